@@ -1,0 +1,71 @@
+"""SGD along controlled gradients, as SCAFFOLD asks of its clients.
+
+References:
+    Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, "SCAFFOLD: Stochastic Controlled Averaging
+    for Federated Learning", ICML 2020, arXiv:1910.06378, Algorithm 1, Option II.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from fedsim.client import Examples
+from fedsim.clients._reach import reach
+from fedsim.clients.sgd import Correction, Sgd
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["Controlled"]
+
+
+@dataclass(frozen=True)
+class Controlled(Sgd):
+    """SGD along ``g - c_i + c``; what the client keeps between its turns is ``c_i``.
+
+    Where the server sends no ``c`` it is SGD.
+    """
+
+    def correction(self, task: Task, weights: Weights) -> Correction | None:
+        """Return what adds ``c - c_i`` to the gradients (line 10)."""
+        if "control" not in task.broadcast.extras:
+            return None
+        ours, theirs = _controls(task)
+        shift = {
+            name: (theirs[name] - ours[name]).to(weight.device) for name, weight in weights.items()
+        }
+
+        def steer(gradients: Weights) -> None:
+            for name, gradient in gradients.items():
+                gradient.add_(shift[name])
+
+        return steer
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Train, then set ``c_i+ = c_i - c + (x - y_i) / (K lr)`` (line 12) and send its change.
+
+        With momentum the steps add up to more than ``K`` gradients, and ``K`` is the
+        :func:`~fedsim.clients._reach.reach` of the steps, so that ``c_i`` is a mean of
+        gradients still.
+        """
+        update = super().train(model, examples, task, draws)
+        if "control" not in task.broadcast.extras:
+            return update
+        ours, theirs = _controls(task)
+        if update.examples == 0:
+            change = {name: torch.zeros_like(control) for name, control in ours.items()}
+        else:
+            scale = -1 / (self.rate(task) * reach(self.step_count(len(examples)), self.momentum))
+            change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
+        kept = {name: ours[name] + change[name] for name in change}
+        return replace(update, extras={"control": change}, memory={"control": kept})
+
+
+def _controls(task: Task) -> tuple[Weights, Weights]:
+    """Return ``c_i``, at first zero, and ``c``."""
+    theirs = task.broadcast.extras["control"]
+    first = {name: torch.zeros_like(control) for name, control in theirs.items()}
+    return task.memory.get("control", first), theirs

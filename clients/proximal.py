@@ -1,0 +1,38 @@
+"""SGD held near the weights that the server sent, as FedProx asks of its clients.
+
+References:
+    Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, "Federated Optimization in Heterogeneous
+    Networks", MLSys 2020, arXiv:1812.06127, equation 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedsim.clients.sgd import Correction, Sgd
+from fedsim.wire import Task, Weights
+
+__all__ = ["Proximal", "strength"]
+
+
+@dataclass(frozen=True)
+class Proximal(Sgd):
+    """SGD on ``loss(w) + mu/2 * ||w - w_server||^2``; without a ``mu`` it is SGD."""
+
+    def correction(self, task: Task, weights: Weights) -> Correction | None:
+        """Return what adds the gradient of the proximal term, ``mu * (w - w_server)``."""
+        mu = strength(task)
+        if mu == 0:
+            return None
+        anchor = {name: weight.clone() for name, weight in weights.items()}
+
+        def hold(gradients: Weights) -> None:
+            for name, gradient in gradients.items():
+                gradient.add_(weights[name] - anchor[name], alpha=mu)
+
+        return hold
+
+
+def strength(task: Task) -> float:
+    """Return ``mu`` as the server sent it, under the key that Flower's FedProx uses too."""
+    return float(task.broadcast.settings.get("proximal-mu", 0.0))

@@ -1,0 +1,139 @@
+"""Plain local SGD, with one hook for the rules that correct its gradients."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+
+from fedsim.client import Examples
+from fedsim.clients._layers import layers_draw_from
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["Correction", "Sgd"]
+
+Correction = Callable[[Weights], None]
+"""Changes a batch's gradients, by name and in place, before the step along them."""
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Passes over the client's own examples in shuffled batches, as ``torch.optim.SGD`` steps."""
+
+    lr: Annotated[float, Gt(0)] = 0.1
+    """The step size."""
+    epochs: Annotated[int, Ge(1)] = 1
+    """Passes over the client's examples in one round."""
+    batch_size: Annotated[int, Ge(1)] = 32
+    """Examples per step; what is left at the end of a pass makes a smaller batch."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Of the local steps; it starts from rest in every round."""
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    """Adds this times the weights to the gradients."""
+    lr_decay: Annotated[float, Gt(0), Le(1)] = 1.0
+    """The step size is multiplied by this after every round."""
+    steps: Annotated[int, Ge(1)] | None = None
+    """Steps in one round, the same for every client, instead of ``epochs``."""
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return how far training on ``examples`` moved the weights.
+
+        The metric ``loss`` is the mean over the examples of the last pass, each measured when
+        its batch was met.  A client without examples moves nothing.
+        """
+        before, metrics = task.broadcast.weights, {}
+        if len(examples) > 0:
+            with layers_draw_from(draws, _device(model)):
+                metrics["loss"] = self._descend(model, examples, task, draws)
+        after = model.state_dict()
+        delta = {name: after[name].cpu() - value for name, value in before.items()}
+        return Update(task.client.id, delta, len(examples), metrics)
+
+    def correction(self, task: Task, weights: Weights) -> Correction | None:
+        """Return what is to change the gradients of every batch of this turn, if anything.
+
+        Args:
+            task: what the server asks.
+            weights: the model's own, by name and on its device: they move with every step,
+                and hold ``task.broadcast.weights`` when this is called.
+        """
+        return None
+
+    def rate(self, task: Task) -> float:
+        """Return the step size in the round of ``task``."""
+        return self.lr * self.lr_decay ** (task.round - 1)
+
+    def step_count(self, examples: int) -> int:
+        """Return how many steps a client of so many examples takes in one round."""
+        if examples == 0:
+            return 0
+        return self.steps or self.epochs * math.ceil(examples / self.batch_size)
+
+    def _descend(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> float:
+        """Take the steps and return the mean loss of the last pass."""
+        device, size = _device(model), len(examples)
+        inputs, labels = examples.inputs.to(device), examples.labels.to(device)
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        # Detached, they share the parameters' memory, and a step needs no no_grad block.
+        weights = {name: parameter.detach() for name, parameter in trained.items()}
+        correct, lr = self.correction(task, weights), self.rate(task)
+        velocity: Weights = {}
+        last_pass: deque[tuple[Tensor, int]] = deque(maxlen=math.ceil(size / self.batch_size))
+        for batch in self._batches(size, draws, device):
+            loss = nn.functional.cross_entropy(model(inputs[batch]), labels[batch])
+            last_pass.append((loss.detach(), len(batch)))
+            gradients = _gradients(loss, trained)
+            if correct is not None:
+                correct(gradients)
+            self._step(weights, gradients, velocity, lr)
+        losses, sizes = zip(*last_pass, strict=True)
+        return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
+
+    def _batches(
+        self, examples: int, draws: torch.Generator, device: torch.device
+    ) -> Iterator[Tensor]:
+        """Yield the steps' batches, each the places of its examples, `(batch,)`."""
+
+        def passes() -> Iterator[Tensor]:
+            while True:
+                order = torch.randperm(examples, generator=draws).to(device)
+                yield from torch.split(order, self.batch_size)
+
+        return islice(passes(), self.step_count(examples))
+
+    def _step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None:
+        """Move ``weights`` in place."""
+        for name, gradient in gradients.items():
+            weight = weights[name]
+            if self.weight_decay:
+                gradient.add_(weight, alpha=self.weight_decay)
+            if self.momentum:
+                if name in velocity:
+                    gradient = velocity[name].mul_(self.momentum).add_(gradient)
+                velocity[name] = gradient
+            weight.add_(gradient, alpha=-lr)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _gradients(loss: Tensor, trained: dict[str, nn.Parameter]) -> Weights:
+    """Return the gradients of ``loss``, no two in the same memory; none where it needs none."""
+    for parameter in trained.values():
+        parameter.grad = None
+    # Unlike autograd.grad, backward never hands one tensor to two parameters.
+    torch.autograd.backward(loss)
+    return {name: p.grad for name, p in trained.items() if p.grad is not None}

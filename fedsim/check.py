@@ -1,0 +1,51 @@
+"""Is a reply fit to be used?  Nothing reaches a strategy before it passed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedsim.wire import ClientInfo, Update, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["fault_of"]
+
+
+def fault_of(update: Update, client: ClientInfo, like: Weights, wants_delta: bool) -> str | None:
+    """Return what is wrong with ``update``, in one line, or None.
+
+    Args:
+        update: what the client gave back.
+        client: who it is; nobody can have worked on more examples than it holds.
+        like: the weights that it was sent; a delta has their names, shapes and dtypes.
+        wants_delta: whether the phase moves weights, so that a delta must be there.
+    """
+    if not 0 <= update.examples <= client.examples:
+        return f"claims {update.examples} examples, but holds {client.examples}"
+    if wants_delta or update.delta:
+        if missing := sorted(like.keys() - update.delta.keys()):
+            return f"the delta lacks {', '.join(missing)}"
+        if extra := sorted(update.delta.keys() - like.keys()):
+            return f"the delta has {', '.join(extra)}, which the model does not have"
+    parts = {"delta": update.delta, **update.extras}
+    for part, tensors in parts.items():
+        for name, tensor in tensors.items():
+            if fault := _tensor_fault(tensor, like.get(name)):
+                return f"{part} {name}: {fault}"
+    return None
+
+
+def _tensor_fault(tensor: Tensor, like: Tensor | None) -> str | None:
+    import torch
+
+    if like is not None and tensor.shape != like.shape:
+        return f"shape {tuple(tensor.shape)} where {tuple(like.shape)} was expected"
+    if like is not None and tensor.dtype != like.dtype:
+        return f"dtype {tensor.dtype} where {like.dtype} was expected"
+    if tensor.is_floating_point() and tensor.numel():
+        low, high = torch.aminmax(tensor)
+        # A NaN anywhere makes both of them NaN, an infinity one of them.
+        if not bool(torch.isfinite(low) & torch.isfinite(high)):
+            return "not finite (NaN or infinity)"
+    return None

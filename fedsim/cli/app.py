@@ -1,0 +1,152 @@
+"""The command line as a whole: its commands, and the one place where errors become exit codes.
+
+====  ==================================================================
+exit  means
+====  ==================================================================
+0     done
+1     an error that nobody foresaw; its traceback is in a file
+2     the command, the scenario or the run folder is wrong
+3     the data cannot be read or dealt
+4     the run cannot go on; what was computed is kept
+130   interrupted; the run can be resumed
+====  ==================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import click
+import typer
+
+from fedsim.cli import crash
+from fedsim.cli.check import check
+from fedsim.cli.data import preview
+from fedsim.cli.doctor import doctor
+from fedsim.cli.explain import explain, schema
+from fedsim.cli.init import init
+from fedsim.cli.ls import ls
+from fedsim.cli.run import resume, run
+from fedsim.cli.screen import Command, Group, Screen
+from fedsim.cli.shelves import shelves
+from fedsim.cli.show import show
+from fedsim.errors import FedsimError, ScenarioError
+
+__all__ = ["app", "main"]
+
+# Nothing that fedsim starts calls home or installs anything; read when flwr and ray are imported.
+_QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+_data = typer.Typer(cls=Group, no_args_is_help=True, help="Look at how data is dealt.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        Screen.current().say(f"fedsim {version('fedsim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    wanted: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Federated learning: one YAML file per experiment.
+
+    Start with: fedsim init demo
+    """
+
+
+_VERBS: dict[str, dict[str, Callable[..., None]]] = {
+    "Experiments": {"init": init, "check": check, "run": run, "resume": resume},
+    "Results": {"ls": ls, "show": show},
+    "Reference": {"list": shelves, "explain": explain, "schema": schema, "doctor": doctor},
+}
+for _panel, _verbs in _VERBS.items():
+    for _name, _verb in _verbs.items():
+        app.command(_name, cls=Command, rich_help_panel=_panel)(_verb)
+_data.command("preview", cls=Command)(preview)
+app.add_typer(_data, name="data", rich_help_panel="Reference")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for name, value in _QUIET.items():
+        os.environ[name] = value
+    words = sys.argv[1:] if argv is None else list(argv)
+    said: dict[str, object] = {}
+    try:
+        code = _invoke(words, said)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; nothing more can be said to it, not even by the final flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        Screen.of(said).note("interrupted")
+        return 130
+    except Exception as error:
+        return _report(error, Screen.of(said))
+    return code
+
+
+def _invoke(words: list[str], said: dict[str, object]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("fedsim", words, obj=said) as context:
+            command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return 0
+
+
+def _report(error: Exception, screen: Screen) -> int:
+    if isinstance(error, click.ClickException):
+        return _misused(error, screen)
+    if not isinstance(error, FedsimError):
+        screen.error(f"{type(error).__name__}: {error}".splitlines()[0][:500])
+        if screen.debug:
+            screen.traceback(error)
+        screen.note(f"This should not happen. The traceback is in {crash.kept(error)}")
+        return 1
+    if isinstance(error, ScenarioError):
+        _faults(error, screen)
+    else:
+        screen.error(str(error))
+    if screen.debug:
+        screen.traceback(error)
+    for note in getattr(error, "__notes__", []):
+        screen.next(note.removeprefix("next: "))
+    return error.exit_code
+
+
+def _faults(error: ScenarioError, screen: Screen) -> None:
+    from fedsim.scenario.load import as_json, render
+
+    if screen.json:
+        screen.dump(as_json(error.faults))
+    else:
+        screen.err.out(render(error.faults), highlight=False)
+
+
+def _misused(error: click.ClickException, screen: Screen) -> int:
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return 2
+    screen.error(error.format_message().split(" (Did you mean")[0])
+    if context is not None:
+        screen.next(f"{context.command_path} --help")
+    return 2

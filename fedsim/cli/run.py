@@ -1,0 +1,88 @@
+"""``fedsim run`` and ``fedsim resume``: start an experiment, or go on with one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedsim.cli.crash import resumable
+from fedsim.cli.options import File, Run, Set
+from fedsim.cli.screen import Screen
+from fedsim.cli.watch import result_lines, watching
+from fedsim.report.folder import RunFolder
+
+if TYPE_CHECKING:
+    from fedsim.scenario.schema import Scenario
+
+__all__ = ["resume", "run"]
+
+
+def run(
+    file: File,
+    sets: Set = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Short for --set seed=N.", show_default=False)
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="The run's folder, exactly there.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where run folders are made, instead of output.dir.", show_default=False),
+    ] = None,
+) -> None:
+    """Run the experiment that a scenario file describes."""
+    from fedsim.scenario.load import load
+
+    screen = Screen.current()
+    if run_dir and out:
+        raise typer.BadParameter("--run-dir names the folder itself: leave --out away")
+    scenario = load(file, [*(sets or []), *([] if seed is None else [f"seed={seed}"])])
+    if not (screen.json or screen.quiet):
+        screen.say(f"check   {file} ok")
+    folder = _folder(scenario, run_dir, out)
+    with resumable(folder):
+        from fedsim import simulation  # after the check: torch and flwr take seconds
+
+        with watching(screen) as watch:
+            simulation.run(scenario, folder, watch)
+    _saved(folder, screen)
+
+
+def resume(run: Run) -> None:
+    """Go on with a run that was interrupted, from its last checkpoint."""
+    screen = Screen.current()
+    folder = RunFolder.open(run)
+    result = folder.result()
+    if result is not None:
+        screen.note(f"{folder.path} is finished")
+        if screen.json:
+            screen.dump(result)
+        else:
+            for line in result_lines(result):
+                screen.say(line)
+        return screen.next(f"fedsim show {run}")
+    with resumable(folder):
+        from fedsim import simulation
+
+        with watching(screen) as watch:
+            simulation.resume(folder, watch)
+    return _saved(folder, screen)
+
+
+def _folder(scenario: Scenario, run_dir: Path | None, out: Path | None) -> RunFolder:
+    if run_dir is not None:
+        return RunFolder.create(run_dir)
+    text = json.dumps(scenario.resolved(), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return RunFolder.new(out or Path(scenario.output.dir), scenario.name, digest)
+
+
+def _saved(folder: RunFolder, screen: Screen) -> None:
+    if not (screen.json or screen.quiet):
+        screen.say(f"saved   {folder.path}")
+    screen.next(f"fedsim show {folder.path}")

@@ -1,0 +1,147 @@
+"""Where a command speaks: results to stdout, notes to stderr, and the options every command has."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from fedsim.report.files import plain
+
+__all__ = ["Command", "Group", "Screen"]
+
+_WIDE = 160
+"""Columns where stdout is a file or a pipe: nothing there needs to be folded."""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a command speaks through."""
+
+    out: Console
+    err: Console
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+    @classmethod
+    def of(cls, said: Mapping[str, object]) -> Screen:
+        """Return the screen that the options in ``said``, a context's ``obj``, ask for."""
+        out, err = (_console(error, bool(said.get("fedsim.no_color"))) for error in (False, True))
+        return cls(
+            out,
+            err,
+            json=said.get("fedsim.format") == "json",
+            quiet=bool(said.get("fedsim.quiet")),
+            verbose=bool(said.get("fedsim.verbose")),
+            debug=bool(said.get("fedsim.debug")),
+        )
+
+    @classmethod
+    def current(cls) -> Screen:
+        """Return the screen of the command that is being run."""
+        return cls.of(click.get_current_context().obj)
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """Print a line of the result."""
+        self.out.print(Text(text, style=style), soft_wrap=True)
+
+    def dump(self, value: object) -> None:
+        """Print the result as JSON: dataclasses as objects, NaN as null."""
+        self.out.out(json.dumps(plain(value), indent=2, ensure_ascii=False), highlight=False)
+
+    def table(self, head: list[str], rows: list[list[str]], right: frozenset[str]) -> None:
+        """Print rows under a head; the columns named in ``right`` are aligned right."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for name in head:
+            side: Any = "right" if name in right else "left"
+            table.add_column(name, justify=side, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self.out.print(table)
+
+    def note(self, text: str, style: str = "") -> None:
+        """Print a line beside the result."""
+        if not self.quiet:
+            self.err.print(Text(text, style=style), soft_wrap=True)
+
+    def next(self, command: str) -> None:
+        """Print what to do next."""
+        if not self.json:
+            self.note(f"next: {command}", "cyan")
+
+    def traceback(self, error: BaseException) -> None:
+        """Print where ``error`` comes from."""
+        self.err.out("".join(traceback.format_exception(error)), highlight=False)
+
+    def error(self, text: str) -> None:
+        """Print what is wrong."""
+        head, _, rest = text.partition("\n")
+        self.err.print(Text("error: ", "bold red") + Text(head), soft_wrap=True)
+        if rest:
+            self.err.print(Text(rest), soft_wrap=True)
+
+
+def _console(error: bool, no_color: bool) -> Console:
+    console = Console(
+        stderr=error, no_color=no_color or None, highlight=False, markup=False, emoji=False
+    )
+    if not console.is_terminal:
+        console.width = _WIDE
+    return console
+
+
+def _option(names: list[str], text: str, **how: Any) -> TyperOption:
+    key = f"fedsim.{names[0].strip('-').replace('-', '_')}"
+
+    def keep(context: click.Context, _: click.Parameter, value: object) -> None:
+        if value:
+            context.obj[key] = value
+
+    how = {"is_flag": True, "default": False} | how
+    return TyperOption(
+        param_decls=names,
+        help=text,
+        expose_value=False,
+        callback=keep,
+        rich_help_panel="Everywhere",
+        **how,
+    )
+
+
+def _everywhere() -> list[click.Parameter]:
+    kinds = click.Choice(["text", "json"])
+    return [
+        _option(
+            ["--format"], "text to read, json to work on", is_flag=False, default=None, type=kinds
+        ),
+        _option(["--quiet", "-q"], "say only the result"),
+        _option(["--verbose", "-v"], "say more"),
+        _option(["--no-color"], "plain text; so does NO_COLOR=1"),
+        _option(["--debug"], "show the traceback of an unexpected error"),
+    ]
+
+
+class Command(TyperCommand):
+    """A command that takes the options every command takes."""
+
+    def __init__(self, *words: Any, **how: Any) -> None:
+        super().__init__(*words, **how)
+        self.params.extend(_everywhere())
+
+
+class Group(TyperGroup):
+    """A group that lists its commands as they are given and takes the same options."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self.params.extend(_everywhere())

@@ -1,0 +1,84 @@
+"""``fedsim list``: what can be named in a scenario, and what it can be told."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from fedsim.cli.screen import Screen
+
+__all__ = ["shelves"]
+
+
+class Kind(StrEnum):
+    """What there are several of, in the plural."""
+
+    strategies = "strategies"
+    clients = "clients"
+    models = "models"
+    sources = "sources"
+    partitions = "partitions"
+    samplers = "samplers"
+    shifts = "shifts"
+
+    @property
+    def one(self) -> str:
+        """The word for one of them, as the registry knows it."""
+        return "strategy" if self is Kind.strategies else self.value.removesuffix("s")
+
+
+_KEYS = {
+    "strategy": "strategy",
+    "client": "local",
+    "model": "model",
+    "source": "data.source",
+    "partition": "data.partition",
+    "sampler": "clients.sampler",
+    "shift": "data.feature_shift",
+}
+"""Where a scenario names one."""
+
+
+def shelves(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=", ".join(Kind))],
+) -> None:
+    """List what a scenario can name, with its parameters and their defaults."""
+    from fedsim.registry import describe, names
+
+    screen = Screen.current()
+    found = {name: describe(kind.one, name) for name in names(kind.one)}
+    if screen.json:
+        return screen.dump(
+            [
+                {"name": name, "doc": one.doc, "parameters": _parameters(one)}
+                for name, one in found.items()
+            ]
+        )
+    for name, one in found.items():
+        screen.say(name, "bold")
+        screen.say(f"    {one.doc}")
+        for parameter in _parameters(one):
+            what = f"{parameter['name']}: {parameter['type']}"
+            if "default" in parameter:
+                what += f", by default {json.dumps(parameter['default'])}"
+            screen.say(f"      {what}", "dim")
+    key = _KEYS[kind.one]
+    return screen.next(f"fedsim explain {key}, or --set {key}.use=NAME with any command")
+
+
+def _parameters(signature: Any) -> list[dict[str, Any]]:
+    from fedsim.signature import COMPUTED, REQUIRED
+    from fedsim.words import expected
+
+    listed = []
+    for parameter in signature.parameters.values():
+        one = {"name": parameter.name, "type": expected(parameter.type), "doc": parameter.doc}
+        if parameter.default is COMPUTED:
+            one["default"] = "computed"
+        elif parameter.default is not REQUIRED:
+            one["default"] = parameter.plain(parameter.default)
+        listed.append(one)
+    return listed

@@ -1,0 +1,96 @@
+"""``fedsim show``: one run, its result first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from fedsim.cli.ls import Row, row
+from fedsim.cli.options import Run
+from fedsim.cli.screen import Screen
+from fedsim.cli.watch import result_lines
+from fedsim.cli.words import number, round_line, size, spark
+from fedsim.errors import RunFolderError
+from fedsim.report.events import RoundRecord
+from fedsim.report.folder import RunFolder
+
+__all__ = ["show"]
+
+_LAST = 5
+"""Rounds that are shown in full."""
+
+
+def show(
+    run: Run,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print the scenario with nothing left implicit.")
+    ] = False,
+) -> None:
+    """Show what came of a run: result, rounds, dropped clients, files."""
+    screen = Screen.current()
+    folder = RunFolder.open(run)
+    if resolved:
+        screen.out.out(folder.scenario.read_text(), highlight=False, end="")
+        return screen.next(f"fedsim run {folder.scenario}")
+    glance = row(folder)
+    if glance.status == "damaged":
+        folder.rounds()
+        folder.result()
+        raise RunFolderError(f"{folder.path} is damaged")
+    records = folder.rounds()
+    if screen.json:
+        return screen.dump(
+            {
+                "run": glance,
+                "scenario": folder.read_scenario(),
+                "manifest": folder.read_json("manifest.json"),
+                "result": folder.result(),
+                "rounds": records,
+            }
+        )
+    _text(folder, glance, records, screen)
+    return screen.next(_next(glance))
+
+
+def _text(folder: RunFolder, glance: Row, records: list[RoundRecord], screen: Screen) -> None:
+    style = {"finished": "green", "interrupted": "yellow", "running": "cyan"}.get(glance.status, "")
+    screen.say(f"{glance.name}  {glance.status}  {glance.strategy}  {glance.started}", style)
+    screen.say()
+    if (result := folder.result()) is not None:
+        for line in result_lines(result):
+            screen.say(line)
+    elif records:
+        sent = sum(record.bytes_up + record.bytes_down for record in records)
+        screen.say(
+            f"so far  accuracy {number(glance.accuracy)} · "
+            f"{glance.done} of {glance.rounds} rounds · {size(sent)} sent"
+        )
+    taken = [(r.round, r.accuracy) for r in records if r.accuracy is not None]
+    if len(taken) > 1:
+        (first, low), (last, high) = taken[0], taken[-1]
+        curve = spark([accuracy for _, accuracy in taken])
+        screen.say(f"curve   {number(low)} {curve} {number(high)}  rounds {first} to {last}")
+    for record in records[-_LAST:]:
+        screen.say(round_line(record, glance.rounds))
+    for line in _dropped(records):
+        screen.say(f"dropped {line}", "yellow")
+    files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
+    screen.say(f"files   {folder.path}")
+    screen.say(f"        {'  '.join(files)}")
+
+
+def _dropped(records: list[RoundRecord]) -> list[str]:
+    """Return who was dropped how often and why, the most frequent first."""
+    counts = Counter((drop.client, drop.reason) for record in records for drop in record.dropped)
+    common = counts.most_common(10)
+    lines = [f"client {client}, {times}x: {reason}" for (client, reason), times in common]
+    rest = sum(counts.values()) - sum(times for _, times in common)
+    return [*lines, f"and {rest} more; see rounds.jsonl"] if rest else lines
+
+
+def _next(glance: Row) -> str:
+    if glance.status == "interrupted":
+        return f"fedsim resume {glance.run}"
+    return f"fedsim show {glance.run} --resolved"

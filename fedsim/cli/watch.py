@@ -1,0 +1,156 @@
+"""What is seen of a run while it runs: a live bar, plain lines, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
+
+from fedsim.cli.screen import Screen
+from fedsim.cli.words import comparison, dropped, duration, number, round_line, size, verdict
+from fedsim.report.events import (
+    Data,
+    Event,
+    Finished,
+    Note,
+    ReferenceDone,
+    Result,
+    RoundDone,
+    RoundRecord,
+    Started,
+    Watch,
+)
+from fedsim.report.files import plain
+
+__all__ = ["result_lines", "watching"]
+
+
+@contextmanager
+def watching(screen: Screen) -> Iterator[Watch]:
+    """Give what shows a run's events as ``screen`` asks for."""
+    if screen.json:
+        yield lambda event: screen.out.out(_json(event), highlight=False)
+    elif screen.out.is_terminal and not screen.quiet:
+        columns = [
+            TextColumn(text, table_column=Column(no_wrap=True))
+            for text in ("round {task.completed:>3.0f}/{task.total:.0f}", "{task.description}")
+        ]
+        with Progress(
+            columns[0], BarColumn(12), columns[1], console=screen.out, transient=True
+        ) as bar:
+            yield _Lines(screen, bar)
+    else:
+        yield _Lines(screen)
+
+
+def _json(event: Event) -> str:
+    """Return the event as one line, with the fields of the run folder's files."""
+    names = {RoundDone: "round", ReferenceDone: "reference"}
+    name = names.get(type(event), type(event).__name__.lower())
+    inner: Any = event
+    if isinstance(event, RoundDone):
+        inner = event.record
+    elif isinstance(event, Finished):
+        inner = event.result
+    fields: Any = plain(inner)
+    return json.dumps({"event": name, **fields})
+
+
+class _Lines:
+    """One line for each thing that happens; the rounds move a bar where there is one."""
+
+    def __init__(self, screen: Screen, bar: Progress | None = None) -> None:
+        self._screen = screen
+        self._bar = bar
+        self._rounds = 0
+        self._sent = 0
+        self._seconds: list[float] = []
+        self._accuracy: float | None = None
+        self._loss: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Started():
+                self._start(event)
+            case Data() if not self._screen.quiet:
+                self._screen.say(_data_line(event))
+            case Note():
+                self._screen.note(f"note    {event.text}", "yellow")
+            case RoundDone():
+                self._round(event.record)
+            case ReferenceDone() if not self._screen.quiet:
+                line = f"compare {event.name} {number(event.accuracy)}"
+                self._screen.say(f"{line}  ({event.detail})" if event.detail else line)
+            case Finished():
+                for line in result_lines(event.result):
+                    self._screen.say(line)
+            case _:
+                pass
+
+    def _start(self, event: Started) -> None:
+        self._rounds = event.rounds
+        if self._bar is not None:
+            self._bar.add_task("", total=event.rounds, completed=event.first_round - 1)
+        if not self._screen.quiet:
+            again = f" · from round {event.first_round}" if event.first_round > 1 else ""
+            self._screen.say(
+                f"run     {event.scenario_name} · {event.strategy} · {event.clients} clients · "
+                f"{event.rounds} rounds · {event.backend}, "
+                f"{event.workers} worker{'s' if event.workers != 1 else ''}{again}"
+            )
+
+    def _round(self, record: RoundRecord) -> None:
+        self._sent += record.bytes_up + record.bytes_down
+        self._seconds.append(record.seconds)
+        if record.accuracy is not None:
+            self._accuracy, self._loss = record.accuracy, record.loss
+        if self._bar is not None:
+            self._bar.update(
+                self._bar.task_ids[0],
+                completed=record.round,
+                description=self._progress(record),
+            )
+        elif not self._screen.quiet:
+            self._screen.say(round_line(record, self._rounds))
+        if self._screen.verbose:
+            for line in dropped(record):
+                self._screen.note(f"dropped {line}", "yellow")
+
+    def _progress(self, record: RoundRecord) -> str:
+        left = (self._rounds - record.round) * sum(self._seconds) / len(self._seconds)
+        return (
+            f"acc {number(self._accuracy)}  loss {number(self._loss)}  "
+            f"cohort {len(record.cohort)}  {size(self._sent)}  {duration(left)} left"
+        )
+
+
+def _data_line(data: Data) -> str:
+    low, middle, high = data.client_sizes
+    fewest, most = data.labels_per_client
+    return (
+        f"data    {data.source} · {data.examples} training examples, {data.server_test} for the "
+        f"test · {low}-{high} a client (median {middle}) · labels per client {fewest}-{most} · "
+        f"label skew {data.label_skew:.2f}"
+    )
+
+
+def result_lines(result: Result) -> list[str]:
+    """Return a result as the lines that a reader wants to see of it."""
+    lines = [
+        f"result  accuracy {number(result.accuracy)} · loss {number(result.loss)} · "
+        f"{size(result.bytes_up)} up, {size(result.bytes_down)} down · {duration(result.seconds)}"
+    ]
+    if result.dropped:
+        lines.append(f"dropped {result.dropped} replies; fedsim show says whose")
+    for metric, reached in result.targets.items():
+        when, cost = reached.get("round"), reached.get("bytes")
+        said = "not reached" if when is None else f"reached in round {when}, {size(cost or 0)} sent"
+        lines.append(f"target  {metric}: {said}")
+    if result.references:
+        lines.append(f"compare {comparison(result.accuracy, result.references)}")
+        lines.append(f"        {verdict(result.accuracy, result.references)}")
+    return lines

@@ -1,0 +1,115 @@
+"""How numbers and rounds are put into words, the same in every command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fedsim.report.events import RoundRecord
+
+__all__ = ["comparison", "dropped", "duration", "number", "round_line", "size", "spark", "verdict"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_REFERENCES = {"centralized": "centralized", "local": "local only"}
+_CLOSE = 0.01
+"""Accuracies nearer than this are called about equal: one run tells no more."""
+
+
+def number(value: float | None) -> str:
+    """Return an accuracy or a loss with three digits; a dash for None."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in decimal units.
+
+    >>> size(999), size(4_100_000)
+    ('999 B', '4.1 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time to read at a glance.
+
+    >>> duration(1.23), duration(75), duration(7260)
+    ('1.2 s', '1:15 min', '2:01 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    return f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def round_line(record: RoundRecord, rounds: int) -> str:
+    """Return one round as one line."""
+    width = len(str(rounds))
+    return (
+        f"round {record.round:>{width}}/{rounds}  accuracy {number(record.accuracy)}  "
+        f"loss {number(record.loss)}  cohort {len(record.cohort)}  "
+        f"dropped {len(record.dropped)}  {size(record.bytes_up + record.bytes_down)}  "
+        f"{duration(record.seconds)}"
+    )
+
+
+def dropped(record: RoundRecord) -> list[str]:
+    """Return one line for each client whose reply is not in the round."""
+    return [
+        f"round {record.round} client {drop.client} {drop.phase}: {drop.reason}"
+        for drop in record.dropped
+    ]
+
+
+def spark(values: Sequence[float], width: int = 60) -> str:
+    """Return a curve of at most ``width`` characters.
+
+    >>> spark([0.0, 0.5, 1.0])
+    '▁▅█'
+    """
+    if not values:
+        return ""
+    shown = [values[position * len(values) // width] for position in range(width)]
+    shown = list(values) if len(values) <= width else [*shown[:-1], values[-1]]
+    low, high = min(shown), max(shown)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale + 1e-9)] for value in shown)
+
+
+def comparison(federated: float, references: Mapping[str, float]) -> str:
+    """Return the accuracies side by side.
+
+    >>> comparison(0.912, {"centralized": 0.968, "local": 0.731})
+    'centralized 0.968 · local only 0.731 · federated 0.912'
+    """
+    parts = [f"{_REFERENCES.get(name, name)} {number(references[name])}" for name in references]
+    return " · ".join([*parts, f"federated {number(federated)}"])
+
+
+def verdict(federated: float, references: Mapping[str, float]) -> str:
+    """Return in one sentence whether federated learning helps here.
+
+    >>> verdict(0.912, {"centralized": 0.968, "local": 0.731})
+    'Federated learning helps here: 18.1 points above local-only training, 5.6 below centralized.'
+    """
+    local, central = references.get("local"), references.get("centralized")
+    far = "" if central is None else f"{_apart(federated, central)} centralized"
+    if local is None:
+        return far and f"Federated learning comes out {far} training."
+    lead = "helps here"
+    if abs(federated - local) < _CLOSE:
+        lead = "makes little difference here"
+    elif federated < local:
+        lead = "does not help here"
+    near = f"{_apart(federated, local, unit='points ')} local-only training"
+    return f"Federated learning {lead}: {near}{far and ', '}{far}."
+
+
+def _apart(value: float, other: float, unit: str = "") -> str:
+    if abs(value - other) < _CLOSE:
+        return "about equal to"
+    return f"{100 * abs(value - other):.1f} {unit}{'above' if value > other else 'below'}"

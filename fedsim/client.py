@@ -1,0 +1,51 @@
+"""What a client is: verbs from a task to an update.
+
+A client half is a frozen dataclass whose fields a scenario sets under ``local``.  It has one
+method per phase of the strategy that it serves; every one takes what :meth:`Client.train`
+takes and gives an :class:`~fedsim.wire.Update`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from fedsim.wire import Task, Update
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+__all__ = ["Client", "Examples"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A client's own examples, ready for its model."""
+
+    inputs: Tensor
+    """Shape ``(n, *features)``, float32, transformed as the scenario says."""
+    labels: Tensor
+    """Shape ``(n,)``, int64, from 0."""
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class Client(Protocol):
+    """A local update rule."""
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Train ``model`` on the client's own ``examples`` and return how far it moved.
+
+        Args:
+            model: holds ``task.broadcast.weights`` already, in training mode; free to change.
+            examples: this client's training part.
+            task: what the server asks; ``task.memory`` is what this client kept last time.
+                Where the strategy sends no extras and no settings (as the references do),
+                the rule is plain local training.
+            draws: the only source of randomness that this client may use in this turn.
+        """
+        ...

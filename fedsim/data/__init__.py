@@ -1,0 +1,1 @@
+"""Examples: from where, how dealt to clients, and whose they are."""

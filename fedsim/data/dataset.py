@@ -1,0 +1,144 @@
+"""What a source gives, and the three contracts of this room: source, partition, shift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import DataError
+
+__all__ = ["Array", "Dataset", "Partition", "Shift", "Source"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples as a source gives them, checked: a data set that exists is sound.
+
+    Raises:
+        DataError: if an array is empty, of another length than its inputs, or holds values
+            that nothing can be trained on.
+    """
+
+    inputs: Array
+    """Shape ``(n, *features)``, uint8 or float32; images are ``(n, channels, height, width)``."""
+    labels: Array
+    """Shape ``(n,)``, int64, from 0."""
+    test_inputs: Array | None
+    """The official test split, shape ``(m, *features)``; None where there is none."""
+    test_labels: Array | None
+    classes: int
+    class_names: tuple[str, ...] = ()
+    client: Array | None = None
+    """Shape ``(n,)``, int64 from 0: the natural client of each training example."""
+    client_names: tuple[str, ...] = ()
+    domain: Array | None = None
+    """Shape ``(n,)``, int64 from 0: the domain of each training example."""
+    domain_names: tuple[str, ...] = ()
+    test_domain: Array | None = None
+    """Shape ``(m,)``."""
+
+    def __post_init__(self) -> None:
+        _check_split(self.inputs, self.labels, self.classes, "")
+        _check_index(self.client, len(self.inputs), "client")
+        _check_index(self.domain, len(self.inputs), "domain")
+        if self.test_inputs is None or self.test_labels is None:
+            if self.test_inputs is not self.test_labels:
+                raise DataError("a test split needs both inputs and labels; one of them is absent")
+            return
+        _check_split(self.test_inputs, self.test_labels, self.classes, "test ")
+        _check_index(self.test_domain, len(self.test_inputs), "test domain")
+        if self.test_inputs.shape[1:] != self.inputs.shape[1:]:
+            shapes = f"{self.test_inputs.shape[1:]}, training examples {self.inputs.shape[1:]}"
+            raise DataError(f"test examples have the shape {shapes}; they must agree")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def _check_split(inputs: Array, labels: Array, classes: int, which: str) -> None:
+    if not len(inputs):
+        raise DataError(f"the {which}inputs are empty; there must be at least one example")
+    if inputs.dtype not in (np.uint8, np.float32):
+        raise DataError(f"the {which}inputs are {inputs.dtype}; they must be uint8 or float32")
+    _check_index(labels, len(inputs), f"{which}labels", classes)
+    if inputs.dtype == np.float32 and not np.isfinite(inputs).all():
+        bad = int(np.count_nonzero(~np.isfinite(inputs)))
+        raise DataError(f"the {which}inputs hold {bad} values that are NaN or infinite")
+
+
+def _check_index(index: Array | None, length: int, which: str, below: int | None = None) -> None:
+    """Check that ``index`` is ``length`` integers from 0 (and less than ``below``)."""
+    if index is None:
+        return
+    if index.shape != (length,):
+        raise DataError(f"the {which} have the shape {index.shape} where ({length},) is expected")
+    if index.dtype.kind not in "iu":
+        raise DataError(f"the {which} are {index.dtype}; they must be integers from 0")
+    if int(index.min()) < 0:
+        raise DataError(f"the {which} go down to {index.min()}; they must be integers from 0")
+    if below is not None and int(index.max()) >= below:
+        raise DataError(
+            f"the {which} go up to {index.max()}; with {below} classes {below - 1} is last"
+        )
+
+
+class Source(Protocol):
+    """Where examples come from."""
+
+    def load(self, seed: int, folder: Path) -> Dataset:
+        """Return the examples; paths are relative to ``folder``.
+
+        Args:
+            seed: for sources that draw, such as one that makes its data up.
+            folder: where the scenario file lies.
+
+        Raises:
+            DataError: if they cannot be read.
+            MissingPackage: if reading them needs a package that is not installed.
+        """
+        ...
+
+
+class Partition(Protocol):
+    """A way to deal examples to clients.
+
+    A partition may have a field ``targets`` with names of domains: the clients that hold
+    examples of these alone get the role ``target``.
+    """
+
+    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
+        """Return the indices of each client's examples: a pure function of its arguments.
+
+        Args:
+            dataset: what is dealt.
+            clients: how many clients; None where the partition knows it from the data.
+            seed: the scenario's root seed.
+
+        Raises:
+            DataError: if the examples cannot be dealt so.
+        """
+        ...
+
+
+class Shift(Protocol):
+    """How one client's inputs differ from another's though their labels do not."""
+
+    def apply(self, inputs: Array, client: int, clients: int, draws: np.random.Generator) -> Array:
+        """Return the inputs as client ``client`` of ``clients`` sees them.
+
+        Args:
+            inputs: shape ``(n, *features)``, float32; bytes were divided by 255 already.
+            client: from 0.
+            clients: how many there are.
+            draws: this client's own stream.
+
+        Raises:
+            DataError: if inputs of this shape cannot be shifted so.
+        """
+        ...

@@ -1,0 +1,190 @@
+"""From a source to dealt examples: who holds which, in which of its parts, on what scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from fedsim.data.dataset import Array, Dataset, Partition, Shift, Source
+from fedsim.data.scale import Scale, fitted, plain
+from fedsim.data.split import cut
+from fedsim.errors import DataError
+from fedsim.seeds import numpy_stream
+
+__all__ = ["Dealt", "Recipe", "deal_out"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the dealt examples depend on."""
+
+    source: Source
+    partition: Partition
+    clients: int | None
+    seed: int
+    folder: Path
+    """What paths in the scenario are relative to."""
+    shift: Shift | None = None
+    server_test: Fraction = Fraction(0)
+    """Share that the server keeps, where the source has no test split."""
+    client_val: Fraction = Fraction(0)
+    """Share of each client's examples."""
+    client_test: Fraction = Fraction(0)
+    normalize: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Dealt:
+    """Examples in the order of their owners, so that a client's part is one slice."""
+
+    inputs: Array
+    """Shape ``(n, *features)``: client 0's train, val and test part, then client 1's, ..."""
+    labels: Array
+    """Shape ``(n,)``."""
+    offsets: Array
+    """Shape ``(3 * clients + 1,)``: part ``p`` of client ``k`` begins at ``offsets[3k + p]``."""
+    origin: Array
+    """Shape ``(n,)``: the row of each example in its source."""
+    domain: Array
+    """Shape ``(clients,)``: the one domain of a client's examples; -1 where it has none or many."""
+    target: Array
+    """Shape ``(clients,)``, bool."""
+    test_inputs: Array
+    """Shape ``(m, *features)``: what the server tests on; may be empty."""
+    test_labels: Array
+    test_domain: Array
+    """Shape ``(m,)``; -1 where the source knows no domains."""
+    scale: Scale
+    classes: int
+    class_names: tuple[str, ...]
+    domain_names: tuple[str, ...]
+
+
+def deal_out(recipe: Recipe) -> Dealt:
+    """Load, split off the server's test set, deal, split each client's examples, shift, measure.
+
+    The server's test set is not shifted: it stands for the data as the source gives it.
+
+    Raises:
+        DataError: if the data cannot be read, or cannot be dealt so.
+        MissingPackage: if reading or dealing needs a package that is not installed.
+    """
+    dataset = recipe.source.load(recipe.seed, recipe.folder)
+    dataset, rows = _hold_out(dataset, recipe)
+    owned = recipe.partition.deal(dataset, recipe.clients, recipe.seed)
+    _check(owned, len(dataset))
+    order, offsets = _parts(owned, dataset.labels, recipe)
+    inputs = _shifted(dataset.inputs[order], offsets, recipe)
+    domain = _domains(dataset.domain, owned)
+    return Dealt(
+        inputs=inputs,
+        labels=dataset.labels[order].astype(np.int64),
+        offsets=offsets,
+        origin=rows[order],
+        domain=domain,
+        target=_targets(domain, dataset.domain_names, recipe.partition),
+        scale=fitted(inputs, offsets) if recipe.normalize else plain(inputs),
+        classes=dataset.classes,
+        class_names=dataset.class_names,
+        domain_names=dataset.domain_names,
+        **_server_test(dataset),
+    )
+
+
+def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
+    """Return the data set with a test split, and the rows of the source that it trains on."""
+    everything = np.arange(len(dataset))
+    if dataset.test_inputs is not None or not recipe.server_test:
+        return dataset, everything
+    draws = numpy_stream(recipe.seed, "server_test")
+    rest, test = cut(dataset.labels, [recipe.server_test], draws)
+
+    def rows(column: Array | None, chosen: Array) -> Array | None:
+        return None if column is None else column[chosen]
+
+    if not len(test):
+        return dataset, everything
+    held = replace(
+        dataset,
+        inputs=dataset.inputs[rest],
+        labels=dataset.labels[rest],
+        client=rows(dataset.client, rest),
+        domain=rows(dataset.domain, rest),
+        test_inputs=dataset.inputs[test],
+        test_labels=dataset.labels[test],
+        test_domain=rows(dataset.domain, test),
+    )
+    return held, rest
+
+
+def _server_test(dataset: Dataset) -> dict[str, Array]:
+    if dataset.test_inputs is None or dataset.test_labels is None:
+        none = np.zeros(0, np.int64)
+        return {"test_inputs": dataset.inputs[:0], "test_labels": none, "test_domain": none}
+    domain = dataset.test_domain
+    return {
+        "test_inputs": dataset.test_inputs,
+        "test_labels": dataset.test_labels.astype(np.int64),
+        "test_domain": np.full(len(dataset.test_labels), -1) if domain is None else domain,
+    }
+
+
+def _check(owned: Sequence[Array], examples: int) -> None:
+    """Check what a partition, maybe a plug-in, dealt."""
+    if not owned:
+        raise DataError("the partition dealt to no client at all")
+    for client, indices in enumerate(owned):
+        if not len(indices):
+            raise DataError(f"client {client} has no examples; use fewer clients or a milder skew")
+        if indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= examples:
+            raise DataError(f"client {client} was dealt indices that are not 0 to {examples - 1}")
+
+
+def _parts(owned: Sequence[Array], labels: Array, recipe: Recipe) -> tuple[Array, Array]:
+    """Return all indices, by client and within it by part, and where each part begins."""
+    shares = [recipe.client_val, recipe.client_test]
+    parts: list[Array] = []
+    for client, indices in enumerate(owned):
+        if any(shares):
+            draws = numpy_stream(recipe.seed, "split", client)
+            parts += [indices[positions] for positions in cut(labels[indices], shares, draws)]
+        else:
+            parts += [indices, indices[:0], indices[:0]]
+    sizes = np.array([len(part) for part in parts], dtype=np.int64)
+    if not sizes[::3].all():
+        client = int(np.flatnonzero(sizes[::3] == 0)[0])
+        raise DataError(f"client {client} keeps no training example; hold out less of its own")
+    return np.concatenate(parts), np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _shifted(inputs: Array, offsets: Array, recipe: Recipe) -> Array:
+    """Return all inputs as their clients see them; as they are where nothing shifts."""
+    if recipe.shift is None:
+        return inputs
+    bytes_ = inputs.dtype == np.uint8
+    shifted = inputs.astype(np.float32) / np.float32(255) if bytes_ else inputs.copy()
+    starts = offsets[::3]
+    clients = len(starts) - 1
+    for client in range(clients):
+        own = slice(starts[client], starts[client + 1])
+        draws = numpy_stream(recipe.seed, "shift", client)
+        shifted[own] = recipe.shift.apply(shifted[own], client, clients, draws)
+    return shifted
+
+
+def _domains(domain: Array | None, owned: Sequence[Array]) -> Array:
+    """Return the domain of each client whose examples are all of one; -1 for the others."""
+    if domain is None:
+        return np.full(len(owned), -1)
+    first = [domain[indices[0]] for indices in owned]
+    pure = [(domain[indices] == first[k]).all() for k, indices in enumerate(owned)]
+    return np.where(pure, np.array(first, dtype=np.int64), -1)
+
+
+def _targets(domain: Array, names: tuple[str, ...], partition: Partition) -> Array:
+    wanted = [names.index(name) for name in getattr(partition, "targets", ()) if name in names]
+    return np.isin(domain, wanted)

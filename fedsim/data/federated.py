@@ -1,0 +1,203 @@
+"""Whose examples: every client's own parts, the server's test set, and all of them pooled."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+
+from fedsim.client import Examples
+from fedsim.data import store as stores
+from fedsim.data.dataset import Array
+from fedsim.data.dealing import Recipe, deal_out
+from fedsim.data.scale import Scale
+from fedsim.wire import ClientInfo
+
+if TYPE_CHECKING:
+    from fedsim.scenario.schema import Scenario
+
+__all__ = ["FederatedData", "prepare", "prepare_recipe"]
+
+Part = Literal["train", "val", "test"]
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
+_SERVER = -1
+"""Stands for the server where a client's number is asked for."""
+
+
+def prepare(scenario: Scenario, store: Path) -> FederatedData:
+    """Return the data of ``scenario``, dealt; written to ``store`` unless it is there.
+
+    Args:
+        scenario: its ``data``, ``clients.count`` and ``seed`` alone matter.
+        store: a folder of this scenario's own: a complete one is opened without a question.
+
+    Raises:
+        DataError: if the data cannot be read, or cannot be dealt as the scenario asks.
+        MissingPackage: if that needs a package that is not installed.
+    """
+    if stores.is_complete(store):
+        return FederatedData.open(store)
+    return prepare_recipe(_recipe(scenario), store)
+
+
+def prepare_recipe(recipe: Recipe, store: Path) -> FederatedData:
+    """Return what :func:`prepare` does, from plain values."""
+    if not stores.is_complete(store):
+        stores.write(deal_out(recipe), store)
+    return FederatedData.open(store)
+
+
+def _recipe(scenario: Scenario) -> Recipe:
+    from fedsim.registry import build
+
+    data, beside = scenario.data, scenario.folder
+    shift = data.feature_shift
+    return Recipe(
+        source=build("source", data.source, beside),
+        partition=build("partition", data.partition, beside),
+        shift=None if shift is None else build("shift", shift, beside),
+        clients=scenario.clients.count,
+        seed=scenario.seed,
+        folder=beside,
+        server_test=data.holdout.server_test.share,
+        client_val=data.holdout.client_val.share,
+        client_test=data.holdout.client_test.share,
+        normalize=data.normalize,
+    )
+
+
+class FederatedData:
+    """All clients' examples, opened memory-mapped: the workers of a machine share the pages.
+
+    Examples are given as tensors that are shared with a cache: read them, do not write to them.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, Array], meta: Mapping[str, Any], cache_bytes: int
+    ) -> None:
+        self._arrays = arrays
+        self._scale = Scale(arrays["centre"], arrays["spread"])
+        self._cache = _Cache(cache_bytes)
+        self.clients: Sequence[ClientInfo] = _Clients(arrays, tuple(meta["domain_names"]))
+        self.shape: tuple[int, ...] = arrays["inputs"].shape[1:]
+        self.classes: int = meta["classes"]
+        self.class_names: tuple[str, ...] = tuple(meta["class_names"])
+        self.domain_names: tuple[str, ...] = tuple(meta["domain_names"])
+        self.digest: str = meta["digest"]
+
+    @classmethod
+    def open(cls, store: Path, cache_bytes: int = 256 << 20) -> FederatedData:
+        """Open what :func:`prepare` wrote.
+
+        Args:
+            store: the folder.
+            cache_bytes: how much the ready-made tensors of recent clients may take.
+
+        Raises:
+            DataError: if there is no complete store.
+        """
+        arrays, meta = stores.read(store)
+        return cls(arrays, meta, cache_bytes)
+
+    def train(self, client: int) -> Examples:
+        """Return the training part of ``client``, normalised."""
+        return self.part(client, "train")
+
+    def part(self, client: int, part: Part) -> Examples:
+        """Return one part of ``client``'s examples; ``val`` and ``test`` may be empty."""
+        key = (client, part)
+        if (found := self._cache.get(key)) is None:
+            at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
+            rows = slice(*self._arrays["offsets"][at : at + 2])
+            found = self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
+            self._cache.put(key, found)
+        return found
+
+    def server_test(self, domain: str | None = None) -> Examples:
+        """Return what the server tests on, or its examples of one domain; may be empty."""
+        key = (_SERVER, domain or "")
+        if (found := self._cache.get(key)) is None:
+            inputs, labels = self._arrays["test_inputs"], self._arrays["test_labels"]
+            if domain is not None:
+                rows = self._arrays["test_domain"] == self.domain_names.index(domain)
+                inputs, labels = inputs[rows], labels[rows]
+            found = self._examples(inputs, labels)
+            self._cache.put(key, found)
+        return found
+
+    def pooled(self) -> Examples:
+        """Return all clients' training parts, in the order of clients: not cached."""
+        rows = self._training_rows()
+        return self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
+
+    def counts(self) -> Array:
+        """Return each client's training examples of each class, ``(clients, classes)``."""
+        owner = np.repeat(np.arange(len(self.clients)), _train_sizes(self._arrays["offsets"]))
+        cell = owner * self.classes + self._arrays["labels"][self._training_rows()]
+        cells = len(self.clients) * self.classes
+        return np.bincount(cell, minlength=cells).reshape(-1, self.classes)
+
+    def _training_rows(self) -> Array:
+        part = np.repeat(np.arange(3 * len(self.clients)) % 3, np.diff(self._arrays["offsets"]))
+        return np.flatnonzero(part == 0)
+
+    def _examples(self, inputs: Array, labels: Array) -> Examples:
+        import torch
+
+        # Both are copies: torch warns of a mapping that cannot be written to.
+        ready = self._scale.normalised(inputs)
+        return Examples(torch.from_numpy(ready), torch.from_numpy(np.array(labels)))
+
+
+def _train_sizes(offsets: Array) -> Array:
+    return np.diff(offsets)[::3]
+
+
+class _Clients(Sequence[ClientInfo]):
+    """What a server may know of each client, made when asked for: a million cost nothing."""
+
+    def __init__(self, arrays: Mapping[str, Array], domain_names: tuple[str, ...]) -> None:
+        self._sizes = _train_sizes(arrays["offsets"])
+        self._domain = arrays["domain"]
+        self._target = arrays["target"]
+        self._names = (*domain_names, "")  # -1, no domain, is the last.
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @overload
+    def __getitem__(self, at: int) -> ClientInfo: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[ClientInfo]: ...
+    def __getitem__(self, at: int | slice) -> ClientInfo | Sequence[ClientInfo]:
+        which = range(len(self))[at]
+        if isinstance(which, range):
+            return [self[k] for k in which]
+        role: Literal["source", "target"] = "target" if self._target[which] else "source"
+        return ClientInfo(which, int(self._sizes[which]), self._names[self._domain[which]], role)
+
+
+class _Cache:
+    """The most recently used examples, up to a number of bytes."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held = most, 0
+        self._entries: OrderedDict[tuple[int, str], Examples] = OrderedDict()
+
+    def get(self, key: tuple[int, str]) -> Examples | None:
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return self._entries.get(key)
+
+    def put(self, key: tuple[int, str], examples: Examples) -> None:
+        self._entries[key] = examples
+        self._held += _bytes(examples)
+        while self._held > self._most:
+            self._held -= _bytes(self._entries.popitem(last=False)[1])
+
+
+def _bytes(examples: Examples) -> int:
+    return examples.inputs.nbytes + examples.labels.nbytes

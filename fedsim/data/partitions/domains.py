@@ -1,0 +1,71 @@
+"""Domains: every client holds examples of one domain, several clients may share a domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from fedsim.data.dataset import Array, Dataset
+from fedsim.data.partitions.dirichlet import Dirichlet
+from fedsim.data.partitions.iid import Iid
+from fedsim.errors import DataError
+from fedsim.seeds import integer
+
+__all__ = ["Domains"]
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Each domain is dealt to clients of its own, in the order of the domains.
+
+    Clients of one domain share it evenly, or with label skew where ``alpha`` is given.
+    """
+
+    clients_per_domain: Annotated[int, Ge(1)] = 1
+    alpha: Annotated[float, Gt(0)] | None = None
+    """Deals each domain as ``dirichlet`` does; null deals it as ``iid`` does."""
+    min_size: Annotated[int, Ge(1)] = 10
+    """Of ``alpha``: the fewest examples of a client."""
+    targets: tuple[str, ...] = ()
+    """Domains whose clients have the role ``target``: their labels are never trained on."""
+
+    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
+        """Return each client's indices; every example is dealt once.
+
+        Raises:
+            DataError: if the data has no domains, or has not those named in ``targets``, or
+                ``clients`` is another number than domains and ``clients_per_domain`` make.
+        """
+        if dataset.domain is None:
+            raise DataError("the domains partition needs domains, and the data has none")
+        domains = np.unique(dataset.domain)
+        self._check(dataset, clients, len(domains))
+        within = Iid() if self.alpha is None else Dirichlet(self.alpha, self.min_size)
+        dealt = []
+        for domain in domains:
+            rows = np.flatnonzero(dataset.domain == domain)
+            own = replace(
+                dataset,
+                inputs=dataset.inputs[rows],
+                labels=dataset.labels[rows],
+                client=None,
+                domain=None,
+            )
+            draws = integer(seed, "domain", int(domain))
+            dealt += [rows[indices] for indices in within.deal(own, self.clients_per_domain, draws)]
+        return dealt
+
+    def _check(self, dataset: Dataset, clients: int | None, domains: int) -> None:
+        for name in self.targets:
+            if name not in dataset.domain_names:
+                known = ", ".join(dataset.domain_names) or "none by name"
+                raise DataError(f"target domain '{name}' is not in the data; it has {known}")
+        made = domains * self.clients_per_domain
+        if clients is not None and clients != made:
+            raise DataError(
+                f"clients.count is {clients}, but {domains} domains with {self.clients_per_domain}"
+                f" clients each make {made}; say {made} or null"
+            )

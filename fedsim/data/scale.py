@@ -1,0 +1,91 @@
+"""Centre and spread of the training examples, which all inputs are normalised by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedsim.data.dataset import Array
+
+__all__ = ["Scale", "fitted", "plain"]
+
+_BLOCK = 1 << 22
+"""Numbers that are turned to float64 at once: 32 MiB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What to subtract and what to divide by, per channel of an image or column of a table."""
+
+    centre: Array
+    """Shape ``(channels,)``, float32."""
+    spread: Array
+    """Shape ``(channels,)``, float32, never 0."""
+
+    def normalised(self, inputs: Array) -> Array:
+        """Return ``(inputs - centre) / spread`` as a new float32 array of the same shape."""
+        out: Array = np.array(inputs, dtype=np.float32)
+        along = (-1,) + (1,) * (inputs.ndim - 2)
+        out -= self.centre.reshape(along)
+        out /= self.spread.reshape(along)
+        return out
+
+
+def plain(inputs: Array) -> Scale:
+    """Return the scale that takes bytes to [0, 1] and leaves floats alone."""
+    width = inputs.shape[1] if inputs.ndim > 1 else 1
+    by = 255 if inputs.dtype == np.uint8 else 1
+    return Scale(np.zeros(width, np.float32), np.full(width, by, np.float32))
+
+
+def fitted(inputs: Array, offsets: Array) -> Scale:
+    """Return the mean and the standard deviation of all clients' training parts together.
+
+    They are public constants of the simulation, as the published means of CIFAR-10 are: no
+    client computes them and no privacy budget pays for them.
+
+    A channel that does not vary is centred only.  A column of a table that holds nothing but 0
+    and 1 (a one-hot) is left as it is: a category that one person in 30,000 has would be 170
+    standard deviations away, and one step on it would wreck a model.
+
+    Args:
+        inputs: shape ``(n, channels, ...)``, in the order of their owners.
+        offsets: shape ``(3 * clients + 1,)``; every third part is a training part.
+    """
+    width = inputs.shape[1] if inputs.ndim > 1 else 1
+    blocks = _training_blocks(inputs, offsets)
+    total, count, binary = np.zeros(width), 0, np.full(width, inputs.ndim == 2)
+    for block in blocks:
+        columns = _columns(block, width)
+        total += columns.sum(axis=0)
+        count += len(columns)
+        if binary.any():
+            binary &= ((columns == 0) | (columns == 1)).all(axis=0)
+    mean = total / count
+    squares = np.zeros(width)
+    for block in blocks:
+        squares += np.square(_columns(block, width) - mean).sum(axis=0)
+    spread = np.sqrt(squares / count)
+    # Less variation than float32 can tell from rounding is none.
+    spread[spread <= 1e-6 * np.abs(mean)] = 1
+    mean[binary], spread[binary] = 0, 1
+    return Scale(mean.astype(np.float32), spread.astype(np.float32))
+
+
+def _training_blocks(inputs: Array, offsets: Array) -> list[Array]:
+    """Return views of the training rows, no view much larger than a block."""
+    rows = max(1, _BLOCK // max(1, int(np.prod(inputs.shape[1:]))))
+    starts, stops = offsets[:-1:3], offsets[1::3]
+    # Training parts that follow one another without a gap are one run of rows.
+    gap = np.flatnonzero(starts[1:] != stops[:-1])
+    runs = zip(starts[np.r_[0, gap + 1]], stops[np.r_[gap, len(stops) - 1]], strict=True)
+    return [
+        inputs[i : min(i + rows, stop)] for start, stop in runs for i in range(start, stop, rows)
+    ]
+
+
+def _columns(block: Array, width: int) -> Array:
+    """Return ``block`` as float64 of shape ``(everything else, channels)``."""
+    flat = block.reshape(len(block), width, -1).astype(np.float64)
+    return flat.transpose(0, 2, 1).reshape(-1, width)

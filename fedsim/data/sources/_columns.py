@@ -1,0 +1,132 @@
+"""A table file by the names of its columns: what ``csv`` and ``parquet`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedsim.data.arrays import as_labels, class_count, numbered, reading
+from fedsim.data.dataset import Array, Dataset
+from fedsim.data.packages import needed_by
+from fedsim.data.table import Column, Missing, joined
+from fedsim.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Columns"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A table with a row per example; texts become categories, one-hot."""
+
+    path: str
+    """Relative to the scenario file."""
+    label: str = "label"
+    """Column of the labels: integers from 0, or texts, which are numbered in ascending order."""
+    features: tuple[str, ...] | None = None
+    """Columns to learn from; null: all others."""
+    client: str | None = None
+    """Column of each example's client, for the natural partition; not learnt from."""
+    domain: str | None = None
+    """Column of each example's domain; not learnt from."""
+    test: str | None = None
+    """A second file, with the test split."""
+    missing: Missing = "error"
+    """What an absent number becomes: the mean of its column, zero, or an error."""
+
+    def load(self, seed: int, folder: Path) -> Dataset:
+        """Return the rows as examples; ``seed`` is of no account.
+
+        Raises:
+            DataError: if a file or a column is not there, or holds what cannot be learnt from.
+            MissingPackage: if pandas is not installed.
+        """
+        with needed_by(f"source '{type(self).__name__.lower()}'"):
+            import pandas as pd  # noqa: F401
+        train = self._rows(folder / self.path)
+        test = None if self.test is None else self._rows(folder / self.test)
+        with reading(folder / self.path):
+            return self._dataset(train, test)
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Return the table in ``path``."""
+        raise NotImplementedError
+
+    def _rows(self, path: Path) -> pd.DataFrame:
+        with reading(path):
+            frame = self.read(path)
+            said = (self.label, *(self.features or ()), self.client, self.domain)
+            for name in said:
+                if name is not None and name not in frame.columns:
+                    raise DataError(f"no column '{name}'; there are {', '.join(frame.columns)}")
+            return frame
+
+    def _dataset(self, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
+        apart = (self.label, self.client, self.domain)
+        features = self.features or [str(name) for name in train.columns if name not in apart]
+        inputs, test_inputs = joined(
+            [_column(name, train, test) for name in features], self.missing
+        )
+        labels, test_labels, class_names = _labels(self.label, train, test)
+        client, _, client_names = numbered(_group(self.client, train), None)
+        domain, test_domain, domain_names = numbered(
+            _group(self.domain, train), _group(self.domain, test)
+        )
+        return Dataset(
+            inputs=inputs,
+            labels=labels,
+            test_inputs=test_inputs,
+            test_labels=test_labels,
+            classes=class_count(labels, test_labels, class_names),
+            class_names=class_names,
+            client=client,
+            client_names=client_names,
+            domain=domain,
+            domain_names=domain_names,
+            test_domain=test_domain,
+        )
+
+
+def _column(name: str, train: pd.DataFrame, test: pd.DataFrame | None) -> Column:
+    values = _values(train[name])
+    others = None if test is None else _values(test[name])
+    is_text = [part.dtype.kind == "U" for part in (values, others) if part is not None]
+    if any(is_text) and not all(is_text):
+        raise DataError(f"column '{name}' holds texts in one file and numbers in the other")
+    return Column(name, values, others, any(is_text))
+
+
+def _values(series: pd.Series) -> Array:
+    """Return numbers as float32, and anything else as text, empty where absent."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(series):
+        return series.to_numpy(dtype=np.float32, na_value=np.nan)
+    return series.astype(object).where(series.notna(), "").astype(str).to_numpy().astype(np.str_)
+
+
+def _labels(
+    name: str, train: pd.DataFrame, test: pd.DataFrame | None
+) -> tuple[Array, Array | None, tuple[str, ...]]:
+    labels, test_labels = _group(name, train), _group(name, test)
+    if labels is None or labels.dtype.kind != "U":
+        found = [None if part is None else as_labels(part) for part in (labels, test_labels)]
+        return found[0], found[1], ()
+    return numbered(labels, test_labels)
+
+
+def _group(name: str | None, frame: pd.DataFrame | None) -> Array | None:
+    """Return a column of integers or texts as it is; None where there is none."""
+    if name is None or frame is None:
+        return None
+    series = frame[name]
+    if series.isna().any():
+        raise DataError(f"column '{name}' is empty in {int(series.isna().sum())} rows")
+    values = series.to_numpy()
+    return values if values.dtype.kind in "biuf" else values.astype(np.str_)

@@ -1,0 +1,132 @@
+"""Arrays in a NumPy archive, ``.npz``: images, tables, anything with one row per example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedsim.data.arrays import as_inputs, as_labels, class_count, numbered, reading
+from fedsim.data.dataset import Array, Dataset
+from fedsim.data.table import Column, Missing, filled, joined
+from fedsim.errors import DataError
+
+__all__ = ["Npz"]
+
+_USUAL = {
+    "inputs": ("inputs", "x_train", "x", "X_train", "X", "images", "data"),
+    "labels": ("labels", "y_train", "y", "Y_train", "Y", "targets"),
+    "test_inputs": ("test_inputs", "x_test", "X_test"),
+    "test_labels": ("test_labels", "y_test", "Y_test"),
+    "client": ("client", "client_train", "clients"),
+    "domain": ("domain", "domain_train", "domains"),
+    "test_domain": ("test_domain", "domain_test"),
+}
+
+
+@dataclass(frozen=True)
+class Npz:
+    """Arrays by key; the usual keys (x_train, y_train, x_test, x, y, client, ...) are found.
+
+    ``class_names``, ``client_names`` and ``domain_names`` are read where they are there.
+    """
+
+    path: str
+    """Relative to the scenario file."""
+    inputs: str | None = None
+    """Key of the inputs, (n, ...): images may be (n, height, width) or with channels last."""
+    labels: str | None = None
+    """Key of the labels, integers from 0."""
+    test_inputs: str | None = None
+    """Key of the test split's inputs."""
+    test_labels: str | None = None
+    """Key of the test split's labels."""
+    client: str | None = None
+    """Key of each training example's client, for the natural partition."""
+    domain: str | None = None
+    """Key of each training example's domain."""
+    test_domain: str | None = None
+    """Key of each test example's domain."""
+    categorical: str | None = None
+    """Key of a mask (columns,) of a table: these columns become one-hot."""
+    missing: Missing = "error"
+    """What a NaN becomes: the mean of its column, zero, or an error."""
+
+    def load(self, seed: int, folder: Path) -> Dataset:
+        """Return what the archive holds; ``seed`` is of no account.
+
+        Raises:
+            DataError: if there is no such file or key, or the arrays do not fit together.
+        """
+        path = folder / self.path
+        with reading(path), np.load(path, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise DataError("it is one array (.npy); an archive (.npz) is needed")
+            arrays = {role: archive[key] for role in _USUAL if (key := self._key(role, archive))}
+            mask = archive[self._key("categorical", archive)] if self.categorical else None
+            names = {key: _names(archive, f"{key}_names") for key in ("class", "client", "domain")}
+            inputs, test_inputs = _inputs(arrays, mask, self.missing)
+            return _dataset(inputs, test_inputs, arrays, names)
+
+    def _key(self, role: str, archive: Mapping[str, Array]) -> str:
+        """Return the key of the array for ``role``: the one said, a usual one, or an empty text.
+
+        Raises:
+            DataError: if there is no such key, or none that must be.
+        """
+        said: str | None = getattr(self, role)
+        if said and said not in archive:
+            raise DataError(f"no array is called '{said}'; there are {', '.join(archive)}")
+        found = said or next((key for key in _USUAL[role] if key in archive), "")
+        if not found and role in ("inputs", "labels"):
+            raise DataError(f"no array looks like {role}; say {role}: one of {', '.join(archive)}")
+        return found
+
+
+def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:
+    return tuple(str(name) for name in archive[key]) if key in archive else ()
+
+
+def _inputs(
+    arrays: Mapping[str, Array], mask: Array | None, missing: Missing
+) -> tuple[Array, Array | None]:
+    train, test = as_inputs(arrays["inputs"]), arrays.get("test_inputs")
+    test = None if test is None else as_inputs(test)
+    if mask is None:
+        return filled(train, test, missing)
+    if train.ndim != 2 or mask.shape != train.shape[1:]:
+        raise DataError(f"the mask has the shape {mask.shape} for inputs of {train.shape}")
+    columns = [
+        Column(str(k), train[:, k], None if test is None else test[:, k], bool(mask[k]))
+        for k in range(len(mask))
+    ]
+    return joined(columns, missing)
+
+
+def _dataset(
+    inputs: Array,
+    test_inputs: Array | None,
+    arrays: Mapping[str, Array],
+    names: Mapping[str, tuple[str, ...]],
+) -> Dataset:
+    labels = as_labels(arrays["labels"])
+    test_labels = as_labels(arrays["test_labels"]) if "test_labels" in arrays else None
+    client, _, client_names = numbered(arrays.get("client"), None, names["client"])
+    domain, test_domain, domain_names = numbered(
+        arrays.get("domain"), arrays.get("test_domain"), names["domain"]
+    )
+    return Dataset(
+        inputs=inputs,
+        labels=labels,
+        test_inputs=test_inputs,
+        test_labels=test_labels,
+        classes=class_count(labels, test_labels, names["class"]),
+        class_names=names["class"],
+        client=client,
+        client_names=client_names,
+        domain=domain,
+        domain_names=domain_names,
+        test_domain=test_domain,
+    )

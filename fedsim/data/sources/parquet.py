@@ -1,0 +1,32 @@
+"""Tables in Parquet files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedsim.data.packages import needed_by
+from fedsim.data.sources._columns import Columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Parquet"]
+
+
+@dataclass(frozen=True)
+class Parquet(Columns):
+    """A Parquet file with a row per example; texts become categories, one-hot."""
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Return the table in ``path``.
+
+        Raises:
+            MissingPackage: if pyarrow is not installed.
+        """
+        with needed_by("source 'parquet'"):
+            import pyarrow  # noqa: F401
+        import pandas as pd
+
+        return pd.read_parquet(path, engine="pyarrow")

@@ -1,0 +1,98 @@
+"""Prepared data on disk: plain ``.npy`` files that all workers of a machine map and share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedsim.data.dataset import Array
+from fedsim.data.dealing import Dealt
+from fedsim.errors import DataError
+
+__all__ = ["is_complete", "read", "write"]
+
+_META = "meta.json"
+_HASHED = (
+    "inputs", "labels", "offsets", "origin", "domain", "target",
+    "test_inputs", "test_labels", "test_domain",
+)  # fmt: skip
+
+
+def is_complete(store: Path) -> bool:
+    """Return whether ``store`` was written to the end."""
+    return (store / _META).is_file()
+
+
+def write(dealt: Dealt, store: Path) -> None:
+    """Write ``dealt`` beside ``store``, then give it that name: a store is whole or absent.
+
+    Where two processes write the same store, the first wins and the second uses what is there.
+
+    Raises:
+        DataError: if the folder cannot be written.
+    """
+    arrays = {name: getattr(dealt, name) for name in _HASHED}
+    scale = {"centre": dealt.scale.centre, "spread": dealt.scale.spread}
+    meta = {
+        "format": 1,
+        "classes": dealt.classes,
+        "class_names": dealt.class_names,
+        "domain_names": dealt.domain_names,
+        "digest": _digest(arrays),
+    }
+    half = store.with_name(f".{store.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        for name, array in (arrays | scale).items():
+            np.save(half / f"{name}.npy", array, allow_pickle=False)
+        (half / _META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        _give_name(half, store)
+    except OSError as error:
+        raise DataError(f"the prepared data cannot be written to {store}: {error}") from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
+    """Return the arrays of ``store``, memory-mapped, and its facts.
+
+    Raises:
+        DataError: if it is not complete, or of another format.
+    """
+    try:
+        meta = json.loads((store / _META).read_text(encoding="utf-8"))
+        if meta["format"] != 1:
+            raise DataError(f"{store} has format {meta['format']}; this fedsim reads format 1")
+        names = (*_HASHED, "centre", "spread")
+        arrays = {
+            name: np.load(store / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in names
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{store} holds no complete prepared data: {error}") from error
+    return arrays, meta
+
+
+def _give_name(half: Path, store: Path) -> None:
+    try:
+        half.rename(store)
+    except OSError:
+        if not is_complete(store):
+            raise
+
+
+def _digest(arrays: Mapping[str, Array]) -> str:
+    """Return a hash over the examples and who holds them, whatever the scale they are read on."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

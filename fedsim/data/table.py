@@ -1,0 +1,91 @@
+"""Tables: columns of numbers and of categories, side by side as one matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fedsim.data.dataset import Array
+from fedsim.errors import DataError
+
+__all__ = ["Column", "Missing", "filled", "joined"]
+
+Missing = Literal["error", "mean", "zero"]
+"""What becomes of a number that is absent (NaN)."""
+
+_MOST = 1000
+"""Different values that a column may have before it looks like a name or a date."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of a table, of the training and of the test examples."""
+
+    name: str
+    train: Array
+    """Shape ``(n,)``: numbers, NaN where absent; or texts, empty where absent."""
+    test: Array | None
+    is_category: bool
+
+
+def joined(columns: Sequence[Column], missing: Missing) -> tuple[Array, Array | None]:
+    """Return the columns side by side: ``(n, width)`` and ``(m, width)``, float32.
+
+    A category becomes one column of 0 and 1 for each value that the training examples have, in
+    ascending order.  A value that is absent, or that only the test has, is a row of zeros.
+
+    Raises:
+        DataError: if a number is absent and ``missing`` is ``error``, or a category has more
+            than 1,000 values.
+    """
+    if not columns:
+        raise DataError("there is no column to learn from")
+    pairs = [
+        _one_hot(column) if column.is_category else _number(column, missing) for column in columns
+    ]
+    train = np.concatenate([first for first, _ in pairs], axis=1)
+    tests = [second for _, second in pairs if second is not None]
+    return train, np.concatenate(tests, axis=1) if tests else None
+
+
+def filled(
+    train: Array, test: Array | None, missing: Missing, what: str = "the inputs"
+) -> tuple[Array, Array | None]:
+    """Return float arrays without NaN; ``mean`` is that of the training examples, by column.
+
+    Raises:
+        DataError: if there is a NaN and ``missing`` is ``error``.
+    """
+    parts = [part for part in (train, test) if part is not None]
+    absent = sum(int(np.isnan(part).sum()) for part in parts if part.dtype.kind == "f")
+    if not absent:
+        return train, test
+    if missing == "error":
+        raise DataError(f"{what} lack {absent} values (NaN); say missing: mean or missing: zero")
+    known = ~np.isnan(train)
+    total = np.where(known, train, 0).sum(axis=0, dtype=np.float64)
+    value = total / np.maximum(known.sum(axis=0), 1) if missing == "mean" else np.zeros(1)
+    whole = [np.where(np.isnan(part), value, part).astype(np.float32) for part in parts]
+    return whole[0], None if test is None else whole[1]
+
+
+def _number(column: Column, missing: Missing) -> tuple[Array, Array | None]:
+    train = column.train.astype(np.float32)[:, None]
+    test = None if column.test is None else column.test.astype(np.float32)[:, None]
+    return filled(train, test, missing, f"the cells of column '{column.name}'")
+
+
+def _one_hot(column: Column) -> tuple[Array, Array | None]:
+    train = column.train
+    absent = np.isnan(train) if train.dtype.kind == "f" else train == ""
+    values = np.unique(train[~absent])
+    if len(values) > _MOST:
+        raise DataError(f"column '{column.name}' has {len(values)} different values: leave it out")
+
+    def hot(part: Array) -> Array:
+        return (part[:, None] == values).astype(np.float32)
+
+    return hot(train), None if column.test is None else hot(column.test)

@@ -1,0 +1,202 @@
+"""Between the wire's values and Flower's records.
+
+A task's content holds ``arrays`` (the weights), ``extra.NAME`` (further tensors) and ``config``
+(the round and the settings); a reply holds ``delta``, ``extra.NAME`` and ``metrics``.  Arrays
+travel in NumPy's own file format, as Flower's do, and are read without ever unpickling.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from fedsim.wire import Broadcast, ClientId, Setting, Update, Weights
+
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "count_bytes",
+    "memory_of",
+    "memory_records",
+    "record_of",
+    "round_of",
+    "update_of",
+    "update_records",
+    "weights_of",
+]
+
+EXTRA, MEMORY = "extra.", "memory."
+ROUND, EXAMPLES = "server-round", "num-examples"  # Flower's own keys
+MAGIC = b"\x93NUMPY\x01\x00"
+
+
+def record_of(weights: Weights) -> ArrayRecord:
+    """Return the tensors as a Flower record; they keep their dtype, shape and bits."""
+    record = ArrayRecord()
+    for name, tensor in weights.items():
+        array = np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(tensor.shape)
+        header = _header(str(array.dtype.str), array.shape)
+        data = b"".join((header, array.reshape(-1).data))
+        record[name] = Array(str(array.dtype), array.shape, "numpy.ndarray", data)
+    return record
+
+
+def weights_of(record: ArrayRecord) -> Weights:
+    """Return a record's tensors, each with memory of its own.
+
+    Raises:
+        ValueError: if an array is not a plain numeric array in NumPy's format, version 1.
+    """
+    return {name: torch.from_numpy(_array(name, array)) for name, array in record.items()}
+
+
+@lru_cache(maxsize=4096)
+def _header(descr: str, shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=4096)
+def _parsed(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(header))
+    if fortran or dtype.hasobject or dtype.kind not in "biuf":
+        raise ValueError(f"an array of {dtype}, which is not plain numbers in C order")
+    return shape, dtype
+
+
+def _array(name: str, array: Array) -> np.ndarray[Any, Any]:
+    data = array.data
+    if array.stype != "numpy.ndarray" or data[:8] != MAGIC:
+        raise ValueError(f"{name}: not an array in NumPy's format")
+    start = 10 + int.from_bytes(data[8:10], "little")
+    try:
+        shape, dtype = _parsed(bytes(data[8:start]))
+    except Exception as error:
+        raise ValueError(f"{name}: {error}") from error
+    if len(data) - start != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name}: {len(data) - start} bytes do not make {shape} of {dtype}")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape).copy()
+
+
+class Encoder:
+    """Encodes the broadcasts of one exchange; what two of them share is encoded once."""
+
+    def __init__(self, round: int) -> None:
+        self._round = round
+        self._records: dict[int, tuple[Weights, ArrayRecord]] = {}
+        self._contents: dict[tuple[object, ...], RecordDict] = {}
+
+    def content(self, broadcast: Broadcast) -> RecordDict:
+        """Return the content of a message that carries ``broadcast``."""
+        key = (
+            id(broadcast.weights),
+            *((name, id(value)) for name, value in broadcast.extras.items()),
+            *broadcast.settings.items(),
+        )
+        if key not in self._contents:
+            records: dict[str, Any] = {"arrays": self._record(broadcast.weights)}
+            for name, value in broadcast.extras.items():
+                records[EXTRA + name] = self._record(value)
+            records["config"] = ConfigRecord({**broadcast.settings, ROUND: self._round})
+            self._contents[key] = RecordDict(records)
+        return self._contents[key]
+
+    def _record(self, weights: Weights) -> ArrayRecord:
+        if id(weights) not in self._records:
+            # The weights are kept beside their record: an id is only good while they live.
+            self._records[id(weights)] = weights, record_of(weights)
+        return self._records[id(weights)][1]
+
+
+class Decoder:
+    """Decodes broadcasts; those of the last few contents are remembered by identity.
+
+    All messages of a round share their content, so a worker decodes a broadcast once a round.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[RecordDict, Broadcast]] = {}
+
+    def broadcast(self, content: RecordDict) -> Broadcast:
+        """Return the broadcast that a message's content holds."""
+        if id(content) not in self._seen:
+            while len(self._seen) >= 8:
+                del self._seen[next(iter(self._seen))]
+            self._seen[id(content)] = content, _broadcast(content)
+        return self._seen[id(content)][1]
+
+
+def _broadcast(content: RecordDict) -> Broadcast:
+    settings: dict[str, Setting] = {
+        key: value  # type: ignore[misc]  # settings are scalars: no lists, no bytes
+        for key, value in content.config_records["config"].items()
+        if key != ROUND
+    }
+    return Broadcast(
+        weights_of(content.array_records["arrays"]), _prefixed(content, EXTRA), settings
+    )
+
+
+def round_of(content: RecordDict) -> int:
+    """Return the number of the round that a message belongs to."""
+    return int(content.config_records["config"][ROUND])  # type: ignore[arg-type]
+
+
+def update_records(update: Update) -> RecordDict:
+    """Return the content of a reply; the client's memory is not in it, for it stays there."""
+    records: dict[str, Any] = {"delta": record_of(update.delta)}
+    for name, value in update.extras.items():
+        records[EXTRA + name] = record_of(value)
+    records["metrics"] = MetricRecord({**update.metrics, EXAMPLES: update.examples})
+    return RecordDict(records)
+
+
+def update_of(reply: Message, client: ClientId) -> Update:
+    """Return the update that ``client``'s reply carries.
+
+    Raises:
+        ValueError: if the reply is not made as :func:`update_records` makes it.
+    """
+    content = reply.content
+    if "delta" not in content.array_records or "metrics" not in content.metric_records:
+        raise ValueError(f"a reply with {sorted(content)} where delta and metrics were expected")
+    metrics = dict(content.metric_records["metrics"])
+    examples = metrics.pop(EXAMPLES, None)
+    if not isinstance(examples, int):
+        raise ValueError(f"{EXAMPLES} is {examples!r}, not a number of examples")
+    plain = {name: float(x) for name, x in metrics.items() if isinstance(x, int | float)}
+    delta = weights_of(content.array_records["delta"])
+    return Update(client, delta, examples, plain, _prefixed(content, EXTRA))
+
+
+def memory_records(memory: Mapping[str, Weights]) -> RecordDict:
+    """Return what a client keeps, as the state of its Flower context."""
+    return RecordDict({MEMORY + name: record_of(value) for name, value in memory.items()})
+
+
+def memory_of(state: RecordDict) -> dict[str, Weights]:
+    """Return what a client kept in the state of its Flower context."""
+    return _prefixed(state, MEMORY)
+
+
+def _prefixed(records: RecordDict, prefix: str) -> dict[str, Weights]:
+    return {
+        name.removeprefix(prefix): weights_of(record)
+        for name, record in records.array_records.items()
+        if name.startswith(prefix)
+    }
+
+
+def count_bytes(content: RecordDict) -> int:
+    """Return the size of a message's content in bytes, names included, framing excluded."""
+    return sum(record.count_bytes() for record in content.values())

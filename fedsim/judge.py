@@ -1,0 +1,94 @@
+"""When and how a run judges its model: on the server's test set and on the clients' own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from fedsim.data.federated import FederatedData
+from fedsim.evaluate import Score, score
+from fedsim.flower.carrier import Carrier
+from fedsim.flower.client_app import EVALUATE
+from fedsim.models._build import load_weights
+from fedsim.report.clients import ClientRow
+from fedsim.report.events import RoundRecord
+from fedsim.scenario.schema import Scenario
+from fedsim.wire import Broadcast, Turn, Weights
+
+__all__ = ["Judge"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges the model of a round."""
+
+    scenario: Scenario
+    data: FederatedData
+    carrier: Carrier
+    model: nn.Module
+
+    def on_server(self, weights: Weights) -> Score:
+        """Return the score on the server's test set."""
+        load_weights(self.model, weights)
+        return score(self.model, self.data.server_test())
+
+    def complete(
+        self, record: RoundRecord, weights: Weights
+    ) -> tuple[RoundRecord, list[ClientRow]]:
+        """Return ``record`` with what is due this round filled in, and the clients' rows."""
+        number, last = record.round, record.round == self.scenario.rounds
+        if last or number % self.scenario.evaluation.every == 0:
+            judged = self.on_server(weights)
+            record = replace(record, accuracy=judged.accuracy, loss=judged.loss)
+        every = self.scenario.evaluation.clients
+        if not every or not (last or number % every == 0):
+            return record, []
+        rows, down, up = self._on_clients(number, weights)
+        return replace(
+            record,
+            clients=_summary(rows),
+            bytes_down=record.bytes_down + down,
+            bytes_up=record.bytes_up + up,
+        ), rows
+
+    def _on_clients(self, number: int, weights: Weights) -> tuple[list[ClientRow], int, int]:
+        sent = Broadcast(weights, settings={"part": "test"})
+        gathered = self.carrier.exchange(
+            number, EVALUATE, [(info, sent) for info in self.data.clients]
+        )
+        down = gathered.bytes_down // len(gathered.turns)
+        rows = [self._row(number, turn, down) for turn in gathered.turns if not turn.fault]
+        return rows, gathered.bytes_down, gathered.bytes_up
+
+    def _row(self, number: int, turn: Turn, down: int) -> ClientRow:
+        seen = Score(turn.examples, int(turn.metrics["correct"]), turn.metrics["loss-sum"])
+        return ClientRow(
+            round=number,
+            client=turn.client,
+            domain=self.data.clients[turn.client].domain,
+            examples=seen.examples,
+            accuracy=seen.accuracy,
+            loss=seen.loss,
+            seconds=turn.seconds,
+            bytes_up=turn.bytes_up,
+            bytes_down=down,
+        )
+
+
+def _summary(rows: Sequence[ClientRow]) -> dict[str, float]:
+    """Return the clients' accuracies as means; clients without test examples are left out."""
+    seen = [row for row in rows if row.examples]
+    if not seen:
+        return {}
+    total = sum(row.examples for row in seen)
+    ordered = sorted(row.accuracy for row in seen)
+    worst = ordered[: max(1, math.ceil(len(ordered) / 10))]
+    return {
+        "accuracy": sum(row.accuracy * row.examples for row in seen) / total,
+        "accuracy_uniform": sum(ordered) / len(ordered),
+        "accuracy_worst_10": sum(worst) / len(worst),
+        "examples": float(total),
+    }

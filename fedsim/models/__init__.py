@@ -1,0 +1,1 @@
+"""Reference models, one per file, each split into ``features(x)`` and ``head(z)``."""

@@ -1,0 +1,62 @@
+"""From a scenario's ``model`` part to a module, and between a module and its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from fedsim.seeds import torch_defaults
+from fedsim.wire import Weights
+
+if TYPE_CHECKING:
+    from fedsim.scenario.schema import Part
+
+__all__ = ["build", "load_weights", "weights_of"]
+
+
+def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: Path) -> nn.Module:
+    """Return the model that ``part`` names; its first weights are a function of ``seed``.
+
+    Args:
+        part: the scenario's ``model``.
+        shape: of one example.
+        classes: how many logits the model makes.
+        seed: the scenario's root seed.
+        folder: the scenario file's, where ``use: ./file.py:Class`` is looked for.
+    """
+    from fedsim import registry
+
+    with torch_defaults(seed, "model"):
+        model: nn.Module = registry.build("model", part, folder, shape=shape, classes=classes)
+    return model
+
+
+def weights_of(model: nn.Module) -> Weights:
+    """Return copies, on the CPU, of everything in ``model`` that can be averaged.
+
+    That is its parameters and its floating-point buffers; a counter is not averaged.
+    """
+    return {name: value.cpu().clone() for name, value in _shared(model).items()}
+
+
+def load_weights(model: nn.Module, weights: Weights) -> None:
+    """Copy ``weights`` into ``model``, whose other buffers keep what they hold.
+
+    Raises:
+        ValueError: if the names or the shapes are not those of ``model``.
+    """
+    own = _shared(model)
+    if own.keys() != weights.keys():
+        raise ValueError(f"not this model's weights: {sorted(own.keys() ^ weights.keys())}")
+    for name, value in own.items():
+        if value.shape != weights[name].shape:  # copy_ would broadcast
+            raise ValueError(f"{name}: {tuple(weights[name].shape)}, not {tuple(value.shape)}")
+        value.copy_(weights[name])
+
+
+def _shared(model: nn.Module) -> dict[str, torch.Tensor]:
+    # A state_dict's tensors are detached and share the module's memory.
+    return {name: v for name, v in model.state_dict().items() if v.is_floating_point()}

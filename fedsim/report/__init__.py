@@ -1,0 +1,1 @@
+"""What a run leaves behind: the log, checkpoints, the result."""

@@ -1,0 +1,59 @@
+"""Which grid a run gets: in process or on Ray, and why."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from math import prod
+from pathlib import Path
+
+from fedsim.data.federated import FederatedData
+from fedsim.errors import MissingPackage
+from fedsim.flower.grid import ChunkGrid
+from fedsim.scenario.schema import Scenario
+
+__all__ = ["backend_of", "open_grid"]
+
+LARGE = 50_000_000
+"""Input values through the model in a run, above which starting Ray (seconds) pays."""
+
+
+def backend_of(scenario: Scenario, data: FederatedData) -> str:
+    """Return ``local`` or ``ray``.
+
+    ``auto`` means Ray where the scenario names a cluster, or where there is more than one core
+    and the clients will push more than 50 million input values through the model; else local.
+    """
+    if scenario.compute.backend != "auto":
+        return scenario.compute.backend
+    if scenario.compute.address is not None:
+        return "ray"
+    if (os.cpu_count() or 1) < 2 or scenario.compute.workers == 1 or find_spec("ray") is None:
+        return "local"
+    mean = sum(info.examples for info in data.clients) / len(data.clients)
+    turns = scenario.rounds * scenario.clients.per_round.of(len(data.clients), at_least=1)
+    epochs = scenario.local.parameters.get("epochs", 1)
+    return "ray" if turns * mean * epochs * prod(data.shape) > LARGE else "local"
+
+
+def open_grid(scenario: Scenario, data: FederatedData, store: Path) -> ChunkGrid:
+    """Return the run's grid, its workers ready.
+
+    Raises:
+        MissingPackage: if the scenario asks for Ray and it is not installed.
+        RunError: if a worker does not start.
+    """
+    if backend_of(scenario, data) == "local":
+        import torch
+
+        from fedsim.runtime.local import LocalGrid
+
+        gpu = torch.cuda.is_available() and scenario.compute.gpus_per_worker != 0
+        return LocalGrid(scenario, store, "cuda" if gpu else "cpu")
+    if find_spec("ray") is None:
+        raise MissingPackage(
+            "compute.backend: ray needs Ray; install it with: pip install 'fedsim[sim]'"
+        )
+    from fedsim.runtime.ray_actors import RayGrid
+
+    return RayGrid(scenario, store)

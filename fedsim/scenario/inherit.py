@@ -1,0 +1,168 @@
+"""One tree from a scenario file, its parents and the command line: the later says more."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fedsim.errors import Fault, ScenarioError
+from fedsim.scenario import yaml_file
+from fedsim.scenario.node import Node, Place
+from fedsim.scenario.schema import PARTS
+from fedsim.words import did_you_mean, shown
+
+__all__ = ["assemble", "presets"]
+
+FILE_SOURCES = ("csv", "folder", "npz", "parquet")
+SHORT_SOURCE = re.compile(rf"({'|'.join(FILE_SOURCES)}|hf):(.+)", re.DOTALL)
+OWN = ("name", "description", "extends")
+"""Keys that say something of one file and are not inherited."""
+
+
+def assemble(path: Path, overrides: Sequence[str]) -> tuple[Node, list[Fault]]:
+    """Return the scenario in ``path``, over its parents and under ``overrides``.
+
+    Every plug-in part comes out as a mapping with ``use``, and files named there as absolute
+    paths, because a parent's file stands beside the parent.
+
+    Args:
+        path: the scenario file.
+        overrides: ``a.b=value`` each, with the value in YAML.
+
+    Raises:
+        ScenarioError: if a file cannot be read at all, or is its own ancestor.
+    """
+    tree, faults = _with_parents(path, str(path), ())
+    for override in overrides:
+        above, wrong = _override(override)
+        tree = _merged(tree, above, ())
+        faults += wrong
+    return tree, faults
+
+
+def presets() -> dict[str, Path]:
+    """Return the scenario files that come with fedsim, by name."""
+    specs = [importlib.util.find_spec(f"fedsim.{room}") for room in ("configs", "scenarios")]
+    folders = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
+    files = [file for folder in folders for file in Path(folder).glob("*.yaml")]
+    return {file.stem: file for file in sorted(files)}
+
+
+def _with_parents(path: Path, name: str, children: tuple[Path, ...]) -> tuple[Node, list[Fault]]:
+    tree, faults = yaml_file.read(path, name)
+    tree = _normal(tree, (), faults)
+    extends = tree.child("extends")
+    if extends is None or extends.value is None:
+        return tree, faults
+    if not isinstance(extends.value, str):
+        return tree, faults  # the schema says what is wrong with it
+    family = (*children, path.resolve())
+    try:
+        parent, shown_as = _parent(extends, path, name)
+        if parent.resolve() in family:
+            raise _refusal(extends, f"{extends.value} extends this file: a circle")
+        if not parent.is_file():
+            raise _refusal(extends, f"there is no file {shown_as}")
+        below, wrong = _with_parents(parent, shown_as, family)
+    except ScenarioError as error:
+        raise ScenarioError([*faults, *error.faults]) from error
+    inherited = {key: node for key, node in _items(below) if key not in OWN}
+    return _merged(below.with_value(inherited), tree, ()), faults + wrong
+
+
+def _parent(extends: Node, path: Path, name: str) -> tuple[Path, str]:
+    written = str(extends.value)
+    if not written.startswith("preset:"):
+        return path.parent / written, os.path.normpath(Path(name).parent / written)
+    preset, known = written.removeprefix("preset:"), presets()
+    if preset not in known:
+        hint = did_you_mean(preset, known) + f"there are {', '.join(known) or 'none'}"
+        raise _refusal(extends, f"no preset is called {preset!r}", hint)
+    return known[preset], written
+
+
+def _refusal(extends: Node, message: str, hint: str = "") -> ScenarioError:
+    return ScenarioError([extends.place.fault("extends", message, hint)])
+
+
+def _override(override: str) -> tuple[Node, list[Fault]]:
+    place = Place(f"--set {override}", folder=Path.cwd())
+    key, equals, text = override.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        message = "KEY=VALUE is expected, such as strategy.mu=0.1"
+        return Node({}, place, place), [place.fault("", message)]
+    try:
+        node, faults = yaml_file.parse(text, place)
+    except ScenarioError as error:
+        return Node({}, place, place), [replace(fault, key=key) for fault in error.faults]
+    for step in reversed(path):
+        node = Node({step: node}, place, place)
+    node = _normal(node, (), faults)
+    return node, [replace(fault, key=fault.key or key) for fault in faults]
+
+
+def _items(node: Node) -> Iterable[tuple[str, Node]]:
+    return node.value.items() if isinstance(node.value, dict) else ()
+
+
+def _merged(below: Node, above: Node, path: tuple[str, ...]) -> Node:
+    """Return ``above`` over ``below``: mappings key by key, all else replaced whole."""
+    if not isinstance(below.value, dict) or not isinstance(above.value, dict):
+        return above
+    if path in PARTS and "use" in above.value:
+        if above.value["use"].value != getattr(below.value.get("use"), "value", None):
+            return above  # another plug-in has other parameters
+    merged = dict(below.value)
+    for key, node in above.value.items():
+        merged[key] = _merged(merged[key], node, (*path, key)) if key in merged else node
+    return above.with_value(merged)
+
+
+def _normal(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
+    """Return the tree with every part as a mapping with ``use``."""
+    if path in PARTS:
+        return _part(node, path, faults)
+    if not isinstance(node.value, dict) or len(path) > 1:
+        return node
+    return node.with_value(
+        {key: _normal(value, (*path, key), faults) for key, value in node.value.items()}
+    )
+
+
+def _part(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
+    if isinstance(node.value, str):
+        return _used(node, {"use": node}, path, faults)
+    if not isinstance(node.value, dict):
+        return node
+    own = dict(node.value)
+    if "name" in own and "use" in own:
+        message = "'use' and 'name' are the same word: keep one"
+        faults.append(own["name"].key.fault((*path, "name"), message))
+        del own["name"]
+    if "name" in own:
+        own = {"use": own.pop("name"), **own}
+    return _used(node, own, path, faults)
+
+
+def _used(
+    part: Node, own: dict[str, Node], path: tuple[str, ...], faults: list[Fault]
+) -> Node:
+    use = own.get("use")
+    if use is None or not isinstance(use.value, str):
+        return part.with_value(own)
+    short = SHORT_SOURCE.fullmatch(use.value) if PARTS[path] == "source" else None
+    if short:
+        own["use"] = use.with_value(short[1])
+        if "path" in own:
+            message = f"{shown(use.value)} is a path already"
+            faults.append(own["path"].key.fault((*path, "path"), message))
+        own["path"] = use.with_value(short[2])
+    elif (file := re.fullmatch(r"(.+\.py):([^:]*)", use.value)) is not None:
+        absolute = os.path.abspath(use.place.folder / file[1])
+        own["use"] = use.with_value(f"{absolute}:{file[2]}")
+    return part.with_value(own)

@@ -1,0 +1,137 @@
+"""From a scenario file to a :class:`Scenario`, or to everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedsim.errors import Fault, ScenarioError
+from fedsim.scenario import cross
+from fedsim.scenario.inherit import assemble
+from fedsim.scenario.keys import fields, known_at, type_of
+from fedsim.scenario.node import Node, Place, Step
+from fedsim.scenario.parts import Settled, settle
+from fedsim.scenario.schema import PARTS, Scenario, plain_name
+from fedsim.words import at, expected, listed, misfit, nearest, walked
+
+__all__ = ["load"]
+
+
+def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
+    """Return the scenario in the file, complete: nothing implicit is left in it.
+
+    Args:
+        path: the file.
+        overrides: ``--set`` values, ``strategy.mu=0.1``, over what the file says.
+
+    Raises:
+        ScenarioError: if anything is wrong; holds every fault, each with its place.
+    """
+    path = Path(path)
+    tree, faults = assemble(path, overrides)
+    kind = tree.child("kind")
+    if kind is not None and kind.value == "study":
+        message = "studies are not there yet: run its scenarios one by one"
+        raise ScenarioError([kind.place.fault("kind", message)])
+    settled = settle(tree)
+    values = _complete(tree, path, settled)
+    schema_faults, scenario = _validated(values, tree, path.parent.absolute(), settled)
+    faults += [*settled.faults, *schema_faults]
+    faults += cross.faults(tree)
+    if faults or scenario is None:
+        raise ScenarioError(_tidy(faults))
+    return scenario
+
+
+def _complete(tree: Node, path: Path, settled: Settled) -> dict[str, Any]:
+    """Return the tree's plain values, with the parts settled and the run named."""
+    values: dict[str, Any] = {"name": plain_name(path.stem), **tree.plain()}
+    for (*sections, last), part in settled.parts.items():
+        section = values
+        for name in sections:
+            section = section.setdefault(name, {})
+        if isinstance(section, dict):
+            section[last] = part
+    return values
+
+
+def _validated(
+    values: dict[str, Any], tree: Node, folder: Path, settled: Settled
+) -> tuple[list[Fault], Scenario | None]:
+    try:
+        return [], Scenario.model_validate(values, context={"folder": folder})
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+    unknown: list[Fault] = []
+    others: dict[tuple[Step, ...], Fault] = {}
+    meant: set[tuple[Step, ...]] = set()
+    for detail in details:
+        loc, steps = detail["loc"], walked(values, detail["loc"])
+        if any(steps[: len(part)] == part for part in PARTS):
+            continue  # told by settle()
+        if detail["type"] == "extra_forbidden" or loc[-1] == "[key]":
+            fault, suggestion = _unknown_key(steps, tree, settled)
+            unknown.append(fault)
+            meant.add((*steps[:-1], suggestion))
+        elif detail["type"] == "missing":
+            path = (*steps, str(loc[-1]))
+            others[path] = _missing(path, tree)
+        else:
+            others[steps] = _misfit(steps, values, tree)
+    return unknown + [fault for path, fault in others.items() if path not in meant], None
+
+
+def _unknown_key(
+    path: tuple[Step, ...], tree: Node, settled: Settled
+) -> tuple[Fault, str]:
+    *above, name = path
+    section = tuple(str(step) for step in above)
+    known = known_at(section) or ["accuracy", "loss"]
+    suggestion = nearest(str(name), known)
+    node = tree.deepest(path)
+    homes = _homes(str(name), settled)
+    if homes:
+        hint = f"{name!r} belongs under {listed(homes, ' or ')}"
+        suggestion = ""
+    elif suggestion:
+        hint = f"did you mean {suggestion!r}?"
+    else:
+        hint = f"known here: {', '.join(known)}"
+    return node.key.fault(path, "unknown key", hint), suggestion
+
+
+def _homes(name: str, settled: Settled) -> list[str]:
+    """Return the sections and parts in which ``name`` is a key."""
+    sections = [path[:-1] for path, _ in fields() if path[-1] == name]
+    parts = [path for path, known in settled.signatures.items() if name in known.parameters]
+    return [f"'{'.'.join(home)}'" if home else "the top level" for home in [*sections, *parts]]
+
+
+def _missing(path: tuple[Step, ...], tree: Node) -> Fault:
+    above = tree.at(path[:-1]) or tree
+    place = above.key if path[1:] else Place(tree.place.file)
+    return place.fault(path, f"is missing: {expected(type_of(path))}")
+
+
+def _misfit(path: tuple[Step, ...], values: Any, tree: Node) -> Fault:
+    value = at(values, path)
+    hint = f"write {value:.0%} for a share" if _is_bare_share(path, value) else ""
+    return tree.deepest(path).place.fault(path, misfit(type_of(path), value), hint)
+
+
+def _is_bare_share(path: tuple[Step, ...], value: Any) -> bool:
+    wants_share = "%" in expected(type_of(path))
+    return wants_share and isinstance(value, float) and 0 < value <= 1
+
+
+def _tidy(faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Yield one fault per key and place: the first is nearest to the cause."""
+    seen = set()
+    for fault in faults:
+        where = (fault.file, fault.line, fault.key)
+        if where not in seen:
+            seen.add(where)
+            yield fault

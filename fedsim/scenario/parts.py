@@ -1,0 +1,146 @@
+"""The plug-in parts of a scenario: are they there, and can they be told what they are told?"""
+
+from __future__ import annotations
+
+import os
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from fedsim import registry
+from fedsim.errors import Fault, ScenarioError
+from fedsim.scenario.inherit import FILE_SOURCES
+from fedsim.scenario.keys import PART
+from fedsim.scenario.node import Node
+from fedsim.scenario.schema import PARTS
+from fedsim.signature import Signature
+from fedsim.words import misfit, nearest
+
+__all__ = ["Settled", "settle"]
+
+DEFAULTS = {("data", "partition"): "iid", ("clients", "sampler"): "uniform"}
+ORDER = sorted(PARTS, key=lambda path: path == ("local",))
+"""The strategy names the client half, so ``local`` comes last."""
+
+
+@dataclass
+class Settled:
+    """The parts so far."""
+
+    parts: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
+    """With nothing implicit left; the faulty ones are left out."""
+    signatures: dict[tuple[str, ...], Signature] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def settle(tree: Node) -> Settled:
+    """Return the parts of ``tree``, complete, and what is wrong with them."""
+    settled = Settled()
+    for path in ORDER:
+        part = tree.at(path)
+        if part is None and (name := _default(path, tree, settled)):
+            part = Node({"use": Node(name, tree.place, tree.place)}, tree.place, tree.place)
+        if part is None or (part.value is None and path == ("data", "feature_shift")):
+            continue
+        if isinstance(part.value, dict):
+            settled.faults += _settle(path, part, part.value, settled)
+        else:
+            settled.faults.append(part.place.fault(path, misfit(PART, part.plain())))
+    return settled
+
+
+def _default(path: tuple[str, ...], tree: Node, settled: Settled) -> str:
+    if path == ("local",):
+        return _client(settled)
+    section = tree.child(path[0])
+    is_section = section is None or isinstance(section.value, dict)
+    return DEFAULTS.get(path, "") if is_section else ""
+
+
+def _client(settled: Settled) -> str:
+    strategy = settled.signatures.get(("strategy",))
+    return (strategy.client or "sgd") if strategy else ""
+
+
+def _settle(
+    path: tuple[str, ...], part: Node, own: Mapping[str, Node], settled: Settled
+) -> Iterator[Fault]:
+    use = own.get("use")
+    if use is None and path == ("local",) and (client := _client(settled)):
+        use = Node(client, part.place, part.place)
+    if use is None:
+        if path != ("local",):  # without a strategy nobody knows what local may hold
+            yield from _nameless(path, part, own)
+        return
+    if not isinstance(use.value, str):
+        yield use.place.fault((*path, "use"), misfit(str, use.plain()))
+        return
+    try:
+        known = registry.describe(PARTS[path], use.value, use.place.folder)
+    except ScenarioError as error:
+        yield from (use.place.fault(path, one.message, one.hint) for one in error.faults)
+        return
+    settled.signatures[path] = known
+    written = {name: _absolute(name, node, use.value, known) for name, node in own.items()}
+    written.pop("use", None)
+    who = _who(path, use.value, own, settled)
+    wrong = list(known.faults(who, written))
+    for one in wrong:
+        node = part.at(one.path) or part
+        place = node.key if one.path and one.path[0] not in known.parameters else node.place
+        yield place.fault((*path, *one.path), one.message, one.hint)
+    missing = list(_missing_files(path, use.value, own, written, known))
+    yield from missing
+    if not wrong and not missing:
+        settled.parts[path] = {"use": use.value, **known.with_defaults(written)}
+
+
+def _nameless(path: tuple[str, ...], part: Node, own: Mapping[str, Node]) -> Iterator[Fault]:
+    for name, node in own.items():
+        if meant := nearest(name, ("use", "name")):
+            yield node.key.fault((*path, name), "unknown key", f"did you mean '{meant}'?")
+            return
+    yield part.place.fault(path, f"which {PARTS[path]}? `use` is missing")
+
+
+def _who(path: tuple[str, ...], use: str, own: Mapping[str, Node], settled: Settled) -> str:
+    who = f"{PARTS[path]} {registry.short(use)!r}"
+    strategy = settled.parts.get(("strategy",))
+    if path != ("local",) or "use" in own or strategy is None:
+        return who
+    return f"{who} of strategy {registry.short(strategy['use'])!r}"
+
+
+def _absolute(name: str, node: Node, use: str, known: Signature) -> Any:
+    """Return the parameter's value; a relative path starts where it was written."""
+    value = node.plain()
+    if isinstance(value, str) and _is_path(name, use, known):
+        return os.path.abspath(node.place.folder / Path(value).expanduser())
+    return value
+
+
+def _is_path(name: str, use: str, known: Signature) -> bool:
+    if name not in known.parameters:
+        return False
+    return (name == "path" and use in FILE_SOURCES) or _holds_path(known.parameters[name].type)
+
+
+def _holds_path(kind: Any) -> bool:
+    is_wrapped = get_origin(kind) in (Annotated, Union, types.UnionType)
+    return kind is Path or (is_wrapped and any(_holds_path(one) for one in get_args(kind)))
+
+
+def _missing_files(
+    path: tuple[str, ...],
+    use: str,
+    own: Mapping[str, Node],
+    written: Mapping[str, Any],
+    known: Signature,
+) -> Iterator[Fault]:
+    for name, value in written.items():
+        if PARTS[path] != "source" or not isinstance(value, str) or not _is_path(name, use, known):
+            continue
+        if not os.path.exists(value):
+            yield own[name].place.fault((*path, name), f"there is no file or folder {value}")

@@ -1,0 +1,61 @@
+"""One root seed per run; every random draw names the stream that it comes from.
+
+No code in fedsim touches a global generator, so a draw added in one room never shifts the
+draws of another, any round can be replayed alone, and every runtime draws the same numbers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["integer", "numpy_stream", "torch_defaults", "torch_stream"]
+
+
+def _spread(root: int, name: str, where: tuple[int, ...]) -> np.random.SeedSequence:
+    return np.random.SeedSequence([root, zlib.crc32(name.encode()), *where])
+
+
+def integer(root: int, name: str, *where: int) -> int:
+    """Return a seed in ``[0, 2**31)`` for a library that takes an integer and no generator."""
+    return int(_spread(root, name, where).generate_state(1, np.uint32)[0] >> 1)
+
+
+def numpy_stream(root: int, name: str, *where: int) -> np.random.Generator:
+    """Return the generator of the stream ``name`` at ``where`` (a round, a client, ...).
+
+    >>> int(numpy_stream(7, "cohort", 3).integers(100)) == int(
+    ...     numpy_stream(7, "cohort", 3).integers(100)
+    ... )
+    True
+    """
+    return np.random.default_rng(_spread(root, name, where))
+
+
+def torch_stream(root: int, name: str, *where: int) -> torch.Generator:
+    """Return the torch generator (CPU) of the stream ``name`` at ``where``."""
+    import torch
+
+    seed = int(_spread(root, name, where).generate_state(1, np.uint64)[0] >> 1)
+    return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def torch_defaults(root: int, name: str, *where: int) -> Iterator[None]:
+    """Seed torch's default generator inside the block, and put it back after.
+
+    Layers initialise themselves from the default generator and take no other; dropout draws
+    from it too.  This is the one place in fedsim where it is set.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(integer(root, name, *where))
+        yield

@@ -1,0 +1,124 @@
+"""What a strategy is: a few pure verbs, each a line of the papers' pseudo-code.
+
+A strategy is a frozen dataclass.  Its fields are the parameters that a scenario may set; what
+changes from round to round lives in the :class:`ServerState` that it is handed and hands back.
+To write one, put a file on the shelf ``strategies/`` and override what your paper changes:
+
+==========  =======================================================  ====================
+verb        the server...                                            overridden by, e.g.
+==========  =======================================================  ====================
+begin       makes its first state                                    SCAFFOLD
+broadcast   tells a client what it needs                             FedProx, SCAFFOLD
+addends     says what one client adds to the cohort's sums           FedNova, SCAFFOLD
+aggregate   makes one of many, where a sum will not do               medians, FedDM
+step        moves the weights                                        FedAdam, FedAvgM
+evaluate    says which weights are judged                            (averages of iterates)
+phases      lists the exchanges of a round, by the client's verbs    domain adaptation
+==========  =======================================================  ====================
+
+``addends`` runs where the client ran, so a worker hands back one partial sum for all its
+clients; a strategy that overrides ``aggregate`` is handed every update instead, in the order
+of the clients' numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from fedsim.aggregate import Sums
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Server", "ServerState", "Strategy", "is_sum"]
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What the server knows between exchanges; a checkpoint saves it whole."""
+
+    weights: Weights
+    population: int
+    """How many clients there are in all, whoever takes part."""
+    memory: Mapping[str, Weights] = field(default_factory=dict)
+    """Momentum, control variates, statistics of the phase before."""
+    round: int = 0
+    phase: str = "train"
+
+    def moved(self, delta: Weights, **memory: Weights) -> ServerState:
+        """Return the state after the weights moved by ``delta``, with ``memory`` remembered.
+
+        The sum is taken in ``delta``'s precision and then cast to that of the weights.
+        """
+        weights = {
+            name: (tensor + delta[name]).to(tensor.dtype) if name in delta else tensor
+            for name, tensor in self.weights.items()
+        }
+        return replace(self, weights=weights, memory={**self.memory, **memory})
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the server has at hand in a step, for strategies that train there."""
+
+    model: nn.Module
+    """A model of the scenario's kind, to load weights into and to change freely."""
+    draws: torch.Generator
+    """The server's own stream of this round and phase."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """FedAvg's verbs, to be overridden one at a time."""
+
+    client: ClassVar[str] = "sgd"
+    """The client half, as a scenario would name it."""
+    deltas: ClassVar[tuple[str, ...]] = ("train",)
+    """The phases in which clients send a delta; a reply that lacks it there is refused."""
+
+    def phases(self) -> Sequence[str]:
+        """Return the exchanges of one round: the names of the client half's methods, in order."""
+        return ("train",)
+
+    def begin(self, weights: Weights, clients: Sequence[ClientInfo]) -> ServerState:
+        """Return the state before round 1."""
+        return ServerState(weights, len(clients))
+
+    def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
+        """Return what ``to`` is sent in phase ``state.phase``.
+
+        The same objects in two broadcasts are encoded and shipped to a worker once, so hand
+        out what the state holds rather than copies of it.
+        """
+        return Broadcast(state.weights)
+
+    def addends(self, update: Update) -> Mapping[str, Addend]:
+        """Return what one client adds to the cohort's sums; the means are weighted by it."""
+        return {"delta": Addend(update.delta, update.examples)}
+
+    def aggregate(self, updates: Sequence[Update]) -> Merged:
+        """Return what the cohort's updates come to: the exact means of their addends.
+
+        Overriding this one makes every update travel whole, in ascending order of client.
+        """
+        sums = Sums()
+        for update in updates:
+            sums.add(update.client, self.addends(update))
+        return sums.merged()
+
+    def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
+        """Return the state after this phase."""
+        return state.moved(merged.delta)
+
+    def evaluate(self, state: ServerState) -> Weights:
+        """Return the weights that are judged and kept as the result."""
+        return state.weights
+
+
+def is_sum(strategy: Strategy) -> bool:
+    """Return whether partial sums of ``strategy``'s addends may travel in place of updates."""
+    return type(strategy).aggregate is Strategy.aggregate

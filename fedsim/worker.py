@@ -1,0 +1,112 @@
+"""One client's turn, the same wherever it runs: in process, in a Ray actor, on a device."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from fedsim.client import Client, Examples
+from fedsim.data.federated import FederatedData
+from fedsim.evaluate import Score, score
+from fedsim.models._build import build, load_weights, weights_of
+from fedsim.seeds import torch_stream
+from fedsim.wire import Broadcast, ClientId, ClientInfo, Task, Update, Weights
+
+if TYPE_CHECKING:
+    from fedsim.scenario.schema import Scenario
+
+__all__ = ["POOL", "Worker"]
+
+POOL: ClientId = -1
+"""The number of the imagined client that holds everyone's examples."""
+
+
+class Worker:
+    """Holds what all turns of a run share: the data, one model, the client half."""
+
+    def __init__(
+        self, scenario: Scenario, data: FederatedData, client: Client, device: str = "cpu"
+    ) -> None:
+        self.data = data
+        self._seed = scenario.seed
+        self._client = client
+        self._device = torch.device(device)
+        self._model = build(
+            scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
+        ).to(self._device)
+        self._first = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+
+    @property
+    def initial(self) -> Weights:
+        """The weights of a run before round 1: a function of the scenario alone."""
+        return {
+            name: tensor.cpu() for name, tensor in self._first.items() if tensor.is_floating_point()
+        }
+
+    def turn(self, task: Task) -> Update:
+        """Return the update of ``task``'s client.
+
+        Whatever the client half did to the model is undone before the next turn.
+
+        Raises:
+            AttributeError: if the client half has no verb of the phase's name.
+        """
+        verb = getattr(self._client, task.phase)
+        where = zlib.crc32(task.phase.encode())
+        draws = torch_stream(self._seed, "client", task.round, task.client.id, where)
+        here = replace(task, broadcast=self._moved(task.broadcast))
+        examples = self._examples(task.client.id)
+        update: Update = verb(self._fresh(here.broadcast.weights), examples, here, draws)
+        return update
+
+    def score(self, client: ClientId, weights: Weights, part: str) -> Score:
+        """Return how good ``weights`` are on a client's ``val`` or ``test`` part."""
+        examples = self.data.part(client, "val" if part == "val" else "test")
+        return score(self._fresh(weights), self._placed(examples))
+
+    def reference(self, client: ClientId, rounds: int) -> Score:
+        """Return how far ``client`` gets alone, judged on the server's test set.
+
+        The client half trains for as many rounds as the federation does, with nobody to talk
+        to; :data:`POOL` holds all training examples and so gives the centralized reference.
+        """
+        weights = {name: tensor.to(self._device) for name, tensor in self.initial.items()}
+        examples = self._examples(client)
+        info = ClientInfo(client, len(examples))
+        for number in range(1, rounds + 1):
+            draws = torch_stream(self._seed, "reference", number, client - POOL)
+            task = Task(number, "train", info, Broadcast(weights))
+            update = self._client.train(self._fresh(weights), examples, task, draws)
+            weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
+        return score(self._fresh(weights), self._placed(self.data.server_test()))
+
+    def _fresh(self, weights: Weights) -> torch.nn.Module:
+        self._model.load_state_dict(self._first)
+        load_weights(self._model, weights)
+        self._model.train()
+        self._model.requires_grad_(True)
+        self._model.zero_grad(set_to_none=True)
+        return self._model
+
+    def _examples(self, client: ClientId) -> Examples:
+        return self._placed(self.data.pooled() if client == POOL else self.data.train(client))
+
+    def _placed(self, examples: Examples) -> Examples:
+        if self._device.type == "cpu":
+            return examples
+        return Examples(examples.inputs.to(self._device), examples.labels.to(self._device))
+
+    def _moved(self, broadcast: Broadcast) -> Broadcast:
+        if self._device.type == "cpu":
+            return broadcast
+        return replace(
+            broadcast,
+            weights={name: tensor.to(self._device) for name, tensor in broadcast.weights.items()},
+            extras={
+                name: {key: tensor.to(self._device) for key, tensor in value.items()}
+                for name, value in broadcast.extras.items()
+            },
+        )
