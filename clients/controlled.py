@@ -65,7 +65,10 @@ class Controlled(Sgd):
 
 
 def _controls(task: Task) -> tuple[Weights, Weights]:
-    """Return ``c_i``, at first zero, and ``c``."""
-    theirs = task.broadcast.extras["control"]
-    first = {name: torch.zeros_like(control) for name, control in theirs.items()}
-    return task.memory.get("control", first), theirs
+    """Return ``c_i``, at first zero, and ``c``, on the device of ``c``."""
+    theirs, kept = task.broadcast.extras["control"], task.memory.get("control", {})
+    ours = {
+        name: kept[name].to(control.device) if kept else torch.zeros_like(control)
+        for name, control in theirs.items()
+    }
+    return ours, theirs

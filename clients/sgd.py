@@ -56,7 +56,7 @@ class Sgd:
             with layers_draw_from(draws, _device(model)):
                 metrics["loss"] = self._descend(model, examples, task, draws)
         after = model.state_dict()
-        delta = {name: after[name].cpu() - value for name, value in before.items()}
+        delta = {name: after[name].to(value.device) - value for name, value in before.items()}
         return Update(task.client.id, delta, len(examples), metrics)
 
     def correction(self, task: Task, weights: Weights) -> Correction | None:

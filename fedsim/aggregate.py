@@ -115,7 +115,7 @@ def _limbs(name: str, value: Tensor, weight: float) -> tuple[Tensor, Tensor]:
     term = value.to(torch.float64, copy=True).mul_(weight)
     if term.numel():
         low, high = torch.aminmax(term)  # NaN if any is, and comparisons with NaN are false
-        if not (-LIMIT <= low.item() and high.item() <= LIMIT):
+        if not (low.item() >= -LIMIT and high.item() <= LIMIT):
             raise ValueError(f"{name}: not finite, or larger than 2**30 after weighting")
     upper = (term * UPPER).round_()
     lower = term.sub_(upper, alpha=1 / UPPER).mul_(LOWER).round_()  # exact up to the rounding

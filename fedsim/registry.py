@@ -10,6 +10,7 @@ holds ``SignFlip``) can be named, and no list is edited elsewhere.  A name is on
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -23,8 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from fedsim import signature
 from fedsim.errors import Fault, FedsimError, ScenarioError
+from fedsim.plugin_source import imported, read
 from fedsim.python_file import Module, NotRead, locate, module_at
 from fedsim.signature import Signature
 from fedsim.words import did_you_mean
@@ -100,11 +101,11 @@ def describe(kind: str, name: str, beside: Path = Path()) -> Signature:
         if origin.module.partition(".")[0] != "flwr":  # Flower's own are only asked, never read
             module = module_at(origin.path) if origin.path else locate(origin.module)
             if module is not None:
-                return signature.read(origin.attribute, module, given)
+                return read(origin.attribute, module, given)
     except NotRead as error:
         if origin.path and not origin.path.is_file():
             raise _refusal(kind, f"there is no file {origin.path}") from error
-    return signature.imported(find(kind, name, beside), given)
+    return imported(find(kind, name, beside), given)
 
 
 def build(kind: str, part: Part, beside: Path = Path(), **given: Any) -> Any:
@@ -116,7 +117,9 @@ def build(kind: str, part: Part, beside: Path = Path(), **given: Any) -> Any:
     """
     known = describe(kind, part.use, beside)
     if wrong := known.faults(f"{kind} {short(part.use)!r}", part.parameters):
-        raise ScenarioError([Fault("", 0, 0, f"{kind}.{w.key}", w.message, w.hint) for w in wrong])
+        raise ScenarioError(
+            [Fault("", 0, 0, ".".join([kind, *map(str, w.path)]), w.message, w.hint) for w in wrong]
+        )
     parameters = {
         name: known.parameters[name].value(value) for name, value in part.parameters.items()
     }
@@ -152,7 +155,9 @@ def _origin(kind: str, name: str, beside: Path) -> _Origin:
         return known[name]
     ways = "or name a plug-in as package.module:Class or ./file.py:Class"
     there = f"there are {', '.join(names(kind)) or 'none'}; {ways}"
-    raise _refusal(kind, f"no {kind} is called {name!r}", did_you_mean(name, names(kind)) + there)
+    raise _refusal(
+        kind, f"no {kind} is called {name!r}", f"{did_you_mean(name, names(kind))}\n{there}".strip()
+    )
 
 
 def _shelved(kind: str) -> dict[str, _Origin]:
@@ -160,13 +165,15 @@ def _shelved(kind: str) -> dict[str, _Origin]:
     if shelf is None:
         return {}
     if shelf.path.name != "__init__.py":
-        return {_snake(one): _Origin(shelf.name, one) for one in shelf.classes if _public(shelf, one)}
+        return {
+            _snake(one): _Origin(shelf.name, one) for one in shelf.classes if _is_public(shelf, one)
+        }
     files = shelf.path.parent.glob("[!_]*.py")
     return {path.stem: _Origin(f"{shelf.name}.{path.stem}", _namesake(path)) for path in files}
 
 
-def _public(shelf: Module, name: str) -> bool:
-    is_contract = any("Protocol" in (b.id if hasattr(b, "id") else "") for b in shelf.classes[name].bases)
+def _is_public(shelf: Module, name: str) -> bool:
+    is_contract = "Protocol" in [ast.unparse(base) for base in shelf.classes[name].bases]
     return not name.startswith("_") and not is_contract
 
 
@@ -181,7 +188,9 @@ def _namesake(path: Path) -> str:
         classes = module_at(path).classes
     except NotRead:
         classes = {}
-    return next((one for one in classes if one.lower() == wanted), path.stem.title().replace("_", ""))
+    return next(
+        (one for one in classes if one.lower() == wanted), path.stem.title().replace("_", "")
+    )
 
 
 @lru_cache
@@ -215,7 +224,9 @@ def _from_file(path: Path) -> ModuleType:
 
 def _no_class(kind: str, origin: _Origin, there: list[str]) -> ScenarioError:
     where = origin.path.name if origin.path else origin.module
-    hint = did_you_mean(origin.attribute, there) + f"it has {', '.join(there) or 'no class'}"
+    hint = (
+        f"{did_you_mean(origin.attribute, there)}\nit has {', '.join(there) or 'no class'}".strip()
+    )
     return _refusal(kind, f"{where} has no class {origin.attribute}", hint)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,12 +14,13 @@ from fedsim.cohort import Sampler
 from fedsim.errors import FedsimError, QuorumLost, RunError
 from fedsim.flower.carrier import Carrier, Gathered
 from fedsim.flower.host import blame
+from fedsim.metrics import means
 from fedsim.report.events import Dropped, RoundRecord
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy
-from fedsim.wire import ClientInfo, Turn
+from fedsim.wire import ClientInfo
 
-__all__ = ["Federation", "means", "run_round"]
+__all__ = ["Federation", "run_round"]
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,23 @@ class Federation:
     """The server's own model, for strategies that train there."""
 
 
-def run_round(
-    number: int, state: ServerState, fed: Federation, set_aside: Iterable[int] = ()
-) -> tuple[ServerState, RoundRecord]:
+def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerState, RoundRecord]:
     """Return the state after round ``number`` and the round's record, not yet evaluated.
 
     Args:
         number: from 1.
         state: what the server knew after the round before.
         fed: what stays the same.
-        set_aside: clients that are not asked, though they may be drawn.
 
     Raises:
         QuorumLost: if fewer clients replied than the quorum; nothing of the round is kept.
     """
     start = time.perf_counter()
-    aside = set(set_aside)
+    aside = dict(fed.carrier.set_aside)
     drawn = fed.sampler.draw(len(fed.clients), fed.cohort_size, number, fed.seed)
     cohort = [fed.clients[position] for position in drawn if position not in aside]
     gathered = []
-    dropped = [Dropped(k, "cohort", "set aside earlier") for k in drawn if k in aside]
+    dropped = [Dropped(k, "cohort", f"set aside: {aside[k]}") for k in drawn if k in aside]
     for phase in fed.strategy.phases():
         state = replace(state, round=number, phase=phase)
         with _blamed(fed.strategy, "broadcast", number):
@@ -116,19 +113,3 @@ def _check_quorum(
             f"round {number}: {good} of {len(drawn)} clients replied, "
             f"clients.min_replies asks for {needed}: {why}{more}"
         )
-
-
-def means(turns: Sequence[Turn]) -> dict[str, float]:
-    """Return the mean of each metric over ``turns``, weighted by examples.
-
-    A turn whose metric is not finite, or that worked on no example, is left out of that mean.
-    """
-    totals: dict[str, list[tuple[float, int]]] = {}
-    for turn in turns:
-        for name, value in turn.metrics.items():
-            if math.isfinite(value) and turn.examples:
-                totals.setdefault(name, []).append((value * turn.examples, turn.examples))
-    return {
-        name: math.fsum(x for x, _ in parts) / sum(n for _, n in parts)
-        for name, parts in sorted(totals.items())
-    }

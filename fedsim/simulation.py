@@ -17,11 +17,10 @@ import torch
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.preview import label_skew, write_partition
 from fedsim.errors import Interrupted, RunFolderError
-from fedsim.judge import Judge
 from fedsim.flower.carrier import Carrier
-from fedsim.flower.codec import memory_of, memory_records
 from fedsim.flower.grid import ChunkGrid
 from fedsim.flower.parts import strategy_of
+from fedsim.judge import Judge
 from fedsim.models._build import build, weights_of
 from fedsim.references import reference
 from fedsim.registry import build as build_part
@@ -144,15 +143,15 @@ class _Run:
         self.folder.truncate_rounds(done)
         self._announce(done + 1)
         for number in range(done + 1, self.scenario.rounds + 1):
-            state, record = run_round(number, state, self.fed, self.grid.set_aside)
+            state, record = run_round(number, state, self.fed)
             weights = self.fed.strategy.evaluate(state)
             record, rows = self.judge.complete(record, weights)
             self.folder.append_clients(rows)
             self.folder.append_round(record)
             if number % self.scenario.checkpoint.every == 0 or number == self.scenario.rounds:
                 self._save(number, state)
-            while self.grid.notes:
-                self.watch(Note(self.grid.notes.pop(0)))
+            for note in self.fed.carrier.take_notes():
+                self.watch(Note(note))
             self.watch(RoundDone(record))
         return self._finish(state)
 
@@ -162,10 +161,8 @@ class _Run:
             self.watch(Note(note))
         if found is None:
             return state, 0
-        for client, memory in found.clients.items():
-            self.grid.states[client] = memory_records(memory)
-        aside = found.plain["set_aside"]
-        self.grid.set_aside.update({int(client): why for client, why in aside.items()})
+        aside = {int(client): why for client, why in found.plain["set_aside"].items()}
+        self.fed.carrier.restore(found.clients, aside)
         return replace(
             state, weights=found.weights, memory=found.memory, round=found.round
         ), found.round
@@ -177,8 +174,8 @@ class _Run:
                 round=number,
                 weights=state.weights,
                 memory=state.memory,
-                clients={client: memory_of(kept) for client, kept in self.grid.states.items()},
-                plain={"set_aside": {str(k): why for k, why in self.grid.set_aside.items()}},
+                clients=self.fed.carrier.memories,
+                plain={"set_aside": {str(k): why for k, why in self.fed.carrier.set_aside.items()}},
             ),
             self.scenario.checkpoint.keep,
         )
@@ -256,18 +253,18 @@ def weights_sha256(weights: Weights) -> str:
     return digest.hexdigest()
 
 
-def _reached(
-    scenario: Scenario, records: list[RoundRecord]
-) -> dict[str, dict[str, int | None]]:
+def _reached(scenario: Scenario, records: list[RoundRecord]) -> dict[str, dict[str, int | None]]:
+    """Return, for each target, the round that reached it and the bytes sent until then."""
     reached: dict[str, dict[str, int | None]] = {}
     for name, target in scenario.evaluation.targets.items():
         reached[name] = {"round": None, "bytes": None}
         spent = 0
         for record in records:
             spent += record.bytes_up + record.bytes_down
-            value = getattr(record, name)
-            good = value is not None and (value >= target if name == "accuracy" else value <= target)
-            if good:
+            value = record.accuracy if name == "accuracy" else record.loss
+            if value is None:
+                continue
+            if value >= target if name == "accuracy" else value <= target:
                 reached[name] = {"round": record.round, "bytes": spent}
                 break
     return reached

@@ -64,7 +64,9 @@ def expected(kind: Any) -> str:
 def _items(inner: tuple[Any, ...]) -> str:
     kinds = [expected(kind) for kind in inner if kind is not ...]
     if len(kinds) == 1 or len(set(kinds)) > 1:
-        return listed(kinds).replace("a whole number", "whole numbers").replace("a number", "numbers")
+        return (
+            listed(kinds).replace("a whole number", "whole numbers").replace("a number", "numbers")
+        )
     return f"{len(kinds)}, each {kinds[0]}"
 
 
@@ -170,6 +172,6 @@ def _folded(name: str) -> str:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return a question for a hint, ending in a blank; empty where nothing is near."""
+    """Return a question for a hint; empty where nothing is near."""
     close = nearest(name, names)
-    return f"did you mean '{close}'? " if close else ""
+    return f"did you mean {close!r}?" if close else ""

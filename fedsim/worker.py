@@ -11,7 +11,7 @@ import torch
 from fedsim.client import Client, Examples
 from fedsim.data.federated import FederatedData
 from fedsim.evaluate import Score, score
-from fedsim.models._build import build, load_weights, weights_of
+from fedsim.models._build import build, load_weights
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientId, ClientInfo, Task, Update, Weights
 

@@ -23,18 +23,17 @@ from typing import Annotated
 import click
 import typer
 
-from fedsim.cli import crash
 from fedsim.cli.check import check
 from fedsim.cli.data import preview
 from fedsim.cli.doctor import doctor
 from fedsim.cli.explain import explain, schema
+from fedsim.cli.failure import tell
 from fedsim.cli.init import init
 from fedsim.cli.ls import ls
 from fedsim.cli.run import resume, run
 from fedsim.cli.screen import Command, Group, Screen
 from fedsim.cli.shelves import shelves
 from fedsim.cli.show import show
-from fedsim.errors import FedsimError, ScenarioError
 
 __all__ = ["app", "main"]
 
@@ -98,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Screen.of(said).note("interrupted")
         return 130
     except Exception as error:
-        return _report(error, Screen.of(said))
+        return tell(error, Screen.of(said))
     return code
 
 
@@ -111,42 +110,3 @@ def _invoke(words: list[str], said: dict[str, object]) -> int:
         return done.exit_code
     return 0
 
-
-def _report(error: Exception, screen: Screen) -> int:
-    if isinstance(error, click.ClickException):
-        return _misused(error, screen)
-    if not isinstance(error, FedsimError):
-        screen.error(f"{type(error).__name__}: {error}".splitlines()[0][:500])
-        if screen.debug:
-            screen.traceback(error)
-        screen.note(f"This should not happen. The traceback is in {crash.kept(error)}")
-        return 1
-    if isinstance(error, ScenarioError):
-        _faults(error, screen)
-    else:
-        screen.error(str(error))
-    if screen.debug:
-        screen.traceback(error)
-    for note in getattr(error, "__notes__", []):
-        screen.next(note.removeprefix("next: "))
-    return error.exit_code
-
-
-def _faults(error: ScenarioError, screen: Screen) -> None:
-    from fedsim.scenario.load import as_json, render
-
-    if screen.json:
-        screen.dump(as_json(error.faults))
-    else:
-        screen.err.out(render(error.faults), highlight=False)
-
-
-def _misused(error: click.ClickException, screen: Screen) -> int:
-    context = getattr(error, "ctx", None)
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.show()
-        return 2
-    screen.error(error.format_message().split(" (Did you mean")[0])
-    if context is not None:
-        screen.next(f"{context.command_path} --help")
-    return 2

@@ -30,7 +30,7 @@ def explain(
 
 def schema() -> None:
     """Print the JSON Schema of a scenario, for editors."""
-    from fedsim.scenario.explain import json_schema
+    from fedsim.scenario.json_schema import json_schema
 
     screen = Screen.current()
     screen.dump(json_schema())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -60,8 +59,10 @@ def init(
     ] = Path(),
 ) -> None:
     """Make a scenario to start from, and a strategy of your own to change."""
+    from fedsim.scenario.inherit import presets
+
     screen = Screen.current()
-    scenario = files("fedsim.scenarios").joinpath("quickstart.yaml").read_text(encoding="utf-8")
+    scenario = presets()["quickstart"].read_text(encoding="utf-8")
     contents = {"scenario.yaml": scenario, "README.md": _README, "my_idea.py": _IDEA}
     if there := [name for name in contents if (folder / name).exists()]:
         raise RunFolderError(f"{folder} already has {', '.join(there)}; nothing was written")

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
-from fedsim.cli.crash import resumable
+from fedsim.cli.failure import resumable
 from fedsim.cli.options import File, Run, Set
 from fedsim.cli.screen import Screen
 from fedsim.cli.watch import result_lines, watching
@@ -40,7 +41,7 @@ def run(
 
     screen = Screen.current()
     if run_dir and out:
-        raise typer.BadParameter("--run-dir names the folder itself: leave --out away")
+        raise click.UsageError("--run-dir names the folder itself: leave --out away")
     scenario = load(file, [*(sets or []), *([] if seed is None else [f"seed={seed}"])])
     if not (screen.json or screen.quiet):
         screen.say(f"check   {file} ok")

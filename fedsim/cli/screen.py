@@ -6,13 +6,14 @@ import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.models import ArgumentInfo
 
 from fedsim.report.files import plain
 
@@ -131,11 +132,25 @@ def _everywhere() -> list[click.Parameter]:
     ]
 
 
+def _argument_helps(verb: Any) -> dict[str, str | None]:
+    """Return what ``verb`` says of its arguments: click 8.5 loses it on the way from typer 0.20."""
+    return {
+        name: said.help
+        for name, hint in get_type_hints(verb, include_extras=True).items()
+        for said in getattr(hint, "__metadata__", ())
+        if isinstance(said, ArgumentInfo)
+    }
+
+
 class Command(TyperCommand):
     """A command that takes the options every command takes."""
 
     def __init__(self, *words: Any, **how: Any) -> None:
         super().__init__(*words, **how)
+        helps = _argument_helps(self.callback)
+        for param in self.params:
+            if isinstance(param, TyperArgument):
+                param.help = param.help or helps.get(str(param.name))
         self.params.extend(_everywhere())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from enum import StrEnum
 from typing import Annotated, Any
@@ -53,13 +54,13 @@ def shelves(
     if screen.json:
         return screen.dump(
             [
-                {"name": name, "doc": one.doc, "parameters": _parameters(one)}
+                {"name": name, "doc": _about(kind.one, name, one), "parameters": _parameters(one)}
                 for name, one in found.items()
             ]
         )
     for name, one in found.items():
         screen.say(name, "bold")
-        screen.say(f"    {one.doc}")
+        screen.say(f"    {_about(kind.one, name, one)}")
         for parameter in _parameters(one):
             what = f"{parameter['name']}: {parameter['type']}"
             if "default" in parameter:
@@ -67,6 +68,16 @@ def shelves(
             screen.say(f"      {what}", "dim")
     key = _KEYS[kind.one]
     return screen.next(f"fedsim explain {key}, or --set {key}.use=NAME with any command")
+
+
+def _about(kind: str, name: str, signature: Any) -> str:
+    """Return the first sentence of the plug-in's file, or of its class where it shares a file."""
+    from fedsim.python_file import locate
+    from fedsim.registry import SHELVES
+
+    file = locate(f"{SHELVES[kind].module}.{name}")
+    doc = ast.get_docstring(file.tree) if file else None
+    return " ".join((doc or signature.doc).split("\n\n")[0].split())
 
 
 def _parameters(signature: Any) -> list[dict[str, Any]]:

@@ -39,9 +39,7 @@ def watching(screen: Screen) -> Iterator[Watch]:
             TextColumn(text, table_column=Column(no_wrap=True))
             for text in ("round {task.completed:>3.0f}/{task.total:.0f}", "{task.description}")
         ]
-        with Progress(
-            columns[0], BarColumn(12), columns[1], console=screen.out, transient=True
-        ) as bar:
+        with Progress(columns[0], BarColumn(12), columns[1], console=screen.out) as bar:
             yield _Lines(screen, bar)
     else:
         yield _Lines(screen)
@@ -86,6 +84,8 @@ class _Lines:
                 line = f"compare {event.name} {number(event.accuracy)}"
                 self._screen.say(f"{line}  ({event.detail})" if event.detail else line)
             case Finished():
+                if self._bar is not None:
+                    self._bar.stop()  # it stays, and the result stands below it
                 for line in result_lines(event.result):
                     self._screen.say(line)
             case _:
@@ -121,10 +121,12 @@ class _Lines:
                 self._screen.note(f"dropped {line}", "yellow")
 
     def _progress(self, record: RoundRecord) -> str:
-        left = (self._rounds - record.round) * sum(self._seconds) / len(self._seconds)
+        spent = sum(self._seconds)
+        left = (self._rounds - record.round) * spent / len(self._seconds)
         return (
             f"acc {number(self._accuracy)}  loss {number(self._loss)}  "
-            f"cohort {len(record.cohort)}  {size(self._sent)}  {duration(left)} left"
+            f"cohort {len(record.cohort)}  {size(self._sent)}  "
+            f"{f'{duration(left)} left' if left else duration(spent)}"
         )
 
 
@@ -145,11 +147,12 @@ def result_lines(result: Result) -> list[str]:
         f"{size(result.bytes_up)} up, {size(result.bytes_down)} down · {duration(result.seconds)}"
     ]
     if result.dropped:
-        lines.append(f"dropped {result.dropped} replies; fedsim show says whose")
+        replies = "reply" if result.dropped == 1 else "replies"
+        lines.append(f"dropped {result.dropped} {replies}; fedsim show says whose")
     for metric, reached in result.targets.items():
         when, cost = reached.get("round"), reached.get("bytes")
         said = "not reached" if when is None else f"reached in round {when}, {size(cost or 0)} sent"
-        lines.append(f"target  {metric}: {said}")
+        lines.append(f"target  {metric} {said}")
     if result.references:
         lines.append(f"compare {comparison(result.accuracy, result.references)}")
         lines.append(f"        {verdict(result.accuracy, result.references)}")

@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
     >>> duration(1.23), duration(75), duration(7260)
     ('1.2 s', '1:15 min', '2:01 h')
     """
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -93,23 +93,25 @@ def comparison(federated: float, references: Mapping[str, float]) -> str:
 def verdict(federated: float, references: Mapping[str, float]) -> str:
     """Return in one sentence whether federated learning helps here.
 
-    >>> verdict(0.912, {"centralized": 0.968, "local": 0.731})
-    'Federated learning helps here: 18.1 points above local-only training, 5.6 below centralized.'
+    >>> verdict(0.912, {"local": 0.731})
+    'Federated learning helps here: 18.1 points above local-only training.'
     """
     local, central = references.get("local"), references.get("centralized")
-    far = "" if central is None else f"{_apart(federated, central)} centralized"
     if local is None:
-        return far and f"Federated learning comes out {far} training."
+        if central is None:
+            return ""
+        return f"Federated learning comes out {_apart(federated, central)} centralized training."
     lead = "helps here"
     if abs(federated - local) < _CLOSE:
         lead = "makes little difference here"
     elif federated < local:
         lead = "does not help here"
-    near = f"{_apart(federated, local, unit='points ')} local-only training"
-    return f"Federated learning {lead}: {near}{far and ', '}{far}."
+    near = f"{_apart(federated, local)} local-only training"
+    far = "" if central is None else f", {_apart(federated, central)} centralized"
+    return f"Federated learning {lead}: {near}{far}."
 
 
-def _apart(value: float, other: float, unit: str = "") -> str:
+def _apart(value: float, other: float) -> str:
     if abs(value - other) < _CLOSE:
         return "about equal to"
-    return f"{100 * abs(value - other):.1f} {unit}{'above' if value > other else 'below'}"
+    return f"{100 * abs(value - other):.1f} points {'above' if value > other else 'below'}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fedsim.data.dataset import Array
+from fedsim.data.dataset import Array, Dataset
 from fedsim.errors import DataError, FedsimError
 
-__all__ = ["as_inputs", "as_labels", "class_count", "numbered", "reading"]
+__all__ = ["Loaded", "as_inputs", "reading"]
 
 _CHANNELS = (1, 3, 4)
 
@@ -56,38 +57,77 @@ def as_inputs(values: Array) -> Array:
     return values
 
 
-def as_labels(values: Array) -> Array:
-    """Return ``values`` as int64.
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """What a file holds, before its labels and groups are numbered."""
 
-    Raises:
-        DataError: if they are no integers.
-    """
-    if values.dtype.kind not in "biu":
-        raise DataError(f"the labels are {values.dtype}; they must be integers from 0")
-    return values.astype(np.int64)
+    inputs: Array
+    labels: Array
+    """Shape ``(n,)``: integers from 0, or texts."""
+    test_inputs: Array | None = None
+    test_labels: Array | None = None
+    client: Array | None = None
+    """Shape ``(n,)``: numbers or texts."""
+    domain: Array | None = None
+    test_domain: Array | None = None
+    class_names: tuple[str, ...] = ()
+    client_names: tuple[str, ...] = ()
+    domain_names: tuple[str, ...] = ()
+
+    def dataset(self) -> Dataset:
+        """Return all of it, checked, with labels, clients and domains numbered from 0.
+
+        Texts are numbered in ascending order and are their own names.
+
+        Raises:
+            DataError: if labels are neither integers nor texts, or the parts do not fit.
+        """
+        labels, test_labels, class_names = self.labels, self.test_labels, self.class_names
+        if labels.dtype.kind == "U":
+            labels, test_labels, class_names = _numbered(labels, test_labels, ())
+        labels = _integers(labels)
+        test_labels = None if test_labels is None else _integers(test_labels)
+        client, _, client_names = _groups(self.client, None, self.client_names)
+        domain, test_domain, domain_names = _groups(
+            self.domain, self.test_domain, self.domain_names
+        )
+        return Dataset(
+            inputs=self.inputs,
+            labels=labels,
+            test_inputs=self.test_inputs,
+            test_labels=test_labels,
+            classes=_classes(labels, test_labels, class_names),
+            class_names=class_names,
+            client=client,
+            client_names=client_names,
+            domain=domain,
+            domain_names=domain_names,
+            test_domain=test_domain,
+        )
 
 
-def class_count(labels: Array, test_labels: Array | None, names: Sequence[str]) -> int:
-    """Return how many classes there are: by name, or as many as the labels go up to."""
+def _integers(labels: Array) -> Array:
+    if labels.dtype.kind not in "biu":
+        raise DataError(f"the labels are {labels.dtype}; they must be integers from 0, or texts")
+    return labels.astype(np.int64)
+
+
+def _classes(labels: Array, test_labels: Array | None, names: Sequence[str]) -> int:
+    """Return how many classes there are: as many as have names, or as the labels go up to."""
     present = [part for part in (labels, test_labels) if part is not None and len(part)]
     return max([len(names), *(int(part.max()) + 1 for part in present)])
 
 
-def numbered(
-    values: Array | None, test_values: Array | None, names: Sequence[str] = ()
+def _groups(
+    values: Array | None, test_values: Array | None, names: tuple[str, ...]
 ) -> tuple[Array | None, Array | None, tuple[str, ...]]:
-    """Return groups as integers from 0, those of the test split alike, and their names.
+    return (None, None, ()) if values is None else _numbered(values, test_values, names)
 
-    Args:
-        values: shape ``(n,)``, texts or numbers; None where there are no groups.
-        test_values: shape ``(m,)``, or None.
-        names: where given and the values are integers, value ``i`` has the name ``names[i]``.
 
-    Raises:
-        DataError: if an integer has no name.
-    """
-    if values is None:
-        return None, None, ()
+def _numbered(
+    values: Array, test_values: Array | None, names: tuple[str, ...]
+) -> tuple[Array, Array | None, tuple[str, ...]]:
+    """Return values as integers from 0, those of the test split alike, and their names."""
     both = values if test_values is None else np.concatenate([values, test_values])
     if names and both.dtype.kind in "biu":
         both = both.astype(np.int64)
@@ -95,6 +135,6 @@ def numbered(
             raise DataError(f"groups go from {both.min()} to {both.max()}, for {len(names)} names")
     else:
         found, both = np.unique(both, return_inverse=True)
-        names = [str(name) for name in found]
+        names = tuple(str(name) for name in found)
     train, test = np.split(both, [len(values)])
-    return train, None if test_values is None else test, tuple(names)
+    return train, None if test_values is None else test, names

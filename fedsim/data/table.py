@@ -86,6 +86,7 @@ def _one_hot(column: Column) -> tuple[Array, Array | None]:
         raise DataError(f"column '{column.name}' has {len(values)} different values: leave it out")
 
     def hot(part: Array) -> Array:
-        return (part[:, None] == values).astype(np.float32)
+        columns: Array = (part[:, None] == values).astype(np.float32)
+        return columns
 
     return hot(train), None if column.test is None else hot(column.test)

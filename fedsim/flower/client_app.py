@@ -27,9 +27,7 @@ def message_type(phase: str) -> str:
     return phase if phase in ("train", EVALUATE) else f"query.{phase}"
 
 
-def make_client_app(
-    worker: Worker, phases: Sequence[str], decoder: codec.Decoder
-) -> ClientApp:
+def make_client_app(worker: Worker, phases: Sequence[str], decoder: codec.Decoder) -> ClientApp:
     """Return the app that answers ``phases``, evaluation and references for any client."""
 
     def turn(phase: str) -> Verb:

@@ -49,9 +49,7 @@ class Stock(Strategy):
 
     def _configured(self, state: ServerState) -> Broadcast:
         arrays, config = record_of(state.weights), ConfigRecord()
-        messages = list(
-            self.rule.configure_train(state.round, arrays, config, _Crowd(self.rule))
-        )
+        messages = list(self.rule.configure_train(state.round, arrays, config, _Crowd(self.rule)))
         if not messages:
             raise RunError(f"{type(self.rule).__name__} asks no client to train")
         content = messages[0].content
@@ -97,11 +95,9 @@ def _snapshot(rule: FlowerStrategy) -> dict[str, dict[str, torch.Tensor]]:
         if isinstance(value, ArrayRecord):
             found[f"{FLOWER}record.{name}"] = weights_of(value)
         elif isinstance(value, dict) and value and _arrays(value.values()):
-            found[f"{FLOWER}dict.{name}"] = {k: torch.from_numpy(np.array(v)) for k, v in value.items()}
+            found[f"{FLOWER}dict.{name}"] = _tensors(value)
         elif isinstance(value, list) and value and _arrays(value):
-            found[f"{FLOWER}list.{name}"] = {
-                str(k): torch.from_numpy(np.array(v)) for k, v in enumerate(value)
-            }
+            found[f"{FLOWER}list.{name}"] = _tensors(dict(enumerate(value)))
     return found
 
 
@@ -114,6 +110,10 @@ def _restore(rule: FlowerStrategy, memory: Mapping[str, Mapping[str, torch.Tenso
             setattr(rule, name, {k: v.numpy() for k, v in value.items()})
         else:
             setattr(rule, name, [v.numpy() for v in value.values()])
+
+
+def _tensors(arrays: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
+    return {str(name): torch.from_numpy(np.array(value)) for name, value in arrays.items()}
 
 
 def _arrays(values: Any) -> bool:

@@ -18,9 +18,7 @@ class LocalGrid(ChunkGrid):
     def __init__(self, scenario: Scenario, store: Path, device: str = "cpu") -> None:
         self._host = Host(scenario, store, device)
         chunk = scenario.compute.chunk
-        super().__init__(
-            len(self._host.worker.data.clients), 1, None if chunk == "auto" else chunk
-        )
+        super().__init__(len(self._host.worker.data.clients), 1, None if chunk == "auto" else chunk)
 
     def deliver(self, deal: Deal) -> Iterator[ChunkReply]:
         """Yield the reply to each chunk in turn."""

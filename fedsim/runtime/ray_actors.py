@@ -173,9 +173,7 @@ class RayGrid(ChunkGrid):
 def _single(chunk: Chunk, position: int) -> Chunk:
     message = chunk.messages[position]
     message.content = RecordDict()
-    return replace(
-        chunk, messages=[message], content_of=[chunk.content_of[position]]
-    )
+    return replace(chunk, messages=[message], content_of=[chunk.content_of[position]])
 
 
 def _start(scenario: Scenario) -> None:

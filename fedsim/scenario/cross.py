@@ -33,7 +33,9 @@ def _clients(tree: Node) -> Iterator[Fault]:
         yield _fault(tree, "clients.min_replies", message)
     use = _value(tree, "data.partition.use", "iid")
     if count is None and isinstance(use, str) and use not in COUNT_THEMSELVES and ":" not in use:
-        message = f"is missing: only {' and '.join(COUNT_THEMSELVES)} partitions count for themselves"
+        message = (
+            f"is missing: only {' and '.join(COUNT_THEMSELVES)} partitions count for themselves"
+        )
         yield _fault(tree, "clients.count", message)
 
 

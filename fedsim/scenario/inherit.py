@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import fedsim
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import yaml_file
 from fedsim.scenario.node import Node, Place
@@ -46,9 +46,10 @@ def assemble(path: Path, overrides: Sequence[str]) -> tuple[Node, list[Fault]]:
 
 def presets() -> dict[str, Path]:
     """Return the scenario files that come with fedsim, by name."""
-    specs = [importlib.util.find_spec(f"fedsim.{room}") for room in ("configs", "scenarios")]
-    folders = [place for spec in specs if spec for place in spec.submodule_search_locations or ()]
-    files = [file for folder in folders for file in Path(folder).glob("*.yaml")]
+    home = Path(fedsim.__file__).parent
+    is_checkout = (home.parent / "pyproject.toml").is_file()
+    folder = home.parent if is_checkout else home  # an installed fedsim holds both rooms
+    files = [file for room in ("configs", "scenarios") for file in (folder / room).glob("*.yaml")]
     return {file.stem: file for file in sorted(files)}
 
 
@@ -80,7 +81,7 @@ def _parent(extends: Node, path: Path, name: str) -> tuple[Path, str]:
         return path.parent / written, os.path.normpath(Path(name).parent / written)
     preset, known = written.removeprefix("preset:"), presets()
     if preset not in known:
-        hint = did_you_mean(preset, known) + f"there are {', '.join(known) or 'none'}"
+        hint = did_you_mean(preset, known) or f"there are {', '.join(known) or 'none'}"
         raise _refusal(extends, f"no preset is called {preset!r}", hint)
     return known[preset], written
 
@@ -114,13 +115,16 @@ def _merged(below: Node, above: Node, path: tuple[str, ...]) -> Node:
     """Return ``above`` over ``below``: mappings key by key, all else replaced whole."""
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
-    if path in PARTS and "use" in above.value:
-        if above.value["use"].value != getattr(below.value.get("use"), "value", None):
-            return above  # another plug-in has other parameters
+    if path in PARTS and "use" in above.value and _use(above.value) != _use(below.value):
+        return above  # another plug-in has other parameters
     merged = dict(below.value)
     for key, node in above.value.items():
         merged[key] = _merged(merged[key], node, (*path, key)) if key in merged else node
     return above.with_value(merged)
+
+
+def _use(part: Mapping[str, Node]) -> object:
+    return part["use"].plain() if "use" in part else None
 
 
 def _normal(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
@@ -149,9 +153,7 @@ def _part(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
     return _used(node, own, path, faults)
 
 
-def _used(
-    part: Node, own: dict[str, Node], path: tuple[str, ...], faults: list[Fault]
-) -> Node:
+def _used(part: Node, own: dict[str, Node], path: tuple[str, ...], faults: list[Fault]) -> Node:
     use = own.get("use")
     if use is None or not isinstance(use.value, str):
         return part.with_value(own)

@@ -14,7 +14,7 @@ from fedsim.words import Words, inside, listed
 
 __all__ = ["PART", "field_at", "fields", "known_at", "type_of"]
 
-PART = Annotated[Part, Words("a plug-in's name, or a mapping with `use` and its parameters,")]
+PART = Annotated[Part, Words("the name of a plug-in or a mapping with `use`")]
 
 
 def fields(path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
@@ -66,6 +66,6 @@ def _section(path: tuple[str, ...]) -> type[BaseModel] | None:
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
-    kind = field.annotation
+    kind: Any = field.annotation
     is_section = isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Part
     return kind if is_section else None

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import cross
 from fedsim.scenario.inherit import assemble
-from fedsim.scenario.keys import fields, known_at, type_of
+from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import Node, Place, Step
 from fedsim.scenario.parts import Settled, settle
 from fedsim.scenario.schema import PARTS, Scenario, plain_name
-from fedsim.words import at, expected, listed, misfit, nearest, walked
+from fedsim.words import at, expected, misfit, nearest, walked
 
 __all__ = ["load"]
 
@@ -42,7 +42,7 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
     faults += [*settled.faults, *schema_faults]
     faults += cross.faults(tree)
     if faults or scenario is None:
-        raise ScenarioError(_tidy(faults))
+        raise ScenarioError(list(_tidy(faults)))
     return scenario
 
 
@@ -84,30 +84,13 @@ def _validated(
     return unknown + [fault for path, fault in others.items() if path not in meant], None
 
 
-def _unknown_key(
-    path: tuple[Step, ...], tree: Node, settled: Settled
-) -> tuple[Fault, str]:
+def _unknown_key(path: tuple[Step, ...], tree: Node, settled: Settled) -> tuple[Fault, str]:
     *above, name = path
     section = tuple(str(step) for step in above)
     known = known_at(section) or ["accuracy", "loss"]
-    suggestion = nearest(str(name), known)
-    node = tree.deepest(path)
-    homes = _homes(str(name), settled)
-    if homes:
-        hint = f"{name!r} belongs under {listed(homes, ' or ')}"
-        suggestion = ""
-    elif suggestion:
-        hint = f"did you mean {suggestion!r}?"
-    else:
-        hint = f"known here: {', '.join(known)}"
-    return node.key.fault(path, "unknown key", hint), suggestion
-
-
-def _homes(name: str, settled: Settled) -> list[str]:
-    """Return the sections and parts in which ``name`` is a key."""
-    sections = [path[:-1] for path, _ in fields() if path[-1] == name]
-    parts = [path for path, known in settled.signatures.items() if name in known.parameters]
-    return [f"'{'.'.join(home)}'" if home else "the top level" for home in [*sections, *parts]]
+    suggestion = "" if settled.homes(str(name)) else nearest(str(name), known)
+    hint = settled.hint(str(name), known)
+    return tree.deepest(path).key.fault(path, "unknown key", hint), suggestion
 
 
 def _missing(path: tuple[Step, ...], tree: Node) -> Fault:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from fedsim import registry
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario.inherit import FILE_SOURCES
-from fedsim.scenario.keys import PART
-from fedsim.scenario.node import Node
+from fedsim.scenario.keys import PART, fields
+from fedsim.scenario.node import Node, dotted
 from fedsim.scenario.schema import PARTS
 from fedsim.signature import Signature
-from fedsim.words import misfit, nearest
+from fedsim.words import did_you_mean, listed, misfit, nearest
 
 __all__ = ["Settled", "settle"]
 
@@ -34,6 +34,18 @@ class Settled:
     signatures: dict[tuple[str, ...], Signature] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
+    def homes(self, name: str) -> list[str]:
+        """Return the sections and parts of this scenario in which ``name`` is a key."""
+        sections = [path[:-1] for path, _ in fields() if path[-1] == name]
+        parts = [path for path, known in self.signatures.items() if name in known.parameters]
+        return [f"'{dotted(home)}'" if home else "the top level" for home in [*sections, *parts]]
+
+    def hint(self, name: str, known: Iterable[str]) -> str:
+        """Return what to do about an unknown key ``name`` where there may be ``known`` ones."""
+        if homes := self.homes(name):
+            return f"{name!r} belongs under {listed(homes, ' or ')}"
+        return did_you_mean(name, known) or f"known here: {', '.join(known)}"
+
 
 def settle(tree: Node) -> Settled:
     """Return the parts of ``tree``, complete, and what is wrong with them."""
@@ -48,7 +60,22 @@ def settle(tree: Node) -> Settled:
             settled.faults += _settle(path, part, part.value, settled)
         else:
             settled.faults.append(part.place.fault(path, misfit(PART, part.plain())))
+    settled.faults = [_sent_home(fault, settled) for fault in settled.faults]
     return settled
+
+
+def _sent_home(fault: Fault, settled: Settled) -> Fault:
+    """Return the fault with a better hint, once all parts are known."""
+    path, _, name = fault.key.rpartition(".")
+    known = settled.signatures.get(_steps(path))
+    if known is None or name in known.parameters or name == "use":
+        return fault
+    homes = settled.homes(name)
+    return replace(fault, hint=settled.hint(name, ())) if homes else fault
+
+
+def _steps(key: str) -> tuple[str, ...]:
+    return tuple(key.split("."))
 
 
 def _default(path: tuple[str, ...], tree: Node, settled: Settled) -> str:
@@ -107,16 +134,19 @@ def _nameless(path: tuple[str, ...], part: Node, own: Mapping[str, Node]) -> Ite
 
 def _who(path: tuple[str, ...], use: str, own: Mapping[str, Node], settled: Settled) -> str:
     who = f"{PARTS[path]} {registry.short(use)!r}"
-    strategy = settled.parts.get(("strategy",))
-    if path != ("local",) or "use" in own or strategy is None:
-        return who
-    return f"{who} of strategy {registry.short(strategy['use'])!r}"
+    strategy = settled.signatures.get(("strategy",))
+    is_implied = path == ("local",) and "use" not in own and strategy is not None
+    return f"{who}, which strategy {strategy.name} asks for," if is_implied and strategy else who
 
 
 def _absolute(name: str, node: Node, use: str, known: Signature) -> Any:
     """Return the parameter's value; a relative path starts where it was written."""
     value = node.plain()
-    if isinstance(value, str) and _is_path(name, use, known):
+    if not isinstance(value, str):
+        return value
+    # On the hub unless there is such a folder: a repository's name looks like a relative path.
+    is_local_hub = name == "path" and use == "hf" and (node.place.folder / value).is_dir()
+    if is_local_hub or _is_path(name, use, known):
         return os.path.abspath(node.place.folder / Path(value).expanduser())
     return value
 

@@ -29,10 +29,12 @@ class Quantity:
     """As in the file: ``10``, ``"10%"`` or ``"all"``."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.written, str) and self.written != "all":
-            if not PERCENTAGE.fullmatch(self.written) or self.share > 1:
-                raise ValueError(f"no quantity: {self.written!r}")
-        elif isinstance(self.written, bool | float) or (self.is_count and self.written < 1):
+        if isinstance(self.written, str):
+            is_percentage = PERCENTAGE.fullmatch(self.written) is not None and self.share <= 1
+            is_right = is_percentage or self.written == "all"
+        else:
+            is_right = type(self.written) is int and self.written >= 1
+        if not is_right:
             raise ValueError(f"no quantity: {self.written!r}")
 
     @property

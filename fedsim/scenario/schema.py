@@ -52,7 +52,9 @@ Name = Annotated[
 ]
 Folder = Annotated[
     str,
-    StringConstraints(pattern=r"^(?![/\\~])(?!.*(^|[/\\])\.\.([/\\]|$))[^\x00-\x1f:]{1,250}$(?!\n)"),
+    StringConstraints(
+        pattern=r"^(?![/\\~])(?!.*(^|[/\\])\.\.([/\\]|$))[^\x00-\x1f:]{1,250}$(?!\n)"
+    ),
     Words("a relative path that stays inside the folder it starts from"),
 ]
 Address = Annotated[
@@ -216,9 +218,7 @@ class Scenario(_Section):
     """What the server does with the clients' updates."""
     evaluation: Evaluation = Evaluation()
     """When the model is judged, and on what."""
-    references: Annotated[
-        tuple[Literal["centralized", "local"], ...], Field(strict=False)
-    ] = ()
+    references: Annotated[tuple[Literal["centralized", "local"], ...], Field(strict=False)] = ()
     """What the result is compared with: training on pooled data, each client alone."""
     compute: Compute = Compute()
     """What the run may use of which machine."""

@@ -79,7 +79,7 @@ class _Loader(yaml.SafeLoader):
     nodes = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         self.nodes += 1
         self.depth += 1
         problem = ""
@@ -117,13 +117,26 @@ RULES = {
 """The core schema of YAML 1.2 (https://yaml.org/spec/1.2.2, 10.3.2), in order."""
 
 for _tag, _rule in RULES.items():
-    _Loader.add_implicit_resolver(TAG + _tag, _rule, None)  # type: ignore[no-untyped-call]
-    _Dumper.add_implicit_resolver(TAG + _tag, _rule, None)  # type: ignore[no-untyped-call]
+    _Loader.add_implicit_resolver(TAG + _tag, _rule, None)
+    _Dumper.add_implicit_resolver(TAG + _tag, _rule, None)
 
 
-def dump(values: Mapping[str, Any]) -> str:
-    """Return the plain ``values`` as YAML that :func:`read` and other readers take alike."""
-    text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+def dump(values: Mapping[str, Any], flat: bool = False) -> str:
+    """Return the plain ``values`` as YAML that :func:`read` and other readers take alike.
+
+    Args:
+        values: the mapping.
+        flat: on one line, ``{a: 1, b: [2]}``.
+    """
+    width = 10**9 if flat else 100
+    text: str = yaml.dump(
+        dict(values),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=width,
+        default_flow_style=flat,
+    )
     return text
 
 
@@ -148,7 +161,7 @@ class _Reader:
             try:
                 return loader.get_single_node()
             finally:
-                loader.dispose()  # type: ignore[no-untyped-call]
+                loader.dispose()
         except yaml.reader.ReaderError as error:
             place = self._at_offset(error.position)
             message = f"the character {chr(error.character)!a} is not allowed in YAML"
@@ -207,7 +220,9 @@ class _Reader:
                 self.faults.append(place.fault(path, message))
             elif key.value == "<<":
                 message = "merge keys (<<) are not part of YAML 1.2"
-                self.faults.append(place.fault(path, message, "a scenario can name a parent: extends"))
+                self.faults.append(
+                    place.fault(path, message, "a scenario can name a parent: extends")
+                )
             elif key.value in first:
                 message = f"duplicate key; the first is on line {first[key.value]}"
                 self.faults.append(place.fault((*path, key.value), message))
@@ -230,8 +245,8 @@ class _Reader:
             self.faults.append(place.fault(path, "the number does not fit in 64 bits"))
             return 0
         if tag == "float":
-            number = float(re.sub(r"\.(inf|nan)", r"\1", text.lower()))
-            if not math.isfinite(number):
+            real = float(re.sub(r"\.(inf|nan)", r"\1", text.lower()))
+            if not math.isfinite(real):
                 self.faults.append(place.fault(path, f"a finite number is expected, got {text}"))
-            return number
+            return real
         return text

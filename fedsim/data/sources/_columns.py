@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedsim.data.arrays import as_labels, class_count, numbered, reading
+from fedsim.data.arrays import Loaded, reading
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.packages import needed_by
 from fedsim.data.table import Column, Missing, joined
@@ -73,24 +72,15 @@ class Columns:
         inputs, test_inputs = joined(
             [_column(name, train, test) for name in features], self.missing
         )
-        labels, test_labels, class_names = _labels(self.label, train, test)
-        client, _, client_names = numbered(_group(self.client, train), None)
-        domain, test_domain, domain_names = numbered(
-            _group(self.domain, train), _group(self.domain, test)
-        )
-        return Dataset(
+        return Loaded(
             inputs=inputs,
-            labels=labels,
+            labels=_whole(self.label, train),
             test_inputs=test_inputs,
-            test_labels=test_labels,
-            classes=class_count(labels, test_labels, class_names),
-            class_names=class_names,
-            client=client,
-            client_names=client_names,
-            domain=domain,
-            domain_names=domain_names,
-            test_domain=test_domain,
-        )
+            test_labels=None if test is None else _whole(self.label, test),
+            client=None if self.client is None else _whole(self.client, train),
+            domain=None if self.domain is None else _whole(self.domain, train),
+            test_domain=None if self.domain is None or test is None else _whole(self.domain, test),
+        ).dataset()
 
 
 def _column(name: str, train: pd.DataFrame, test: pd.DataFrame | None) -> Column:
@@ -111,20 +101,8 @@ def _values(series: pd.Series) -> Array:
     return series.astype(object).where(series.notna(), "").astype(str).to_numpy().astype(np.str_)
 
 
-def _labels(
-    name: str, train: pd.DataFrame, test: pd.DataFrame | None
-) -> tuple[Array, Array | None, tuple[str, ...]]:
-    labels, test_labels = _group(name, train), _group(name, test)
-    if labels is None or labels.dtype.kind != "U":
-        found = [None if part is None else as_labels(part) for part in (labels, test_labels)]
-        return found[0], found[1], ()
-    return numbered(labels, test_labels)
-
-
-def _group(name: str | None, frame: pd.DataFrame | None) -> Array | None:
-    """Return a column of integers or texts as it is; None where there is none."""
-    if name is None or frame is None:
-        return None
+def _whole(name: str, frame: pd.DataFrame) -> Array:
+    """Return a column of numbers or texts in which no row is empty."""
     series = frame[name]
     if series.isna().any():
         raise DataError(f"column '{name}' is empty in {int(series.isna().sum())} rows")

@@ -48,8 +48,9 @@ class Folder:
             test = root / "test" if train != root and (root / "test").is_dir() else None
             names = tuple(sorted(one.name for one in train.iterdir() if one.is_dir()))
             inputs, labels = self._examples(train, names)
-            held = (None, None) if test is None else self._examples(test, names)
-            return Dataset(inputs, labels, *held, classes=len(names), class_names=names)
+            held = None if test is None else self._examples(test, names)
+            test_inputs, test_labels = held or (None, None)
+            return Dataset(inputs, labels, test_inputs, test_labels, len(names), names)
 
     def _examples(self, root: Path, names: Sequence[str]) -> tuple[Array, Array]:
         files = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedsim.data.arrays import as_inputs, as_labels, class_count, numbered
+from fedsim.data.arrays import Loaded, as_inputs
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.packages import needed_by
 from fedsim.errors import DataError
@@ -65,23 +65,15 @@ class Hf:
             DataError: if a split or a column is not there.
         """
         train = self._split(splits, self.train)
-        inputs, labels = _stacked(train[self.inputs]), as_labels(np.asarray(train[self.labels][:]))
-        held = None if self.test is None else self._split(splits, self.test)
-        test_inputs = None if held is None else _stacked(held[self.inputs])
-        test_labels = None if held is None else as_labels(np.asarray(held[self.labels][:]))
-        names = tuple(getattr(train.features[self.labels], "names", ()))
-        owners = None if self.client is None else np.asarray(train[self.client][:])
-        client, _, client_names = numbered(owners, None)
-        return Dataset(
-            inputs=inputs,
-            labels=labels,
-            test_inputs=test_inputs,
-            test_labels=test_labels,
-            classes=class_count(labels, test_labels, names),
-            class_names=names,
-            client=client,
-            client_names=client_names,
-        )
+        test = None if self.test is None else self._split(splits, self.test)
+        return Loaded(
+            inputs=_stacked(train[self.inputs]),
+            labels=np.asarray(train[self.labels][:]),
+            test_inputs=None if test is None else _stacked(test[self.inputs]),
+            test_labels=None if test is None else np.asarray(test[self.labels][:]),
+            client=None if self.client is None else np.asarray(train[self.client][:]),
+            class_names=tuple(getattr(train.features[self.labels], "names", ())),
+        ).dataset()
 
     def _split(self, splits: datasets.DatasetDict, name: str) -> datasets.Dataset:
         if name not in splits:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedsim.data.arrays import as_inputs, as_labels, class_count, numbered, reading
+from fedsim.data.arrays import Loaded, as_inputs, reading
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.table import Column, Missing, filled, joined
 from fedsim.errors import DataError
@@ -66,9 +66,13 @@ class Npz:
                 raise DataError("it is one array (.npy); an archive (.npz) is needed")
             arrays = {role: archive[key] for role in _USUAL if (key := self._key(role, archive))}
             mask = archive[self._key("categorical", archive)] if self.categorical else None
-            names = {key: _names(archive, f"{key}_names") for key in ("class", "client", "domain")}
-            inputs, test_inputs = _inputs(arrays, mask, self.missing)
-            return _dataset(inputs, test_inputs, arrays, names)
+            arrays |= _inputs(arrays, mask, self.missing)
+            return Loaded(
+                **arrays,
+                class_names=_names(archive, "class_names"),
+                client_names=_names(archive, "client_names"),
+                domain_names=_names(archive, "domain_names"),
+            ).dataset()
 
     def _key(self, role: str, archive: Mapping[str, Array]) -> str:
         """Return the key of the array for ``role``: the one said, a usual one, or an empty text.
@@ -89,44 +93,18 @@ def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:
     return tuple(str(name) for name in archive[key]) if key in archive else ()
 
 
-def _inputs(
-    arrays: Mapping[str, Array], mask: Array | None, missing: Missing
-) -> tuple[Array, Array | None]:
+def _inputs(arrays: Mapping[str, Array], mask: Array | None, missing: Missing) -> dict[str, Array]:
+    """Return the inputs of both splits, as numbers, with nothing missing."""
     train, test = as_inputs(arrays["inputs"]), arrays.get("test_inputs")
     test = None if test is None else as_inputs(test)
     if mask is None:
-        return filled(train, test, missing)
-    if train.ndim != 2 or mask.shape != train.shape[1:]:
+        train, test = filled(train, test, missing)
+    elif train.ndim != 2 or mask.shape != train.shape[1:]:
         raise DataError(f"the mask has the shape {mask.shape} for inputs of {train.shape}")
-    columns = [
-        Column(str(k), train[:, k], None if test is None else test[:, k], bool(mask[k]))
-        for k in range(len(mask))
-    ]
-    return joined(columns, missing)
-
-
-def _dataset(
-    inputs: Array,
-    test_inputs: Array | None,
-    arrays: Mapping[str, Array],
-    names: Mapping[str, tuple[str, ...]],
-) -> Dataset:
-    labels = as_labels(arrays["labels"])
-    test_labels = as_labels(arrays["test_labels"]) if "test_labels" in arrays else None
-    client, _, client_names = numbered(arrays.get("client"), None, names["client"])
-    domain, test_domain, domain_names = numbered(
-        arrays.get("domain"), arrays.get("test_domain"), names["domain"]
-    )
-    return Dataset(
-        inputs=inputs,
-        labels=labels,
-        test_inputs=test_inputs,
-        test_labels=test_labels,
-        classes=class_count(labels, test_labels, names["class"]),
-        class_names=names["class"],
-        client=client,
-        client_names=client_names,
-        domain=domain,
-        domain_names=domain_names,
-        test_domain=test_domain,
-    )
+    else:
+        columns = [
+            Column(str(k), train[:, k], None if test is None else test[:, k], bool(is_category))
+            for k, is_category in enumerate(mask)
+        ]
+        train, test = joined(columns, missing)
+    return {"inputs": train} | ({} if test is None else {"test_inputs": test})

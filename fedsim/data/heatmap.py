@@ -1,0 +1,126 @@
+"""A picture of the deal: bars of how much each client holds, above a map of its labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedsim.data.dataset import Array
+from fedsim.data.packages import needed_by
+from fedsim.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+
+    from fedsim.data.federated import FederatedData
+
+__all__ = ["draw"]
+
+_BAR = "#64748b"
+_DOMAINS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a900", "#000000")
+"""Okabe and Ito's colours, which colour-blind readers tell apart."""
+_MOST = 1000
+"""Clients, beyond which columns would be thinner than a line."""
+_NO_DATE: dict[str, dict[str, None]] = {
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".png": {"Software": None},
+    ".svg": {"Creator": None, "Date": None},
+}
+"""What to leave out of a file so that the same data gives the same bytes."""
+
+
+def draw(data: FederatedData, skew: float, path: Path) -> None:
+    """Draw sizes as bars above a map of label shares; the same data gives the same bytes.
+
+    Args:
+        data: what was dealt.
+        skew: the label skew, for the title.
+        path: its suffix, .svg, .png or .pdf, says the format.
+
+    Raises:
+        DataError: if the suffix is another one.
+        MissingPackage: if matplotlib is not installed.
+    """
+    if path.suffix not in _NO_DATE:
+        raise DataError(f"{path} cannot be drawn: name it .svg, .png or .pdf")
+    with needed_by("drawing"):
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+
+    shown = np.unique(np.linspace(0, len(data.clients) - 1, _MOST).round().astype(int))
+    counts = data.counts()
+    heights = (1.3, float(np.clip(0.24 * data.classes, 1.6, 7)))
+    with rc_context({"svg.hashsalt": "fedsim", "font.size": 9}):
+        figure = Figure(figsize=(9, sum(heights) + 0.9), dpi=150, layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+        _bars(above, data, shown)
+        mesh = _map(below, counts[shown])
+        _ticks(below, shown, data)
+        bar = figure.colorbar(mesh, ax=[above, below], aspect=40, pad=0.01, format="{x:.0%}")
+        bar.set_label("share of the client's examples")
+        bar.outline.set_visible(False)
+        part = "" if len(shown) == len(data.clients) else f" ({len(shown):,} shown)"
+        total = f"{counts.sum():,} training examples"
+        figure.suptitle(f"{len(data.clients):,} clients{part}, {total}, label skew {skew:.2f}")
+        figure.savefig(path, metadata=_NO_DATE[path.suffix])
+
+
+def _bars(axes: Axes, data: FederatedData, shown: Array) -> None:
+    """Draw how many examples each client has, in the colour of its domain."""
+    infos = [data.clients[int(k)] for k in shown]
+    groups = sorted({(info.domain, info.role) for info in infos}, key=lambda g: _place(data, g[0]))
+    for domain, role in groups:
+        at = [x for x, info in enumerate(infos) if (info.domain, info.role) == (domain, role)]
+        colour = _DOMAINS[_place(data, domain) % len(_DOMAINS)] if domain else _BAR
+        name = f"{domain or 'mixed'} (target)" if role == "target" else domain or "mixed"
+        axes.bar(at, [infos[x].examples for x in at], 0.8, color=colour, label=name,
+                 alpha=0.45 if role == "target" else 1)  # fmt: skip
+    if len(groups) > 1:
+        axes.legend(ncols=len(groups), frameon=False, fontsize=8, loc="lower right",
+                    bbox_to_anchor=(1, 0.98), borderaxespad=0)  # fmt: skip
+    axes.set_ylabel("examples")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(bottom=False)
+
+
+def _place(data: FederatedData, domain: str) -> int:
+    return data.domain_names.index(domain) if domain else len(data.domain_names)
+
+
+def _ticks(axes: Axes, shown: Array, data: FederatedData) -> None:
+    """Name the clients below and the labels at the left: all of them, or every so many."""
+    columns = range(0, len(shown), max(1, -(-len(shown) // 20)))
+    axes.set_xticks(columns, [f"{shown[x]:,}" for x in columns])
+    rows = range(0, data.classes, max(1, -(-data.classes // 26)))
+    names = data.class_names or [str(label) for label in range(data.classes)]
+    axes.set_yticks(rows, [names[label] for label in rows])
+
+
+def _map(axes: Axes, counts: Array) -> QuadMesh:
+    """Draw each client's label shares, a column per client; with the counts where they fit."""
+    clients, classes = counts.shape
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    few = clients * classes <= 2000
+    mesh = axes.pcolormesh(
+        np.arange(clients + 1) - 0.5,
+        np.arange(classes + 1) - 0.5,
+        shares.T,
+        cmap="Blues",
+        vmin=0,
+        edgecolors="white" if few else "none",
+        linewidth=0.6 if few else 0,
+        rasterized=not few,
+    )
+    if clients <= 14 and classes <= 20:
+        for client, label in np.argwhere(counts > 0):
+            dark = shares[client, label] > 0.6 * shares.max()
+            axes.text(client, label, f"{counts[client, label]:,}", ha="center", va="center",
+                      fontsize=7, color="white" if dark else "black")  # fmt: skip
+    axes.set(xlabel="client", ylabel="label")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.invert_yaxis()
+    return mesh

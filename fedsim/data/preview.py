@@ -1,0 +1,114 @@
+"""Who holds what: the deal as a picture, as a table for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedsim.data import heatmap
+from fedsim.data.dataset import Array
+
+if TYPE_CHECKING:
+    from fedsim.data.federated import FederatedData
+
+__all__ = ["draw", "label_skew", "sample", "text", "write_partition"]
+
+_BLOCKS = "·▁▂▃▄▅▆▇█"
+
+
+def label_skew(data: FederatedData) -> float:
+    """Return how far the clients' label laws are from that of all examples together.
+
+    It is the mean over clients of the Jensen-Shannon distance (the root of the divergence, in
+    bits) between a client's label shares and the global ones: 0 where all are alike, towards 1
+    where every client has a class of its own that is rare elsewhere.
+    """
+    counts = data.counts()
+    overall = counts.sum(axis=0) / counts.sum()
+    own = counts / counts.sum(axis=1, keepdims=True)
+    middle = (own + overall) / 2
+    divergence = (_bits(own, middle) + _bits(np.broadcast_to(overall, own.shape), middle)) / 2
+    return float(np.sqrt(np.maximum(divergence, 0)).mean())
+
+
+def _bits(law: Array, other: Array) -> Array:
+    """Return the Kullback-Leibler divergence of each row, in bits; ``0 log 0`` is 0."""
+    ratio = np.divide(law, other, out=np.ones_like(law), where=law > 0)
+    bits: Array = np.sum(law * np.log2(ratio), axis=1)
+    return bits
+
+
+def write_partition(data: FederatedData, folder: Path) -> None:
+    """Write ``partition.json`` and ``partition.svg`` to ``folder``.
+
+    Raises:
+        MissingPackage: if matplotlib is not installed.
+    """
+    counts = data.counts().tolist()
+    clients = [
+        {
+            "id": info.id,
+            "examples": info.examples,
+            "domain": info.domain,
+            "role": info.role,
+            "labels": counts[info.id],
+        }
+        for info in data.clients
+    ]
+    # A line for each client: readable, and a difference of two deals shows whose changed.
+    lines = ",\n  ".join(json.dumps(client) for client in clients)
+    skew = json.dumps(round(label_skew(data), 6))
+    whole = f'{{"clients": [\n  {lines}\n], "label_skew": {skew}}}\n'
+    (folder / "partition.json").write_text(whole, encoding="utf-8")
+    draw(data, folder / "partition.svg")
+
+
+def draw(data: FederatedData, path: Path) -> None:
+    """Draw the deal to ``path``, ``.svg``, ``.png`` or ``.pdf``: same data, same bytes.
+
+    Raises:
+        DataError: if ``path`` has another suffix.
+        MissingPackage: if matplotlib is not installed.
+    """
+    heatmap.draw(data, label_skew(data), path)
+
+
+def text(data: FederatedData, most: int = 40) -> str:
+    """Return the deal as a table: a row per client, a block for each label's share of it.
+
+    Args:
+        data: what was dealt.
+        most: no more clients than this are shown, evenly chosen.
+    """
+    counts, shown = data.counts(), sample(len(data.clients), most)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    heights = np.ceil(shares * (len(_BLOCKS) - 1) / shares.max()).astype(int)[:, :60]
+    rows = [f"{'client':>8} {'examples':>9}  labels 0 to {heights.shape[1] - 1}"]
+    for client in shown:
+        info = data.clients[client]
+        blocks = "".join(_BLOCKS[height] for height in heights[client])
+        role = " (target)" if info.role == "target" else ""
+        rows.append(f"{client:>8} {info.examples:>9,}  {blocks}  {info.domain}{role}".rstrip())
+    if len(shown) < len(data.clients):
+        rows.append(f"     ... {len(shown)} of {len(data.clients):,} clients shown")
+    sizes, labels = counts.sum(axis=1), (counts > 0).sum(axis=1)
+    rows.append(
+        f"{len(data.clients):,} clients, {sizes.sum():,} training examples,"
+        f" {len(data.server_test()):,} test examples on the server\n"
+        f"examples per client: least {sizes.min():,}, median {np.median(sizes):,.0f},"
+        f" most {sizes.max():,}\n"
+        f"labels per client:   {labels.min()} to {labels.max()} of {data.classes}\n"
+        f"label skew:          {label_skew(data):.2f}"
+        " (0: all alike, towards 1: each its own)"
+    )
+    return "\n".join(rows)
+
+
+def sample(clients: int, most: int) -> list[int]:
+    """Return all clients, or ``most`` of them, evenly chosen, the first and the last included."""
+    if clients <= most:
+        return list(range(clients))
+    return [int(k) for k in np.linspace(0, clients - 1, most).round()]

@@ -1,0 +1,195 @@
+"""What a scenario may say: in words for people, and as a JSON schema for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticUndefined
+
+from fedsim import registry
+from fedsim.errors import Fault, ScenarioError
+from fedsim.scenario.keys import field_at, fields, known_at, type_of
+from fedsim.scenario.node import dotted
+from fedsim.scenario.schema import PARTS, Part, Scenario
+from fedsim.scenario.yaml_file import dump
+from fedsim.signature import COMPUTED, REQUIRED, Parameter, Signature
+from fedsim.words import did_you_mean, expected
+
+__all__ = ["explain", "json_schema"]
+
+Row = tuple[str, str]
+Schema = dict[str, Any]
+
+ELSEWHERE = r":|/"
+"""Names that are not on the shelf: ``package.module:Class``, ``./file.py:Class``, ``npz:PATH``."""
+
+
+def explain(key: str = "") -> str:
+    """Return what a scenario may say under ``key``.
+
+    Args:
+        key: dotted: ``clients.per_round``, ``strategy``, ``strategy.fedprox``,
+            ``strategy.fedprox.mu``; ``strategy.mu`` gives every strategy that has a ``mu``;
+            empty for the whole file.
+
+    Raises:
+        ScenarioError: if there is no such key; names the nearest.
+    """
+    path = tuple(key.split(".")) if key else ()
+    for length in range(len(path), -1, -1):
+        if path[:length] in PARTS:
+            return _explain_part(path[:length], path[length:])
+    if path and field_at(path) is None:
+        raise _unknown(key, [dotted(known) for known, _ in fields()])
+    return _explain_key(path)
+
+
+def _explain_key(path: tuple[str, ...]) -> str:
+    rows = [(name, _of_field((*path, name))) for name in known_at(path)]
+    field = field_at(path)
+    if field is None:
+        return _page("A scenario file may have", "", rows)
+    if rows:
+        return _page(dotted(path), field.description or "", rows)
+    return _page(dotted(path), _of_field(path), [])
+
+
+def _of_field(path: tuple[str, ...]) -> str:
+    field = field_at(path)
+    if field is None:
+        return ""
+    default = field.get_default(call_default_factory=True)
+    if known_at(path):
+        return field.description or ""
+    facts = _facts(expected(type_of(path)), default)
+    return f"{field.description} {facts}"
+
+
+def _facts(wanted: str, default: object) -> str:
+    if default is PydanticUndefined or default is REQUIRED:
+        return f"({wanted}; required)"
+    if default is COMPUTED:
+        return f"({wanted}; has a default)"
+    return f"({wanted}; default {_written(default)})"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Part):
+        return value.use
+    plain = list(value) if isinstance(value, tuple) else value
+    if not isinstance(plain, str | int | float | bool | list | dict | None):
+        return str(plain)
+    return dump({"_": plain}, flat=True).removeprefix("{_: ").rstrip().removesuffix("}")
+
+
+def _explain_part(path: tuple[str, ...], rest: tuple[str, ...]) -> str:
+    kind = PARTS[path]
+    names = registry.names(kind)
+    if not rest:
+        rows = [(name, registry.describe(kind, name).about) for name in names]
+        return _page(dotted(path), _of_field(path), rows)
+    if rest[0] in names and len(rest) <= 2:
+        return _explain_plugin(path, registry.describe(kind, rest[0]), rest)
+    pages = [
+        _explain_plugin(path, known, (name, rest[0]))
+        for name in names
+        if rest[0] in (known := registry.describe(kind, name)).parameters and len(rest) == 1
+    ]
+    if pages:
+        return "\n".join(pages)
+    there = [dotted((*path, *steps)) for steps in _parts_and_parameters(kind, names)]
+    raise _unknown(dotted((*path, *rest)), there)
+
+
+def _parts_and_parameters(kind: str, names: Iterable[str]) -> Iterable[tuple[str, ...]]:
+    for name in names:
+        yield (name,)
+        for parameter in registry.describe(kind, name).parameters:
+            yield from ((parameter,), (name, parameter))
+
+
+def _explain_plugin(path: tuple[str, ...], known: Signature, rest: tuple[str, ...]) -> str:
+    title = dotted((*path, *rest))
+    if len(rest) == 1:
+        rows = [(name, _of_parameter(one)) for name, one in known.parameters.items()]
+        client = f" Its clients run {known.client!r}." if known.client else ""
+        return _page(title, known.doc + client, rows)
+    if rest[1] not in known.parameters:
+        names = [dotted((*path, rest[0], name)) for name in known.parameters]
+        raise _unknown(title, names)
+    return _page(title, _of_parameter(known.parameters[rest[1]]), [])
+
+
+def _of_parameter(parameter: Parameter) -> str:
+    return f"{parameter.doc} {_facts(expected(parameter.type), parameter.default)}".strip()
+
+
+def _page(title: str, text: str, rows: list[Row]) -> str:
+    width = max((len(name) for name, _ in rows), default=0)
+    head = f"{title}: {text}" if text else title
+    return "\n".join([head, *(f"  {name.ljust(width)}  {words}" for name, words in rows)])
+
+
+def _unknown(key: str, known: list[str]) -> ScenarioError:
+    last = key.rpartition(".")[2]
+    homes = [one for one in known if one.rpartition(".")[2] == last]
+    hint = did_you_mean(key, homes or known)
+    return ScenarioError([Fault("", 0, 0, key, "there is no such key", hint)])
+
+
+def json_schema() -> Schema:
+    """Return the schema of scenario files, with the plug-ins that are installed here."""
+    schema = Scenario.model_json_schema(by_alias=True)
+    sections = schema["$defs"]
+    sections.pop("Part")
+    for (*above, name), kind in PARTS.items():
+        section = sections[above[0].title()] if above else schema
+        field = section["properties"][name]
+        sections[f"{kind} part"] = _part(kind)
+        may_be = [{"$ref": f"#/$defs/{kind} part"}]
+        if kind == "shift":
+            may_be.append({"type": "null"})
+        section["properties"][name] = {"description": field["description"], "anyOf": may_be}
+    title = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return title | schema
+
+
+def _part(kind: str) -> Schema:
+    names = registry.names(kind)
+    name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": ELSEWHERE}]}
+    needs_name: list[Schema] = (
+        [] if kind == "client" else [{"required": ["use"]}, {"required": ["name"]}]
+    )
+    mapping: Schema = {
+        "type": "object",
+        "properties": {"use": name, "name": name},
+        "allOf": [_when_used(kind, word, one) for one in names for word in ("use", "name")],
+    }
+    if needs_name:
+        mapping["oneOf"] = needs_name
+    return {"anyOf": [name, mapping]}
+
+
+def _when_used(kind: str, word: str, name: str) -> Schema:
+    """Return the rule for the parameters of the plug-in ``name``."""
+    known = registry.describe(kind, name)
+    parameters = {one.name: _parameter(one) for one in known.parameters.values()}
+    required = [one.name for one in known.parameters.values() if one.default is REQUIRED]
+    return {
+        "if": {"properties": {word: {"const": name}}, "required": [word]},
+        "then": {
+            "description": known.doc,
+            "properties": {word: {}, **parameters},
+            "required": required,
+            "additionalProperties": False,
+        },
+    }
+
+
+def _parameter(parameter: Parameter) -> Schema:
+    schema = TypeAdapter(parameter.type).json_schema()
+    if parameter.default not in (REQUIRED, COMPUTED):
+        schema["default"] = parameter.plain(parameter.default)
+    return schema | ({"description": parameter.doc} if parameter.doc else {})
