@@ -6,6 +6,7 @@ import ast
 import builtins
 import functools
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def locate(name: str) -> Module | None:
     for folder in spec.submodule_search_locations or ():
         stem = Path(folder, *rest)
         for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
-            if path.is_file():
+            if os.path.isfile(path):
                 return module_at(path, name)
     return None
 

@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -103,8 +104,8 @@ def describe(kind: str, name: str, beside: Path = Path()) -> Signature:
             if module is not None:
                 return read(origin.attribute, module, given)
     except NotRead as error:
-        if origin.path and not origin.path.is_file():
-            raise _refusal(kind, f"there is no file {origin.path}") from error
+        if origin.path and not os.path.isfile(origin.path):
+            raise _refusal(kind, f"there is no file {str(origin.path)!r}") from error
     return imported(find(kind, name, beside), given)
 
 
@@ -126,7 +127,7 @@ def build(kind: str, part: Part, beside: Path = Path(), **given: Any) -> Any:
     try:
         return find(kind, part.use, beside)(**parameters, **given)
     except (TypeError, ValueError) as error:
-        raise _refusal(kind, f"{kind} {part.use!r}: {_told(error)}") from error
+        raise _refusal(kind, f"{kind} {short(part.use)!r}: {_told(error)}") from error
 
 
 def short(use: str) -> str:

@@ -24,7 +24,7 @@ __all__ = [
     "walked",
 ]
 
-LONGEST = 60
+LONGEST = 100
 PLAIN = {
     int: "a whole number",
     float: "a number",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ class Worker:
             scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
         ).to(self._device)
         self._first = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+        self._trained = [parameter.requires_grad for parameter in self._model.parameters()]
 
     @property
     def initial(self) -> Weights:
@@ -57,7 +59,7 @@ class Worker:
         verb = getattr(self._client, task.phase)
         where = zlib.crc32(task.phase.encode())
         draws = torch_stream(self._seed, "client", task.round, task.client.id, where)
-        here = replace(task, broadcast=self._moved(task.broadcast))
+        here = self._here(task)
         examples = self._examples(task.client.id)
         update: Update = verb(self._fresh(here.broadcast.weights), examples, here, draws)
         return update
@@ -73,7 +75,7 @@ class Worker:
         The client half trains for as many rounds as the federation does, with nobody to talk
         to; :data:`POOL` holds all training examples and so gives the centralized reference.
         """
-        weights = {name: tensor.to(self._device) for name, tensor in self.initial.items()}
+        weights = self._tensors(self.initial)
         examples = self._examples(client)
         info = ClientInfo(client, len(examples))
         for number in range(1, rounds + 1):
@@ -87,7 +89,8 @@ class Worker:
         self._model.load_state_dict(self._first)
         load_weights(self._model, weights)
         self._model.train()
-        self._model.requires_grad_(True)
+        for parameter, trained in zip(self._model.parameters(), self._trained, strict=True):
+            parameter.requires_grad_(trained)
         self._model.zero_grad(set_to_none=True)
         return self._model
 
@@ -99,14 +102,17 @@ class Worker:
             return examples
         return Examples(examples.inputs.to(self._device), examples.labels.to(self._device))
 
-    def _moved(self, broadcast: Broadcast) -> Broadcast:
+    def _here(self, task: Task) -> Task:
+        """Return ``task`` with its tensors on this worker's device."""
         if self._device.type == "cpu":
-            return broadcast
-        return replace(
-            broadcast,
-            weights={name: tensor.to(self._device) for name, tensor in broadcast.weights.items()},
-            extras={
-                name: {key: tensor.to(self._device) for key, tensor in value.items()}
-                for name, value in broadcast.extras.items()
-            },
-        )
+            return task
+        sent = task.broadcast
+        weights, extras = self._tensors(sent.weights), self._nested(sent.extras)
+        moved = replace(sent, weights=weights, extras=extras)
+        return replace(task, broadcast=moved, memory=self._nested(task.memory))
+
+    def _nested(self, values: Mapping[str, Weights]) -> dict[str, Weights]:
+        return {name: self._tensors(value) for name, value in values.items()}
+
+    def _tensors(self, weights: Weights) -> Weights:
+        return {name: tensor.to(self._device) for name, tensor in weights.items()}

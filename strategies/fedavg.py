@@ -18,5 +18,5 @@ __all__ = ["FedAvg"]
 class FedAvg(Strategy):
     """Algorithm 1 of the paper: the verbs as :class:`Strategy` has them.
 
-    With one client it is that client's own training, whoever hosts it.
+    With one client it is plain training on that client's examples.
     """

@@ -21,8 +21,8 @@ __all__ = ["FedMedian"]
 class FedMedian(Strategy):
     """The median of the deltas: fewer than half the clients cannot carry it away.
 
-    Clients count alike, but for those without examples, which do not count.  With one or two
-    equal ones it is FedAvg.
+    Clients count alike, but for those without examples, which do not count.  With one client, or
+    two that hold equally many examples, it is FedAvg.
     """
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:

@@ -9,12 +9,14 @@ exit  means
 3     the data cannot be read or dealt
 4     the run cannot go on; what was computed is kept
 130   interrupted; the run can be resumed
+141   the reader of stdout went away
 ====  ==================================================================
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -34,6 +36,7 @@ from fedsim.cli.run import resume, run
 from fedsim.cli.screen import Command, Group, Screen
 from fedsim.cli.shelves import shelves
 from fedsim.cli.show import show
+from fedsim.errors import Interrupted
 
 __all__ = ["app", "main"]
 
@@ -44,6 +47,8 @@ _QUIET = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+_GONE = 141
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 _data = typer.Typer(cls=Group, no_args_is_help=True, help="Look at how data is dealt.")
@@ -92,12 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader has gone; nothing more can be said to it, not even by the final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        code = _GONE
     except (KeyboardInterrupt, click.Abort):
         Screen.of(said).note("interrupted")
-        return 130
+        code = Interrupted.exit_code
     except Exception as error:
-        return tell(error, Screen.of(said))
+        code = tell(error, Screen.of(said))
+    if code == Interrupted.exit_code and argv is None:
+        # A second Ctrl-C must not cut short what the interpreter still has to close.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
@@ -109,4 +117,3 @@ def _invoke(words: list[str], said: dict[str, object]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     return 0
-

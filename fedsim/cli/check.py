@@ -9,9 +9,11 @@ import typer
 
 from fedsim.cli.options import Set
 from fedsim.cli.screen import Screen
+from fedsim.cli.words import duration, part_name, size
 from fedsim.errors import Fault, ScenarioError
 
 if TYPE_CHECKING:
+    from fedsim.plan import Plan
     from fedsim.scenario.schema import Scenario
 
 __all__ = ["check"]
@@ -37,8 +39,9 @@ def check(
             faults += error.faults
             continue
         if not screen.json:
-            clients = f"{scenario.clients.count} clients" if scenario.clients.count else "clients"
-            screen.say(f"{file}: ok ({scenario.strategy.use}, {clients}, {scenario.rounds} rounds)")
+            who = f"{scenario.clients.count or 'natural'} clients"
+            strategy = part_name(scenario.strategy.use)
+            screen.say(f"{file}: ok ({strategy}, {who}, {scenario.rounds} rounds)")
         if plan:
             plans.append(_plan(scenario, screen))
     if faults:
@@ -53,6 +56,18 @@ def _plan(scenario: Scenario, screen: Screen) -> object:
 
     planned = plan(scenario)
     if not screen.json:
-        rows = [[str(cell) for cell in row] for row in planned.rows()]
-        screen.table(["", ""], rows, right=frozenset())
+        for line in _plan_lines(planned):
+            screen.say(line)
     return planned
+
+
+def _plan_lines(plan: Plan) -> list[str]:
+    workers = f"{plan.workers} worker{'s' if plan.workers != 1 else ''}"
+    return [
+        f"  turns  {plan.cohort} of {plan.clients} clients a round, {plan.turns:,} in all",
+        f"  model  {plan.parameters:,} parameters",
+        f"  sent   {size(plan.bytes_down)} down, {size(plan.bytes_up)} up",
+        f"  time   about {duration(plan.seconds)} on {plan.backend}, {workers}, "
+        f"{1000 * plan.turn_seconds:.1f} ms a turn; evaluation and references come on top",
+        f"  disk   {size(plan.disk_bytes)} for checkpoints and weights",
+    ]

@@ -25,12 +25,12 @@ def explain(
         screen.dump({"key": key, "text": text})
     else:
         screen.say(text)
-    screen.next(f"fedsim run scenario.yaml --set {key}=VALUE" if key else "fedsim explain KEY")
+    screen.next("fedsim run scenario.yaml --set KEY=VALUE")
 
 
 def schema() -> None:
     """Print the JSON Schema of a scenario, for editors."""
-    from fedsim.scenario.json_schema import json_schema
+    from fedsim.scenario.explain import json_schema
 
     screen = Screen.current()
     screen.dump(json_schema())

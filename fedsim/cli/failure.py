@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 
 from fedsim.cli.screen import Screen
-from fedsim.errors import FedsimError, Interrupted, ScenarioError
+from fedsim.errors import FedsimError, Interrupted, RunError, ScenarioError
 from fedsim.report.folder import RunFolder
 
 __all__ = ["resumable", "tell"]
@@ -27,8 +27,11 @@ def resumable(folder: RunFolder) -> Iterator[None]:
     except KeyboardInterrupt:
         stopped = Interrupted("interrupted; the finished rounds are kept")
         raise _with_next(stopped, folder) from None
-    except FedsimError as error:
-        raise _with_next(error, folder)  # noqa: B904  (the same error, with a note)
+    except (RunError, Interrupted) as error:
+        _with_next(error, folder)
+        raise
+    except FedsimError:  # another scenario, other data or another folder is needed
+        raise
     except Exception as error:
         folder.log("".join(traceback.format_exception(error)))
         error.add_note(f"{_TRACEBACK}{folder.path / 'events.log'}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import number
+from fedsim.cli.words import number, part_name
 from fedsim.errors import RunFolderError
 from fedsim.report.folder import RunFolder, Status, runs_under
 
@@ -29,6 +29,7 @@ class Row:
     accuracy: float | None
     """The last one that was taken."""
     started: str
+    """In UTC."""
     run: Path
 
 
@@ -46,7 +47,7 @@ def ls(
         screen.note(f"no runs in {folder}")
         return screen.next("fedsim run scenario.yaml")
     screen.table(
-        ["name", "status", "strategy", "rounds", "accuracy", "started", "run"],
+        ["run", "status", "strategy", "rounds", "accuracy"],
         [_cells(row) for row in rows],
         right=frozenset({"rounds", "accuracy"}),
     )
@@ -60,28 +61,32 @@ def row(run: RunFolder) -> Row:
         records = run.rounds()
     except RunFolderError:
         records = []
-    strategy: Any = scenario.get("strategy") or {}
+    strategy = scenario.get("strategy")
     return Row(
         str(scenario.get("name", "")),
         run.status(),
-        str(strategy.get("use", "")),
+        str(strategy.get("use", "")) if isinstance(strategy, dict) else "",
         len(records),
-        int(scenario.get("rounds", 0)),
+        _number(scenario.get("rounds")),
         next((r.accuracy for r in reversed(records) if r.accuracy is not None), None),
-        _started(run.path.name),
+        _started(run),
         run.path,
     )
 
 
-def _started(name: str) -> str:
-    """Return the date and time that the folder's name holds; empty where it has another name."""
-    day, _, rest = name.partition("_")
-    clock = rest[:6]
-    is_stamp = day.replace("-", "").isdigit() and len(day) == 10 and clock.isdigit()
-    return f"{day} {clock[:2]}:{clock[2:4]}" if is_stamp and len(clock) == 6 else ""
+def _started(run: RunFolder) -> str:
+    """Return when the run was started, to the minute; empty where nothing says it."""
+    try:
+        said = (run.read_json("manifest.json") or {}).get("started", "")
+    except (RunFolderError, AttributeError):
+        return ""
+    return str(said)[:16].replace("T", " ")
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _cells(row: Row) -> list[str]:
     rounds = f"{row.done}/{row.rounds}"
-    accuracy = number(row.accuracy)
-    return [row.name, row.status, row.strategy, rounds, accuracy, row.started, str(row.run)]
+    return [str(row.run), row.status, part_name(row.strategy), rounds, number(row.accuracy)]

@@ -10,7 +10,6 @@ from typing import Any, get_type_hints
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import ArgumentInfo
@@ -18,9 +17,6 @@ from typer.models import ArgumentInfo
 from fedsim.report.files import plain
 
 __all__ = ["Command", "Group", "Screen"]
-
-_WIDE = 160
-"""Columns where stdout is a file or a pipe: nothing there needs to be folded."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +58,13 @@ class Screen:
 
     def table(self, head: list[str], rows: list[list[str]], right: frozenset[str]) -> None:
         """Print rows under a head; the columns named in ``right`` are aligned right."""
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for name in head:
-            side: Any = "right" if name in right else "left"
-            table.add_column(name, justify=side, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        self.out.print(table)
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        for number, row in enumerate([head, *rows]):
+            cells = (
+                cell.rjust(width) if name in right else cell.ljust(width)
+                for name, cell, width in zip(head, row, widths, strict=True)
+            )
+            self.say("  ".join(cells).rstrip(), "" if number else "bold")
 
     def note(self, text: str, style: str = "") -> None:
         """Print a line beside the result."""
@@ -92,13 +88,17 @@ class Screen:
             self.err.print(Text(rest), soft_wrap=True)
 
 
+class _Pipe(Console):
+    """A console that leaves it to the command line what a reader's going away means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console(error: bool, no_color: bool) -> Console:
-    console = Console(
+    return _Pipe(
         stderr=error, no_color=no_color or None, highlight=False, markup=False, emoji=False
     )
-    if not console.is_terminal:
-        console.width = _WIDE
-    return console
 
 
 def _option(names: list[str], text: str, **how: Any) -> TyperOption:

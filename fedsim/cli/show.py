@@ -11,7 +11,7 @@ from fedsim.cli.ls import Row, row
 from fedsim.cli.options import Run
 from fedsim.cli.screen import Screen
 from fedsim.cli.watch import result_lines
-from fedsim.cli.words import number, round_line, size, spark
+from fedsim.cli.words import number, part_name, round_line, size, spark
 from fedsim.errors import RunFolderError
 from fedsim.report.events import RoundRecord
 from fedsim.report.folder import RunFolder
@@ -56,7 +56,9 @@ def show(
 
 def _text(folder: RunFolder, glance: Row, records: list[RoundRecord], screen: Screen) -> None:
     style = {"finished": "green", "interrupted": "yellow", "running": "cyan"}.get(glance.status, "")
-    screen.say(f"{glance.name}  {glance.status}  {glance.strategy}  {glance.started}", style)
+    screen.say(
+        f"{glance.name}  {glance.status}  {part_name(glance.strategy)}  {glance.started}", style
+    )
     screen.say()
     if (result := folder.result()) is not None:
         for line in result_lines(result):
@@ -67,6 +69,8 @@ def _text(folder: RunFolder, glance: Row, records: list[RoundRecord], screen: Sc
             f"so far  accuracy {number(glance.accuracy)} · "
             f"{glance.done} of {glance.rounds} rounds · {size(sent)} sent"
         )
+    else:
+        screen.say("so far  no round is finished")
     taken = [(r.round, r.accuracy) for r in records if r.accuracy is not None]
     if len(taken) > 1:
         (first, low), (last, high) = taken[0], taken[-1]

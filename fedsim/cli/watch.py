@@ -11,7 +11,17 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import comparison, dropped, duration, number, round_line, size, verdict
+from fedsim.cli.words import (
+    comparison,
+    dropped,
+    duration,
+    number,
+    part_name,
+    reference_name,
+    round_line,
+    size,
+    verdict,
+)
 from fedsim.report.events import (
     Data,
     Event,
@@ -75,13 +85,14 @@ class _Lines:
             case Started():
                 self._start(event)
             case Data() if not self._screen.quiet:
-                self._screen.say(_data_line(event))
+                for line in _data_lines(event):
+                    self._screen.say(line)
             case Note():
                 self._screen.note(f"note    {event.text}", "yellow")
             case RoundDone():
                 self._round(event.record)
             case ReferenceDone() if not self._screen.quiet:
-                line = f"compare {event.name} {number(event.accuracy)}"
+                line = f"compare {reference_name(event.name)} {number(event.accuracy)}"
                 self._screen.say(f"{line}  ({event.detail})" if event.detail else line)
             case Finished():
                 if self._bar is not None:
@@ -98,8 +109,8 @@ class _Lines:
         if not self._screen.quiet:
             again = f" · from round {event.first_round}" if event.first_round > 1 else ""
             self._screen.say(
-                f"run     {event.scenario_name} · {event.strategy} · {event.clients} clients · "
-                f"{event.rounds} rounds · {event.backend}, "
+                f"run     {event.scenario_name} · {part_name(event.strategy)} · "
+                f"{event.clients} clients · {event.rounds} rounds · {event.backend}, "
                 f"{event.workers} worker{'s' if event.workers != 1 else ''}{again}"
             )
 
@@ -130,14 +141,15 @@ class _Lines:
         )
 
 
-def _data_line(data: Data) -> str:
+def _data_lines(data: Data) -> list[str]:
     low, middle, high = data.client_sizes
     fewest, most = data.labels_per_client
-    return (
-        f"data    {data.source} · {data.examples} training examples, {data.server_test} for the "
-        f"test · {low}-{high} a client (median {middle}) · labels per client {fewest}-{most} · "
-        f"label skew {data.label_skew:.2f}"
-    )
+    return [
+        f"data    {part_name(data.source)} · {data.examples} training examples, "
+        f"{data.server_test} for the test",
+        f"clients {low}-{high} examples each (median {middle}) · {fewest}-{most} labels · "
+        f"label skew {data.label_skew:.2f}",
+    ]
 
 
 def result_lines(result: Result) -> list[str]:

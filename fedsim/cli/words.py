@@ -6,10 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from fedsim.report.events import RoundRecord
 
-__all__ = ["comparison", "dropped", "duration", "number", "round_line", "size", "spark", "verdict"]
+__all__ = [
+    "comparison",
+    "dropped",
+    "duration",
+    "number",
+    "part_name",
+    "reference_name",
+    "round_line",
+    "size",
+    "spark",
+    "verdict",
+]
 
 _BARS = "▁▂▃▄▅▆▇█"
-_REFERENCES = {"centralized": "centralized", "local": "local only"}
 _CLOSE = 0.01
 """Accuracies nearer than this are called about equal: one run tells no more."""
 
@@ -80,13 +90,27 @@ def spark(values: Sequence[float], width: int = 60) -> str:
     return "".join(_BARS[round((value - low) * scale + 1e-9)] for value in shown)
 
 
+def reference_name(name: str) -> str:
+    """Return a reference's name for people."""
+    return {"local": "local only"}.get(name, name)
+
+
+def part_name(use: str) -> str:
+    """Return a plug-in's name without the folders before its file.
+
+    >>> part_name("/home/me/demo/my_idea.py:MyIdea"), part_name("fedavg")
+    ('my_idea.py:MyIdea', 'fedavg')
+    """
+    return use.rpartition("/")[2]
+
+
 def comparison(federated: float, references: Mapping[str, float]) -> str:
     """Return the accuracies side by side.
 
     >>> comparison(0.912, {"centralized": 0.968, "local": 0.731})
     'centralized 0.968 · local only 0.731 · federated 0.912'
     """
-    parts = [f"{_REFERENCES.get(name, name)} {number(references[name])}" for name in references]
+    parts = [f"{reference_name(name)} {number(references[name])}" for name in references]
     return " · ".join([*parts, f"federated {number(federated)}"])
 
 

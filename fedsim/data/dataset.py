@@ -40,22 +40,26 @@ class Dataset:
     domain: Array | None = None
     """Shape ``(n,)``, int64 from 0: the domain of each training example."""
     domain_names: tuple[str, ...] = ()
+    """One for each domain."""
     test_domain: Array | None = None
     """Shape ``(m,)``."""
 
     def __post_init__(self) -> None:
         _check_split(self.inputs, self.labels, self.classes, "")
-        _check_index(self.client, len(self.inputs), "client")
-        _check_index(self.domain, len(self.inputs), "domain")
+        _check_index(self.client, len(self.inputs), "client numbers")
+        _check_index(self.domain, len(self.inputs), "domain numbers", len(self.domain_names))
+        if self.class_names and len(self.class_names) != self.classes:
+            raise DataError(f"{len(self.class_names)} class names for {self.classes} classes")
         if self.test_inputs is None or self.test_labels is None:
             if self.test_inputs is not self.test_labels:
                 raise DataError("a test split needs both inputs and labels; one of them is absent")
             return
+        rows, names = len(self.test_inputs), len(self.domain_names)
         _check_split(self.test_inputs, self.test_labels, self.classes, "test ")
-        _check_index(self.test_domain, len(self.test_inputs), "test domain")
-        if self.test_inputs.shape[1:] != self.inputs.shape[1:]:
-            shapes = f"{self.test_inputs.shape[1:]}, training examples {self.inputs.shape[1:]}"
-            raise DataError(f"test examples have the shape {shapes}; they must agree")
+        _check_index(self.test_domain, rows, "test domain numbers", names)
+        kinds = [f"{part.dtype} {part.shape[1:]}" for part in (self.inputs, self.test_inputs)]
+        if kinds[0] != kinds[1]:
+            raise DataError(f"a training example is {kinds[0]}, a test example {kinds[1]}")
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -83,9 +87,7 @@ def _check_index(index: Array | None, length: int, which: str, below: int | None
     if int(index.min()) < 0:
         raise DataError(f"the {which} go down to {index.min()}; they must be integers from 0")
     if below is not None and int(index.max()) >= below:
-        raise DataError(
-            f"the {which} go up to {index.max()}; with {below} classes {below - 1} is last"
-        )
+        raise DataError(f"the {which} go up to {index.max()}, of {below} that there are, from 0")
 
 
 class Source(Protocol):

@@ -74,6 +74,8 @@ def deal_out(recipe: Recipe) -> Dealt:
         MissingPackage: if reading or dealing needs a package that is not installed.
     """
     dataset = recipe.source.load(recipe.seed, recipe.folder)
+    if recipe.shift is not None:
+        dataset = _in_floats(dataset)
     dataset, rows = _hold_out(dataset, recipe)
     owned = recipe.partition.deal(dataset, recipe.clients, recipe.seed)
     _check(owned, len(dataset))
@@ -95,6 +97,18 @@ def deal_out(recipe: Recipe) -> Dealt:
     )
 
 
+def _in_floats(dataset: Dataset) -> Dataset:
+    """Return the data set with bytes divided by 255, in both splits: a shift adds fractions."""
+    if dataset.inputs.dtype != np.uint8:
+        return dataset
+    test = dataset.test_inputs
+    return replace(
+        dataset,
+        inputs=dataset.inputs / np.float32(255),
+        test_inputs=None if test is None else test / np.float32(255),
+    )
+
+
 def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
     """Return the data set with a test split, and the rows of the source that it trains on."""
     everything = np.arange(len(dataset))
@@ -102,21 +116,17 @@ def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
         return dataset, everything
     draws = numpy_stream(recipe.seed, "server_test")
     rest, test = cut(dataset.labels, [recipe.server_test], draws)
-
-    def rows(column: Array | None, chosen: Array) -> Array | None:
-        return None if column is None else column[chosen]
-
     if not len(test):
         return dataset, everything
     held = replace(
         dataset,
         inputs=dataset.inputs[rest],
         labels=dataset.labels[rest],
-        client=rows(dataset.client, rest),
-        domain=rows(dataset.domain, rest),
+        client=None if dataset.client is None else dataset.client[rest],
+        domain=None if dataset.domain is None else dataset.domain[rest],
         test_inputs=dataset.inputs[test],
         test_labels=dataset.labels[test],
-        test_domain=rows(dataset.domain, test),
+        test_domain=None if dataset.domain is None else dataset.domain[test],
     )
     return held, rest
 
@@ -162,18 +172,16 @@ def _parts(owned: Sequence[Array], labels: Array, recipe: Recipe) -> tuple[Array
 
 
 def _shifted(inputs: Array, offsets: Array, recipe: Recipe) -> Array:
-    """Return all inputs as their clients see them; as they are where nothing shifts."""
+    """Return the inputs as their clients see them, written over those given."""
     if recipe.shift is None:
         return inputs
-    bytes_ = inputs.dtype == np.uint8
-    shifted = inputs.astype(np.float32) / np.float32(255) if bytes_ else inputs.copy()
     starts = offsets[::3]
     clients = len(starts) - 1
     for client in range(clients):
         own = slice(starts[client], starts[client + 1])
         draws = numpy_stream(recipe.seed, "shift", client)
-        shifted[own] = recipe.shift.apply(shifted[own], client, clients, draws)
-    return shifted
+        inputs[own] = recipe.shift.apply(inputs[own], client, clients, draws)
+    return inputs
 
 
 def _domains(domain: Array | None, owned: Sequence[Array]) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from fedsim.data.federated import FederatedData
 
-__all__ = ["draw"]
+__all__ = ["draw", "sample"]
 
 _BAR = "#64748b"
 _DOMAINS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a900", "#000000")
@@ -49,8 +51,9 @@ def draw(data: FederatedData, skew: float, path: Path) -> None:
     with needed_by("drawing"):
         from matplotlib import rc_context
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
-    shown = np.unique(np.linspace(0, len(data.clients) - 1, _MOST).round().astype(int))
+    shown = sample(len(data.clients), _MOST)
     counts = data.counts()
     heights = (1.3, float(np.clip(0.24 * data.classes, 1.6, 7)))
     with rc_context({"svg.hashsalt": "fedsim", "font.size": 9}):
@@ -59,7 +62,10 @@ def draw(data: FederatedData, skew: float, path: Path) -> None:
         _bars(above, data, shown)
         mesh = _map(below, counts[shown])
         _ticks(below, shown, data)
-        bar = figure.colorbar(mesh, ax=[above, below], aspect=40, pad=0.01, format="{x:.0%}")
+        bar = figure.colorbar(
+            mesh, ax=[above, below], aspect=40, pad=0.01, format="{x:.0%}",
+            ticks=MaxNLocator(5, steps=[1, 2, 5, 10]),
+        )  # fmt: skip
         bar.set_label("share of the client's examples")
         bar.outline.set_visible(False)
         part = "" if len(shown) == len(data.clients) else f" ({len(shown):,} shown)"
@@ -68,20 +74,29 @@ def draw(data: FederatedData, skew: float, path: Path) -> None:
         figure.savefig(path, metadata=_NO_DATE[path.suffix])
 
 
-def _bars(axes: Axes, data: FederatedData, shown: Array) -> None:
+def sample(clients: int, most: int) -> list[int]:
+    """Return all clients, or ``most`` of them, evenly chosen, the first and the last included."""
+    if clients <= most:
+        return list(range(clients))
+    return [int(k) for k in np.linspace(0, clients - 1, most).round()]
+
+
+def _bars(axes: Axes, data: FederatedData, shown: Sequence[int]) -> None:
     """Draw how many examples each client has, in the colour of its domain."""
-    infos = [data.clients[int(k)] for k in shown]
+    infos = [data.clients[k] for k in shown]
+    width = 0.8 if len(shown) <= 200 else 1.0  # Gaps thinner than a line only shimmer.
     groups = sorted({(info.domain, info.role) for info in infos}, key=lambda g: _place(data, g[0]))
     for domain, role in groups:
         at = [x for x, info in enumerate(infos) if (info.domain, info.role) == (domain, role)]
         colour = _DOMAINS[_place(data, domain) % len(_DOMAINS)] if domain else _BAR
         name = f"{domain or 'mixed'} (target)" if role == "target" else domain or "mixed"
-        axes.bar(at, [infos[x].examples for x in at], 0.8, color=colour, label=name,
+        axes.bar(at, [infos[x].examples for x in at], width, color=colour, label=name,
                  alpha=0.45 if role == "target" else 1)  # fmt: skip
-    if len(groups) > 1:
+    if 1 < len(groups) <= len(_DOMAINS):
         axes.legend(ncols=len(groups), frameon=False, fontsize=8, loc="lower right",
                     bbox_to_anchor=(1, 0.98), borderaxespad=0)  # fmt: skip
     axes.set_ylabel("examples")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(bottom=False)
 
@@ -90,11 +105,12 @@ def _place(data: FederatedData, domain: str) -> int:
     return data.domain_names.index(domain) if domain else len(data.domain_names)
 
 
-def _ticks(axes: Axes, shown: Array, data: FederatedData) -> None:
+def _ticks(axes: Axes, shown: Sequence[int], data: FederatedData) -> None:
     """Name the clients below and the labels at the left: all of them, or every so many."""
-    columns = range(0, len(shown), max(1, -(-len(shown) // 20)))
+    most = 20 if len(data.clients) <= 1000 else 10  # Longer numbers need more room.
+    columns = range(0, len(shown), math.ceil(len(shown) / most))
     axes.set_xticks(columns, [f"{shown[x]:,}" for x in columns])
-    rows = range(0, data.classes, max(1, -(-data.classes // 26)))
+    rows = range(0, data.classes, math.ceil(data.classes / 26))
     names = data.class_names or [str(label) for label in range(data.classes)]
     axes.set_yticks(rows, [names[label] for label in rows])
 

@@ -14,7 +14,7 @@ from fedsim.data.dataset import Array
 if TYPE_CHECKING:
     from fedsim.data.federated import FederatedData
 
-__all__ = ["draw", "label_skew", "sample", "text", "write_partition"]
+__all__ = ["draw", "label_skew", "text", "write_partition"]
 
 _BLOCKS = "·▁▂▃▄▅▆▇█"
 
@@ -83,7 +83,7 @@ def text(data: FederatedData, most: int = 40) -> str:
         data: what was dealt.
         most: no more clients than this are shown, evenly chosen.
     """
-    counts, shown = data.counts(), sample(len(data.clients), most)
+    counts, shown = data.counts(), heatmap.sample(len(data.clients), most)
     shares = counts / counts.sum(axis=1, keepdims=True)
     heights = np.ceil(shares * (len(_BLOCKS) - 1) / shares.max()).astype(int)[:, :60]
     rows = [f"{'client':>8} {'examples':>9}  labels 0 to {heights.shape[1] - 1}"]
@@ -105,10 +105,3 @@ def text(data: FederatedData, most: int = 40) -> str:
         " (0: all alike, towards 1: each its own)"
     )
     return "\n".join(rows)
-
-
-def sample(clients: int, most: int) -> list[int]:
-    """Return all clients, or ``most`` of them, evenly chosen, the first and the last included."""
-    if clients <= most:
-        return list(range(clients))
-    return [int(k) for k in np.linspace(0, clients - 1, most).round()]

@@ -27,10 +27,10 @@ def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: P
         seed: the scenario's root seed.
         folder: the scenario file's, where ``use: ./file.py:Class`` is looked for.
     """
-    from fedsim import registry
+    from fedsim.registry import build as build_part
 
     with torch_defaults(seed, "model"):
-        model: nn.Module = registry.build("model", part, folder, shape=shape, classes=classes)
+        model: nn.Module = build_part("model", part, folder, shape=shape, classes=classes)
     return model
 
 

@@ -19,22 +19,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from fedsim.errors import RunFolderError
-from fedsim.report import clients, files, lock
+from fedsim.report import clients, files, lock, runs
 from fedsim.report.clients import ClientRow
 from fedsim.report.events import Result, RoundRecord
 from fedsim.report.rounds import decode, encode
+from fedsim.report.runs import SCENARIO
 from fedsim.wire import Weights
 
 __all__ = ["RunFolder", "Status", "runs_under"]
 
 Status = Literal["finished", "interrupted", "running", "damaged"]
-
-_SCENARIO = "scenario.resolved.yaml"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class RunFolder:
             used = any(entry.name != lock.NAME for entry in path.iterdir())
         except OSError as error:
             raise RunFolderError(f"cannot make {path}: {error.strerror}") from error
-        if (path / _SCENARIO).is_file():
+        if (path / SCENARIO).is_file():
             raise RunFolderError(f"{path} holds a run; go on with: fedsim resume {path}")
         if used:
             raise RunFolderError(f"{path} is not empty; name a new folder")
@@ -93,11 +91,11 @@ class RunFolder:
         Raises:
             RunFolderError: if there is no run; says which are near.
         """
-        found = path if (path / _SCENARIO).is_file() else path / "latest"
-        if (found / _SCENARIO).is_file():
+        found = path if (path / SCENARIO).is_file() else path / "latest"
+        if (found / SCENARIO).is_file():
             return cls(_followed(found))
-        what = "is not a run: it has no " + _SCENARIO if path.exists() else "does not exist"
-        raise RunFolderError(f"{path} {what}; {_near(path)}")
+        what = "is not a run: it has no " + SCENARIO if path.exists() else "does not exist"
+        raise RunFolderError(f"{path} {what}; {runs.near(path)}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -166,7 +164,7 @@ class RunFolder:
     @property
     def scenario(self) -> Path:
         """The scenario with nothing left implicit."""
-        return self.path / _SCENARIO
+        return self.path / SCENARIO
 
     @property
     def checkpoints(self) -> Path:
@@ -242,13 +240,7 @@ class RunFolder:
 
 def runs_under(parent: Path) -> list[RunFolder]:
     """Return the runs in ``parent`` and in its sub-folders, oldest first."""
-    found = {
-        path.parent
-        for pattern in (f"*/{_SCENARIO}", f"*/*/{_SCENARIO}")
-        for path in parent.glob(pattern)
-        if not path.parent.is_symlink()
-    }
-    return [RunFolder(path) for path in sorted(found, key=lambda path: (path.name, path))]
+    return [RunFolder(path) for path in runs.under(parent)]
 
 
 def _point(link: Path, target: str) -> None:
@@ -260,15 +252,3 @@ def _point(link: Path, target: str) -> None:
 
 def _followed(path: Path) -> Path:
     return path.parent / path.readlink() if path.is_symlink() else path
-
-
-def _near(path: Path) -> str:
-    for parent in path.parents:
-        names = {str(run.path): run.path.name for run in runs_under(parent)}
-        if names:
-            near = get_close_matches(path.name, names.values(), n=3, cutoff=0.3)
-            shown = [place for place, name in names.items() if name in near] or list(names)[-3:]
-            return f"nearest: {', '.join(shown)}"
-        if parent.exists():
-            break
-    return "start one with: fedsim run scenario.yaml"

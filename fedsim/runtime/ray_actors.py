@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Read by ray when it is imported.
+# Ray reads these when it is imported: call no one, and leave a worker without a GPU alone.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from flwr.app import RecordDict
@@ -27,7 +29,7 @@ from fedsim.flower.host import Chunk, ChunkReply, Host
 from fedsim.scenario.schema import Scenario
 from fedsim.wire import ClientId, Turn
 
-__all__ = ["RayGrid"]
+__all__ = ["RayGrid", "start"]
 
 MOST_DEATHS = 2
 """A client whose turn ended this many workers is set aside for the rest of the run."""
@@ -80,7 +82,7 @@ class RayGrid(ChunkGrid):
         self._deaths: dict[ClientId, int] = {}
         self._ours = not ray.is_initialized()
         if self._ours:
-            _start(scenario)
+            start(scenario.compute.address, scenario.compute.workers)
         workers, gpus = _share(scenario)
         actor = ray.remote(Actor).options(num_cpus=1, num_gpus=gpus, max_restarts=0)
         self._spawn = lambda: actor.remote(scenario, store)
@@ -176,13 +178,12 @@ def _single(chunk: Chunk, position: int) -> Chunk:
     return replace(chunk, messages=[message], content_of=[chunk.content_of[position]])
 
 
-def _start(scenario: Scenario) -> None:
-    address = scenario.compute.address
+def start(address: str | None, workers: int | Literal["auto"]) -> None:
+    """Start Ray on this machine, or join the cluster at ``address``."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is not None:
         ray.init(address=address, **quiet)
         return
-    workers = scenario.compute.workers
     ray.init(
         num_cpus=None if workers == "auto" else workers,
         include_dashboard=False,

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from fedsim.errors import Fault
 from fedsim.scenario.node import Node, Place
 from fedsim.scenario.quantity import Quantity
+from fedsim.words import nearest
 
 __all__ = ["faults"]
 
@@ -32,11 +33,18 @@ def _clients(tree: Node) -> Iterator[Fault]:
         message = f"{replies} replies, but only {asked} clients are asked in a round"
         yield _fault(tree, "clients.min_replies", message)
     use = _value(tree, "data.partition.use", "iid")
-    if count is None and isinstance(use, str) and use not in COUNT_THEMSELVES and ":" not in use:
-        message = (
-            f"is missing: only {' and '.join(COUNT_THEMSELVES)} partitions count for themselves"
-        )
+    is_open = isinstance(use, str) and (use in COUNT_THEMSELVES or ":" in use)
+    if count is None and not is_open and not _is_misspelt(tree.child("clients")):
+        who = " and ".join(COUNT_THEMSELVES)
+        message = f"is missing: only {who} partitions count for themselves"
         yield _fault(tree, "clients.count", message)
+
+
+def _is_misspelt(clients: Node | None) -> bool:
+    """Return whether the schema has a fault already that explains why the count is missing."""
+    if clients is None or not isinstance(clients.value, dict):
+        return clients is not None
+    return any(nearest(name, ["count"]) for name in clients.value if name != "count")
 
 
 def _holdout(tree: Node) -> Iterator[Fault]:

@@ -64,10 +64,10 @@ def _with_parents(path: Path, name: str, children: tuple[Path, ...]) -> tuple[No
     family = (*children, path.resolve())
     try:
         parent, shown_as = _parent(extends, path, name)
+        if not os.path.isfile(parent):
+            raise _refusal(extends, f"there is no file {shown(shown_as)}")
         if parent.resolve() in family:
             raise _refusal(extends, f"{extends.value} extends this file: a circle")
-        if not parent.is_file():
-            raise _refusal(extends, f"there is no file {shown_as}")
         below, wrong = _with_parents(parent, shown_as, family)
     except ScenarioError as error:
         raise ScenarioError([*faults, *error.faults]) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import Node, Place, Step
 from fedsim.scenario.parts import Settled, settle
-from fedsim.scenario.schema import PARTS, Scenario, plain_name
+from fedsim.scenario.schema import PARTS, Scenario
 from fedsim.words import at, expected, misfit, nearest, walked
 
 __all__ = ["load"]
@@ -48,7 +49,7 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
 
 def _complete(tree: Node, path: Path, settled: Settled) -> dict[str, Any]:
     """Return the tree's plain values, with the parts settled and the run named."""
-    values: dict[str, Any] = {"name": plain_name(path.stem), **tree.plain()}
+    values: dict[str, Any] = {"name": _plain_name(path.stem), **tree.plain()}
     for (*sections, last), part in settled.parts.items():
         section = values
         for name in sections:
@@ -118,3 +119,8 @@ def _tidy(faults: Iterable[Fault]) -> Iterator[Fault]:
         if where not in seen:
             seen.add(where)
             yield fault
+
+
+def _plain_name(stem: str) -> str:
+    """Return ``stem`` with everything replaced that a name may not hold."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", stem).lstrip(".-")[:100] or "scenario"

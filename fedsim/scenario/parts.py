@@ -16,11 +16,14 @@ from fedsim.scenario.keys import PART, fields
 from fedsim.scenario.node import Node, dotted
 from fedsim.scenario.schema import PARTS
 from fedsim.signature import Signature
-from fedsim.words import did_you_mean, listed, misfit, nearest
+from fedsim.words import did_you_mean, listed, misfit, nearest, shown
 
 __all__ = ["Settled", "settle"]
 
-DEFAULTS = {("data", "partition"): "iid", ("clients", "sampler"): "uniform"}
+DEFAULTS: dict[tuple[str, ...], str] = {
+    ("data", "partition"): "iid",
+    ("clients", "sampler"): "uniform",
+}
 ORDER = sorted(PARTS, key=lambda path: path == ("local",))
 """The strategy names the client half, so ``local`` comes last."""
 
@@ -57,7 +60,7 @@ def settle(tree: Node) -> Settled:
         if part is None or (part.value is None and path == ("data", "feature_shift")):
             continue
         if isinstance(part.value, dict):
-            settled.faults += _settle(path, part, part.value, settled)
+            settled.faults += _settle(path, part, part.value, tree, settled)
         else:
             settled.faults.append(part.place.fault(path, misfit(PART, part.plain())))
     settled.faults = [_sent_home(fault, settled) for fault in settled.faults]
@@ -80,22 +83,26 @@ def _steps(key: str) -> tuple[str, ...]:
 
 def _default(path: tuple[str, ...], tree: Node, settled: Settled) -> str:
     if path == ("local",):
-        return _client(settled)
+        return _client(tree, settled)
     section = tree.child(path[0])
     is_section = section is None or isinstance(section.value, dict)
     return DEFAULTS.get(path, "") if is_section else ""
 
 
-def _client(settled: Settled) -> str:
-    strategy = settled.signatures.get(("strategy",))
-    return (strategy.client or "sgd") if strategy else ""
+def _client(tree: Node, settled: Settled) -> str:
+    """Return the client half that the strategy names; a file starts beside the strategy's."""
+    strategy, use = settled.signatures.get(("strategy",)), tree.at(("strategy", "use"))
+    if strategy is None or use is None:
+        return ""
+    client, beside = strategy.client or "sgd", Path(str(use.value).rpartition(":")[0]).parent
+    return os.path.abspath(beside / client) if ".py:" in client else client
 
 
 def _settle(
-    path: tuple[str, ...], part: Node, own: Mapping[str, Node], settled: Settled
+    path: tuple[str, ...], part: Node, own: Mapping[str, Node], tree: Node, settled: Settled
 ) -> Iterator[Fault]:
     use = own.get("use")
-    if use is None and path == ("local",) and (client := _client(settled)):
+    if use is None and path == ("local",) and (client := _client(tree, settled)):
         use = Node(client, part.place, part.place)
     if use is None:
         if path != ("local",):  # without a strategy nobody knows what local may hold
@@ -145,9 +152,9 @@ def _absolute(name: str, node: Node, use: str, known: Signature) -> Any:
     if not isinstance(value, str):
         return value
     # On the hub unless there is such a folder: a repository's name looks like a relative path.
-    is_local_hub = name == "path" and use == "hf" and (node.place.folder / value).is_dir()
+    is_local_hub = name == "path" and use == "hf" and os.path.isdir(node.place.folder / value)
     if is_local_hub or _is_path(name, use, known):
-        return os.path.abspath(node.place.folder / Path(value).expanduser())
+        return os.path.abspath(node.place.folder / os.path.expanduser(value))
     return value
 
 
@@ -173,4 +180,4 @@ def _missing_files(
         if PARTS[path] != "source" or not isinstance(value, str) or not _is_path(name, use, known):
             continue
         if not os.path.exists(value):
-            yield own[name].place.fault((*path, name), f"there is no file or folder {value}")
+            yield own[name].place.fault((*path, name), f"there is no file or folder {shown(value)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,12 +10,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     StringConstraints,
     ValidationInfo,
     model_serializer,
     model_validator,
 )
-from pydantic.fields import PrivateAttr
 
 from fedsim.scenario.quantity import Amount, Cohort, Quantity, Share
 from fedsim.words import Words
@@ -63,7 +62,6 @@ Address = Annotated[
     Words("auto or ray://host:port"),
 ]
 Count = Annotated[int, Ge(1)]
-Every = Annotated[int, Ge(1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -148,7 +146,7 @@ class Clients(_Section):
 class Evaluation(_Section):
     """When the model is judged, and on what."""
 
-    every: Every = 1
+    every: Count = 1
     """Rounds between evaluations on the server's test set; the last round is always one."""
     clients: Annotated[int, Ge(0)] = 0
     """Rounds between evaluations on every client's own test part; 0: never."""
@@ -174,7 +172,7 @@ class Compute(_Section):
 class Checkpoint(_Section):
     """What is kept so that a run can be resumed."""
 
-    every: Every = 1
+    every: Count = 1
     """Rounds between checkpoints."""
     keep: Count = 2
     """How many checkpoints are kept."""
@@ -252,8 +250,3 @@ class Scenario(_Section):
         return isinstance(other, Scenario) and self.resolved() == other.resolved()
 
     __hash__ = None  # type: ignore[assignment]
-
-
-def plain_name(stem: str) -> str:
-    """Return ``stem`` with everything replaced that a name may not hold."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", stem).lstrip(".-")[:100] or "scenario"

@@ -17,13 +17,12 @@ import yaml
 
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario.node import Node, Place, Scalar, Step
+from fedsim.scenario.yaml_core import DEEPEST, MOST_NODES, TAG, Dumper, Loader
 from fedsim.words import shown
 
 __all__ = ["dump", "parse", "read"]
 
 MOST_BYTES = 1_000_000
-MOST_NODES = 10_000
-DEEPEST = 50
 
 
 def read(path: Path, name: str = "") -> tuple[Node, list[Fault]]:
@@ -71,56 +70,6 @@ def _text(path: Path, whole: Place) -> str:
         raise ScenarioError([whole.fault("", f"cannot be read: {error}")]) from error
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML up to its nodes, with limits on what one file may ask of it."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (filled below, PyYAML's way)
-    depth = 0
-    nodes = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        self.nodes += 1
-        self.depth += 1
-        problem = ""
-        if getattr(event, "tag", None) is not None:
-            tag = event.tag.replace(TAG, "!!")
-            problem = f"the tag {tag} is not allowed: a scenario holds plain values"
-        elif self.depth > DEEPEST:
-            problem = f"nested more than {DEEPEST} deep"
-        elif self.nodes > MOST_NODES:
-            problem = f"more than {MOST_NODES} values"
-        if problem:
-            raise yaml.MarkedYAMLError(None, None, problem, event.start_mark)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what either YAML, 1.1 or 1.2, would not read back as text."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-TAG = "tag:yaml.org,2002:"
-RULES = {
-    "null": re.compile(r"(?:~|null|Null|NULL|)\Z"),
-    "bool": re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
-    "int": re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"),
-    "float": re.compile(
-        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
-    ),
-}
-"""The core schema of YAML 1.2 (https://yaml.org/spec/1.2.2, 10.3.2), in order."""
-
-for _tag, _rule in RULES.items():
-    _Loader.add_implicit_resolver(TAG + _tag, _rule, None)
-    _Dumper.add_implicit_resolver(TAG + _tag, _rule, None)
-
-
 def dump(values: Mapping[str, Any], flat: bool = False) -> str:
     """Return the plain ``values`` as YAML that :func:`read` and other readers take alike.
 
@@ -131,7 +80,7 @@ def dump(values: Mapping[str, Any], flat: bool = False) -> str:
     width = 10**9 if flat else 100
     text: str = yaml.dump(
         dict(values),
-        Dumper=_Dumper,
+        Dumper=Dumper,
         sort_keys=False,
         allow_unicode=True,
         width=width,
@@ -157,7 +106,7 @@ class _Reader:
 
     def _compose(self) -> Any:
         try:
-            loader = _Loader(self.text)
+            loader = Loader(self.text)
             try:
                 return loader.get_single_node()
             finally:
@@ -203,10 +152,8 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return Node(dict(self._items(node, path)), place, key)
         if isinstance(node, yaml.SequenceNode):
-            items = [
-                self._node(item, (*path, number), self._place(item.start_mark))
-                for number, item in enumerate(node.value)
-            ]
+            marked = [(item, self._place(item.start_mark)) for item in node.value]
+            items = [self._node(item, (*path, k), at) for k, (item, at) in enumerate(marked)]
             return Node(items, place, key)
         return Node(self._scalar(node, path, place), place, key)
 

@@ -78,8 +78,8 @@ def seen(**how: bool) -> tuple[str, str]:
 def test_plain_lines_say_each_round_and_the_answer() -> None:
     out, err = seen()
     assert out.splitlines() == [
-        "data    digits · 1437 training examples, 360 for the test · 98-210 a client (median 140)"
-        " · labels per client 2-7 · label skew 0.41",
+        "data    digits · 1437 training examples, 360 for the test",
+        "clients 98-210 examples each (median 140) · 2-7 labels · label skew 0.41",
         "run     quickstart · fedavg · 10 clients · 2 rounds · local, 1 worker",
         "round 1/2  accuracy -  loss 0.284  cohort 10  dropped 1  4.1 MB  1.2 s",
         "round 2/2  accuracy 0.912  loss 0.284  cohort 10  dropped 0  4.1 MB  1.2 s",

@@ -30,7 +30,7 @@ def model_of(name: str, shape: tuple[int, ...]) -> torch.nn.Module:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_it_is_a_head_on_features(name: str, shape: tuple[int, ...]) -> None:
-    model, inputs = model_of(name, shape), torch.rand(3, *shape)
+    model, inputs = model_of(name, shape), torch.rand(3, *shape, generator=torch_stream(0, "x"))
     features = model.features(inputs)  # type: ignore[operator]
     logits = model.head(features)  # type: ignore[operator]
     assert features.ndim == 2
@@ -45,7 +45,10 @@ def test_the_seed_alone_makes_its_first_weights(name: str) -> None:
 
 def test_examples_do_not_see_each_other(name: str) -> None:
     """No batch norm by default: a prediction is the same alone and in a batch, in training."""
-    model, inputs = model_of(name, SHAPES[1]).train(), torch.rand(4, *SHAPES[1])
+    model, inputs = (
+        model_of(name, SHAPES[1]).train(),
+        torch.rand(4, *SHAPES[1], generator=torch_stream(0, "x")),
+    )
     torch.testing.assert_close(model(inputs)[:1], model(inputs[:1]), rtol=1e-4, atol=1e-5)
 
 

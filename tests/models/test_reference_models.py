@@ -14,6 +14,7 @@ from fedsim.models.lenet import LeNet
 from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.scenario.schema import Part
+from fedsim.seeds import torch_stream
 
 
 def parameters(model: nn.Module) -> int:
@@ -49,7 +50,7 @@ def test_an_mlp_without_hidden_layers_is_softmax_regression() -> None:
 
 
 def test_instance_norm_centres_each_channel_of_each_image() -> None:
-    images = torch.rand(2, 1, 16, 16)
+    images = torch.rand(2, 1, 16, 16, generator=torch_stream(0, "images"))
     for norm, centres in (("instance", True), ("none", False)):
         body = ConvNet((1, 16, 16), 3, width=8, norm=norm).body  # type: ignore[arg-type]
         convolution, after, *_ = body.children()  # after it, norm or ReLU
@@ -106,7 +107,7 @@ def test_weights_go_out_as_copies_and_come_back_in_place() -> None:
 
 def test_counters_are_no_weights() -> None:
     model = nn.BatchNorm1d(2)
-    model(torch.randn(4, 2))
+    model(torch.arange(8.0).reshape(4, 2))
     weights = weights_of(model)
     assert set(weights) == {"weight", "bias", "running_mean", "running_var"}
     load_weights(model, {name: torch.zeros(2) for name in weights})

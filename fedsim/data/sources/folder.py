@@ -71,15 +71,16 @@ class Folder:
         return as_inputs(np.stack(pixels)), np.array([label for _, label in files], dtype=np.int64)
 
     def _pixels(self, file: Path) -> Array:
-        """Return one example, ``(height, width)`` or ``(height, width, 3)`` for a picture."""
+        """Return one example; a picture has the shape ``(channels, height, width)``."""
         with reading(file):
             if file.suffix.lower() == ".npy":
                 array: Array = np.load(file, allow_pickle=False)
-                return array
+                return array[None] if array.ndim == 2 else array
             with needed_by("source 'folder'"):
                 from PIL import Image
             with Image.open(file) as image:
                 picture = image.convert("L" if self.colour == "grey" else "RGB")
             if self.size is not None:
                 picture = picture.resize((self.size, self.size))
-            return np.asarray(picture)
+            pixels = np.asarray(picture)
+            return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)

@@ -1,0 +1,33 @@
+"""Where runs are: the folders that hold one, and those whose names are near."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+__all__ = ["SCENARIO", "near", "under"]
+
+SCENARIO = "scenario.resolved.yaml"
+"""The first file that a run writes: a folder that has it is a run."""
+
+
+def under(parent: Path) -> list[Path]:
+    """Return the runs in ``parent`` and in its sub-folders, oldest first."""
+    found = {
+        path.parent
+        for pattern in (f"*/{SCENARIO}", f"*/*/{SCENARIO}")
+        for path in parent.glob(pattern)
+        if not path.parent.is_symlink()
+    }
+    return sorted(found, key=lambda path: (path.name, path))
+
+
+def near(path: Path) -> str:
+    """Return in words which runs have a name like ``path``'s, or how to start one."""
+    home = next((parent for parent in path.parents if parent.exists()), Path())
+    names = {str(run): run.name for run in under(home)}
+    if names:
+        close = get_close_matches(path.name, names.values(), n=3, cutoff=0.3)
+        shown = [place for place, name in names.items() if name in close] or list(names)[-3:]
+        return f"nearest: {', '.join(shown)}"
+    return "start one with: fedsim run scenario.yaml"
