@@ -28,6 +28,7 @@ from fedsim.report import checkpoint
 from fedsim.report.checkpoint import Checkpoint
 from fedsim.report.events import (
     Data,
+    Event,
     Finished,
     Note,
     ReferenceDone,
@@ -57,12 +58,10 @@ def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     Raises:
         FedsimError: of any kind; what was finished before it is kept, and can be resumed.
     """
-    text = dump(scenario.resolved())
-    folder.write(folder.scenario.name, text)
-    data = prepare(scenario, folder.store)
-    folder.write("manifest.json", manifest(text, data.digest, scenario.seed, sys.argv[1:]))
-    write_partition(data, folder.path)
-    return _play(scenario, folder, data, watch)
+    with folder.lock(), _interruptible(folder):
+        result = _begin(scenario, folder, watch)
+    watch(Finished(result))
+    return result
 
 
 def resume(folder: RunFolder, watch: Watch) -> Result:
@@ -72,14 +71,26 @@ def resume(folder: RunFolder, watch: Watch) -> Result:
         RunFolderError: if the data is no longer what the run began with.
         FedsimError: as :func:`run`.
     """
-    if (done := folder.result()) is not None:
-        watch(Note(f"{folder.path} is finished already"))
-        watch(Finished(done))
-        return done
+    with folder.lock(), _interruptible(folder):
+        result = folder.result() or _go_on(folder, watch)
+    watch(Finished(result))
+    return result
+
+
+def _begin(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
+    text = dump(scenario.resolved())
+    folder.write(folder.scenario.name, text)
+    data = prepare(scenario, folder.store)
+    write_partition(data, folder.path)
+    folder.write("manifest.json", manifest(text, data.digest, scenario.seed, sys.argv[1:]))
+    return _play(scenario, folder, data, watch)
+
+
+def _go_on(folder: RunFolder, watch: Watch) -> Result:
     scenario = load(folder.scenario)
     begun = folder.read_json("manifest.json")
     if begun is None:  # killed before the data was dealt
-        return run(scenario, folder, watch)
+        return _begin(scenario, folder, watch)
     data = prepare(scenario, folder.store)
     if data.digest != begun["data_sha256"]:
         raise RunFolderError(f"the data of {folder.path} has changed since the run began")
@@ -88,14 +99,15 @@ def resume(folder: RunFolder, watch: Watch) -> Result:
 
 def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Result:
     torch.set_num_threads(1)  # As in the workers: sums split over threads depend on their number.
-    with (
-        folder.lock(),
-        _interruptible(folder),
-        closing(open_grid(scenario, data, folder.store)) as grid,
-    ):
-        result = _Run.of(scenario, folder, data, grid, watch).play()
+
+    def noted(event: Event) -> None:
+        if isinstance(event, Note):
+            folder.log(event.text)
+        watch(event)
+
+    with closing(open_grid(scenario, data, folder.store)) as grid:
+        result = _Run.of(scenario, folder, data, grid, noted).play()
     shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
-    watch(Finished(result))
     return result
 
 

@@ -40,14 +40,6 @@ from fedsim.errors import Interrupted
 
 __all__ = ["app", "main"]
 
-# Nothing that fedsim starts calls home or installs anything; read when flwr and ray are imported.
-_QUIET = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-
 _GONE = 141
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
@@ -87,8 +79,6 @@ app.add_typer(_data, name="data", rich_help_panel="Reference")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    for name, value in _QUIET.items():
-        os.environ[name] = value
     words = sys.argv[1:] if argv is None else list(argv)
     said: dict[str, object] = {}
     try:

@@ -11,7 +11,7 @@ from fedsim.flower import codec
 from fedsim.wire import Broadcast, ClientId, Task, Update
 from fedsim.worker import Worker
 
-__all__ = ["CLIENT_KEY", "EVALUATE", "REFERENCE", "make_client_app", "message_type"]
+__all__ = ["CLIENT_KEY", "EVALUATE", "REFERENCE", "make_client_app", "message_type", "phase_of"]
 
 CLIENT_KEY = "partition-id"
 """Where a node's configuration says which client it is: Flower's own key."""
@@ -25,6 +25,11 @@ Verb = Callable[[int, ClientId, Broadcast, RecordDict], Update]
 def message_type(phase: str) -> str:
     """Return the Flower message type that asks a client for ``phase``."""
     return phase if phase in ("train", EVALUATE) else f"query.{phase}"
+
+
+def phase_of(kind: str) -> str:
+    """Return the phase that a Flower message type asks for."""
+    return kind.removeprefix("query.")
 
 
 def make_client_app(worker: Worker, phases: Sequence[str], decoder: codec.Decoder) -> ClientApp:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedsim.flower.client_app import phase_of
 from fedsim.flower.host import FIRST_NODE, Chunk, ChunkReply, node_client
 from fedsim.flower.private import Run, empty_run, identify, set_message_id
 from fedsim.wire import ClientId
@@ -141,9 +142,11 @@ class ChunkGrid(Grid):
             self._pushed += 1
             identifiers.append(f"{RUN_ID}-{self._pushed}")
             set_message_id(message, identifiers[-1])
-        for reply in self.exchange(sent, "train", summed=False):
-            for message in reply.replies:
-                self._waiting[message.metadata.reply_to_message_id] = message
+        for kind in dict.fromkeys(message.metadata.message_type for message in sent):
+            same = [message for message in sent if message.metadata.message_type == kind]
+            for reply in self.exchange(same, phase_of(kind), summed=False):
+                for message in reply.replies:
+                    self._waiting[message.metadata.reply_to_message_id] = message
         return identifiers
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:

@@ -1,0 +1,93 @@
+"""Our apps under Flower's own loop, and Flower's strategies under ours."""
+
+from __future__ import annotations
+
+import pytest
+from flwr.app import ArrayRecord
+from flwr.serverapp import strategy as stock
+
+from fedsim.data.federated import prepare
+from fedsim.flower import as_flower_strategy
+from fedsim.flower.codec import weights_of as arrays_of
+from fedsim.flower.parts import strategy_of
+from fedsim.models._build import build, weights_of
+from fedsim.runtime.local import LocalGrid
+from fedsim.simulation import weights_sha256
+
+TRAINABLE = [
+    "FedAvg",
+    "FedAvgM",
+    "FedAdam",
+    "FedAdagrad",
+    "FedYogi",
+    "FedMedian",
+    "FedTrimmedAvg",
+    "Krum",
+    "MultiKrum",
+]
+
+
+@pytest.mark.parametrize("name", ["fedavg", "scaffold", "fedmedian", "fedadam"])
+def test_ours_in_flowers_loop_equals_our_own_run(name, scenario, play, tmp_path) -> None:
+    of = scenario(strategy=name)
+    data = prepare(of, tmp_path / "data")
+    model = build(of.model, data.shape, data.classes, of.seed, of.folder)
+    grid = LocalGrid(of, tmp_path / "data")
+    theirs = as_flower_strategy(strategy_of(of), model, seed=of.seed).start(
+        grid, ArrayRecord(weights_of(model)), num_rounds=3
+    )
+    assert weights_sha256(arrays_of(theirs.arrays)) == play(of).result.weights_sha256
+    assert set(theirs.train_metrics_clientapp[3]) == {"loss"}
+
+
+def test_clients_are_evaluated_in_flowers_loop(scenario, tmp_path) -> None:
+    of = scenario(data={"source": "digits", "holdout": {"client_test": "20%"}})
+    data = prepare(of, tmp_path / "data")
+    model = build(of.model, data.shape, data.classes, of.seed, of.folder)
+    ours = as_flower_strategy(strategy_of(of), model, per_round=3)
+    result = ours.start(LocalGrid(of, tmp_path / "data"), ArrayRecord(weights_of(model)))
+    assert 0.1 < result.evaluate_metrics_clientapp[3]["accuracy"] <= 1
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_a_stock_strategy_runs_by_its_name(name, scenario, play) -> None:
+    outcome = play(scenario(strategy=f"flwr.serverapp.strategy:{name}"))
+    assert outcome.result.accuracy > 0.15
+    assert outcome.result.dropped == 0
+
+
+def test_stock_fedavg_is_ours_up_to_rounding(scenario, play) -> None:
+    theirs = play(scenario(strategy="flwr.serverapp.strategy:FedAvg"))
+    ours = play(scenario())
+    for one, other in zip(theirs.rounds, ours.rounds, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+
+
+def test_stock_fedprox_and_our_proximal_client_are_our_fedprox(scenario, play) -> None:
+    local = {"lr": 0.1, "epochs": 1, "batch_size": 32, "use": "proximal"}
+    theirs = play(
+        scenario(
+            strategy={"use": "flwr.serverapp.strategy:FedProx", "proximal_mu": 0.5}, local=local
+        )
+    )
+    ours = play(scenario(strategy={"use": "fedprox", "mu": 0.5}))
+    assert theirs.rounds[-1].loss == pytest.approx(ours.rounds[-1].loss, rel=1e-4)
+
+
+def test_stock_qfedavg_takes_our_loss(scenario, play) -> None:
+    use = "flwr.serverapp.strategy:QFedAvg"
+    outcome = play(
+        scenario(strategy={"use": use, "client_learning_rate": 0.1, "train_loss_key": "loss"})
+    )
+    assert outcome.result.accuracy > 0.15
+
+
+def test_stock_bulyan_runs_with_enough_clients(scenario, play) -> None:
+    use = {"use": "flwr.serverapp.strategy:Bulyan", "num_malicious_nodes": 0}
+    assert play(scenario(strategy=use)).result.dropped == 0
+
+
+def test_the_list_of_stock_strategies_is_whole() -> None:
+    others = {"FedProx", "QFedAvg", "Bulyan", "Strategy", "Result", "FedXgbBagging", "FedXgbCyclic"}
+    private = {name for name in stock.__all__ if name.startswith("DifferentialPrivacy")}
+    assert set(stock.__all__) == {*TRAINABLE, *others, *private}
