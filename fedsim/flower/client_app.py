@@ -66,12 +66,13 @@ def make_client_app(worker: Worker, phases: Sequence[str], decoder: codec.Decode
 
 def _register(app: ClientApp, phase: str, verb: Verb, decoder: codec.Decoder) -> None:
     category, _, action = message_type(phase).partition(".")
-    register = getattr(app, category)
+    register = {"train": app.train, "evaluate": app.evaluate, "query": app.query}[category]
 
-    @register(*([action] if action else []))
     def answer(message: Message, context: Context) -> Message:
         content = message.content
         client = int(context.node_config[CLIENT_KEY])
         sent = decoder.broadcast(content)
         update = verb(codec.round_of(content), client, sent, context.state)
         return Message(codec.update_records(update), reply_to=message)
+
+    register(action or "default")(answer)

@@ -154,7 +154,7 @@ class Asked:
 def read(reply: Message, client: ClientInfo, asked: Asked) -> tuple[Update | None, Turn]:
     """Return the update that a reply carries, or None and, in the turn, what is wrong with it."""
     if reply.has_error():
-        return None, Turn(client.id, fault=reply.error.reason)
+        return None, Turn(client.id, fault=reply.error.reason or "an error without a reason")
     size = codec.count_bytes(reply.content)
     try:
         update = codec.update_of(reply, client.id)

@@ -58,8 +58,8 @@ class Stock(Strategy):
             for key, value in record.items():
                 if key != ROUND and isinstance(value, bool | int | float | str):
                     settings[key] = value
-        record = next(iter(content.array_records.values()))
-        return Broadcast(weights_of(record), settings=settings)
+        sent = next(iter(content.array_records.values()))
+        return Broadcast(weights_of(sent), settings=settings)
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
         """Hand the clients' models to ``aggregate_train``, in ascending order of client."""

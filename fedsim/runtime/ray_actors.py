@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -80,8 +80,9 @@ class RayGrid(ChunkGrid):
         if self._ours:
             start(scenario.compute.address, scenario.compute.workers)
         workers, gpus = _share(scenario)
-        actor = ray.remote(Actor).options(num_cpus=1, num_gpus=gpus, max_restarts=0)
-        self._spawn = lambda: actor.remote(scenario, store)
+        remote: Any = ray.remote(Actor)  # ray makes its methods at run time
+        actor = remote.options(num_cpus=1, num_gpus=gpus, max_restarts=0)
+        self._spawn: Callable[[], Any] = lambda: actor.remote(scenario, store)
         self._actors = [self._spawn() for _ in range(workers)]
         try:
             clients = ray.get([actor.clients.remote() for actor in self._actors])[0]
@@ -191,7 +192,7 @@ def start(address: str | None, workers: int | Literal["auto"]) -> None:
 
 def _share(scenario: Scenario) -> tuple[int, float]:
     """Return how many workers there are, and each one's share of a GPU."""
-    resources = ray.cluster_resources()
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
     workers, share = scenario.compute.workers, scenario.compute.gpus_per_worker
     count = max(1, cpus) if workers == "auto" else workers
