@@ -33,7 +33,7 @@ docs: .venv/docs.stamp
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf .venv build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/_build docs/_made .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -51,7 +51,7 @@ clean:
 
 .venv/test.stamp: .venv/python.stamp $(PINS)
 	@echo "installing into .venv: the first time this takes some minutes"
-	$(PIP) -e ".[sim,dev]"
+	$(PIP) -e ".[sim,dp,dev]"
 	@touch $@
 
 .venv/docs.stamp: .venv/python.stamp $(PINS)

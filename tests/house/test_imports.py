@@ -22,42 +22,53 @@ MAY_IMPORT: dict[str, set[str]] = {
     "signature": {"words"},
     "plugin_source": {"annotations", "python_file", "signature"},
     "registry": {"errors", "plugin_source", "python_file", "signature", "words"},
+    "adapt": {"errors", "seeds", "wire"},
     "aggregate": {"wire"},
     "check": {"wire"},
-    "client": {"wire"},
+    "client": {"errors", "wire"},
     "metrics": {"wire"},
     "cohort": {"seeds"},
     "evaluate": {"client"},
-    "report": {"errors", "wire"},
+    "report": {"errors", "python_file", "seeds", "wire"},
     "strategy": {"aggregate", "wire"},
-    "scenario": {"errors", "registry", "signature", "words"},
+    "privacy": {
+        *("aggregate", "client", "cohort", "errors", "registry"),
+        *("report", "seeds", "strategy", "wire"),
+    },
+    "scenario": {"errors", "privacy", "registry", "signature", "words"},
     "models": {"registry", "seeds", "wire"},
     "data": {"client", "errors", "registry", "seeds", "wire"},
-    "clients": {"client", "errors", "models", "wire"},
-    "strategies": {"aggregate", "clients", "errors", "models", "strategy", "wire"},
+    "clients": {"adapt", "client", "errors", "models", "privacy", "wire"},
+    "strategies": {"adapt", "aggregate", "clients", "errors", "models", "strategy", "wire"},
     "worker": {"client", "data", "evaluate", "models", "seeds", "wire"},
     "flower": {
         *("aggregate", "check", "client", "cohort", "data", "errors", "metrics"),
-        *("registry", "scenario", "seeds", "strategy", "wire", "worker"),
+        *("privacy", "registry", "scenario", "seeds", "strategy", "wire", "worker"),
     },
     "runtime": {"data", "errors", "flower", "scenario", "wire"},
     "references": {"errors", "flower", "report", "wire", "worker"},
     "judge": {"data", "evaluate", "flower", "models", "report", "scenario", "wire"},
     "round": {"cohort", "errors", "flower", "metrics", "report", "seeds", "strategy", "wire"},
-    "plan": {"data", "errors", "flower", "models", "runtime", "scenario", "wire"},
+    "plan": {"data", "errors", "flower", "models", "privacy", "runtime", "scenario", "wire"},
     "simulation": {
-        *("data", "errors", "flower", "judge", "models", "references", "registry"),
+        *("data", "errors", "flower", "judge", "models", "privacy", "references", "registry"),
         *("report", "round", "runtime", "scenario", "strategy", "wire"),
     },
+    "study": {"errors", "plan", "privacy", "report", "scenario", "simulation"},
     "cli": {
-        *("data", "errors", "plan", "python_file", "registry"),
-        *("report", "scenario", "signature", "simulation", "words"),
+        *("data", "errors", "plan", "privacy", "python_file", "registry"),
+        *("report", "scenario", "signature", "simulation", "study", "words"),
     },
     "__main__": {"cli"},
 }
 
 # Runtime names the values that Flower's messages are made of, and runs nothing of Flower.
-ONLY_IN = {"flwr": {"flower", "runtime"}, "ray": {"runtime"}, "opacus": set[str]()}
+ONLY_IN = {
+    "flwr": {"flower", "runtime"},
+    "ray": {"runtime"},
+    "opacus": set[str](),
+    "dp_accounting": {"privacy"},
+}
 """Which rooms may import the packages that a room stands for."""
 
 

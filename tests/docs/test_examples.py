@@ -1,0 +1,50 @@
+"""Every example on a page works: scenarios load, Python runs, plug-ins can be named."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from fedsim.scenario.load import load
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str, holding: str = "") -> list[object]:
+    """Return the fenced blocks of a language, each with its page and number as its id."""
+    return [
+        pytest.param(text, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, text in enumerate(
+            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+        )
+        if holding in text
+    ]
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_a_scenario_on_a_page_loads(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.yaml"
+    page.write_text(text, encoding="utf-8")
+    assert load(page).rounds >= 1
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_on_a_page_runs(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.py"
+    page.write_text(text, encoding="utf-8")
+    runpy.run_path(str(page))
+
+
+@pytest.mark.parametrize("text", blocks("python", holding="\nclass "))
+def test_a_plug_in_on_a_page_can_be_named(text: str, tmp_path: Path, scenario, play) -> None:
+    found = re.search(r"^class (\w+)(\(Strategy\))?:", text, re.M)
+    assert found is not None
+    (tmp_path / "page.py").write_text(text, encoding="utf-8")
+    use = f"./page.py:{found[1]}"
+    of = scenario(strategy=use) if found[2] else scenario(data={"source": use})
+    assert play(of).result.accuracy > 0.15
