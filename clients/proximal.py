@@ -8,16 +8,21 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedsim.clients.sgd import Correction, Sgd
 from fedsim.wire import Task, Weights
 
 __all__ = ["Proximal", "strength"]
 
+MU = "proximal-mu"  # Flower's own key, so that its FedProx is understood too
+
 
 @dataclass(frozen=True)
 class Proximal(Sgd):
     """SGD on ``loss(w) + mu/2 * ||w - w_server||^2``; without a ``mu`` it is SGD."""
+
+    reads: ClassVar[frozenset[str]] = frozenset({MU})
 
     def correction(self, task: Task, weights: Weights) -> Correction | None:
         """Return what adds the gradient of the proximal term, ``mu * (w - w_server)``."""
@@ -34,5 +39,5 @@ class Proximal(Sgd):
 
 
 def strength(task: Task) -> float:
-    """Return ``mu`` as the server sent it, under the key that Flower's FedProx uses too."""
-    return float(task.broadcast.settings.get("proximal-mu", 0.0))
+    """Return ``mu`` as the server sent it."""
+    return float(task.broadcast.settings.get(MU, 0.0))

@@ -1,0 +1,75 @@
+"""What the ledger and the budget cost per round, at 10,000 rounds.
+
+Run with: python benchmarks/ledger.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from fedsim.aggregate import Sums
+from fedsim.cohort import Poisson
+from fedsim.privacy.claim import Claim, Crowd
+from fedsim.privacy.guard import Guard
+from fedsim.privacy.guarded import Guarded
+from fedsim.privacy.ledger import Ledger
+from fedsim.privacy.noise import Secure, gaussian
+from fedsim.scenario.privacy import Budget, Privacy
+from fedsim.strategy import ServerState, Strategy
+
+__all__ = ["main"]
+
+ROUNDS = 10_000
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the milliseconds that ``work`` takes."""
+    start = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print one line per figure."""
+    said = Privacy(
+        unit="client",
+        clip=1.0,
+        noise_multiplier=1.0,
+        delta=1e-5,
+        budget=Budget(epsilon=8.0),
+        rng="simulation",
+    )
+    claim = Claim(said, Crowd(1000, 10, ROUNDS, Poisson(), 1))
+    rule = Guarded(Strategy(), claim.mechanism)
+    with tempfile.TemporaryDirectory() as folder:
+        print(
+            f"opening, once a run:             {timed(lambda: Guard(claim, Path(folder))):9.1f} ms"
+        )
+        keeper = Guard(claim, Path(folder))
+        checks, charges = [], []
+        for number in range(1, ROUNDS + 1):
+            state = ServerState({"w": torch.zeros(1)}, 1000, round=number)
+            checks.append(timed(lambda n=number, s=state: keeper.before(n, s)))
+            charges.append(timed(lambda s=state: keeper.release(Sums(), s, rule)))
+        print(f"budget check per round, median:  {statistics.median(checks):9.4f} ms")
+        print(f"budget check per round, worst:   {max(checks):9.4f} ms")
+        print(f"charge and release, median:      {statistics.median(charges):9.3f} ms")
+        last = statistics.median(charges[-500:])
+        print(f"the same, last 500 rounds:       {last:9.3f} ms")
+        path = Path(folder, "privacy.jsonl")
+        read = timed(lambda: Ledger.read(path))
+        print(f"verifying {ROUNDS} lines:          {read:9.1f} ms, {path.stat().st_size:,} bytes")
+    for turns in (100, 1000, ROUNDS):
+        print(f"epsilon after {turns:6} rounds:     {claim.epsilon(turns):9.4f} (PLD)")
+    noise = timed(lambda: gaussian(torch.zeros(1_000_000), 1.0, Secure()))
+    print(f"secure noise, 10^6 numbers:      {noise:9.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

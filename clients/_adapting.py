@@ -1,0 +1,135 @@
+"""What clients of all domains share: sources learn their labels, targets never see one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedsim.adapt.gls import confusion_sum
+from fedsim.client import Examples
+from fedsim.clients._places import place
+from fedsim.clients.sgd import Sgd
+from fedsim.errors import RunError
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["Adapting", "Objective", "check_embedding", "repeated", "slopes"]
+
+Objective = Callable[[Tensor, Tensor | None], Tensor]
+"""A batch's loss: of inputs `(batch, *features)` and labels `(batch,)`, None at a target."""
+
+BATCH = 512
+"""Rows at once where a client looks at all its examples."""
+
+
+@dataclass(frozen=True)
+class Adapting(Sgd):
+    """SGD on an objective of the client's own domain; where the server sends none it is SGD."""
+
+    def objective(self, model: nn.Module, task: Task) -> Objective:
+        """Return the loss of a batch, for the client's role."""
+        raise NotImplementedError
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return how far the steps on the objective moved the weights, and from which domain."""
+        if not task.broadcast.extras:
+            return super().train(model, examples, task, draws)
+        # Deltas of the domains are added: decay is the sources' business, or it would count twice.
+        rule = self if task.client.role == "source" else replace(self, weight_decay=0.0)
+        update = super(Adapting, rule).train(model, examples, task, draws)
+        metrics = dict(update.metrics)
+        if task.client.role == "target" and "loss" in metrics:
+            metrics["target_loss"] = metrics.pop("loss")
+        return replace(update, metrics=metrics, extras={place(task.client): {}})
+
+    def gls(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return a source's confusion sum, or the sum of what is predicted of a target.
+
+        One pass in evaluation mode; the weights stay.
+        """
+        model.eval()
+        at_source = task.client.role == "source"
+        sums: Tensor | None = None
+        for rows in batches(len(examples)):
+            with torch.no_grad():
+                soft = model(examples.inputs[rows]).double().softmax(dim=1)
+            found = confusion_sum(soft, examples.labels[rows]) if at_source else soft.sum(dim=0)
+            sums = found if sums is None else sums + found
+        name = "confusion" if at_source else "prediction"
+        sent: Weights = {} if sums is None else {name: sums}
+        return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
+
+    def _descend(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> float:
+        """Take the steps on the objective and return the mean loss of the last pass."""
+        if not task.broadcast.extras:
+            return super()._descend(model, examples, task, draws)
+        loss_of = self.objective(model, task)
+        labels = examples.labels if task.client.role == "source" else None
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        weights = {name: parameter.detach() for name, parameter in trained.items()}
+        velocity: Weights = {}
+        passed: deque[tuple[Tensor, int]] = deque(maxlen=-(-len(examples) // self.batch_size))
+        for batch in self._batches(len(examples), draws, examples.inputs.device):
+            loss = loss_of(examples.inputs[batch], None if labels is None else labels[batch])
+            passed.append((loss.detach(), len(batch)))
+            gradients = slopes(loss, trained)
+            self.tame(gradients)
+            self._step(weights, gradients, velocity, self.rate(task))
+        losses, sizes = zip(*passed, strict=True)
+        return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
+
+    def tame(self, gradients: Weights) -> None:
+        """Change a batch's gradients in place before the step; here not at all."""
+
+
+def slopes(loss: Tensor, leaves: Mapping[str, Tensor]) -> Weights:
+    """Return the gradients of ``loss``, no two in the same memory; zeros where it has none."""
+    found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(leaf) if gradient is None else gradient.clone()
+        for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+    }
+
+
+def batches(examples: int) -> Iterator[slice]:
+    """Yield slices that together hold all rows, in order."""
+    yield from (slice(start, start + BATCH) for start in range(0, examples, BATCH))
+
+
+def check_embedding(model: nn.Module, rule: str) -> None:
+    """Refuse a model without features, or one that mixes the examples of a batch.
+
+    Args:
+        model: of a client.
+        rule: the client half that asks, for the message.
+
+    Raises:
+        RunError: if domains cannot be aligned on it.
+    """
+    if not all(callable(getattr(model, part, None)) for part in ("features", "head")):
+        raise RunError(
+            f"{rule} aligns features(x), which {type(model).__name__} lacks: take a reference "
+            "model, or give yours features(x) and head(z)"
+        )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise RunError(
+                f"{rule}: batch normalisation ({name}) mixes statistics of the domains; take "
+                "group or instance normalisation, or none"
+            )
+
+
+def repeated(draws: torch.Generator, turn: int) -> torch.Generator:
+    """Return the stream of the ``turn``-th time, from 0, that one round asks for a phase."""
+    seeds = torch.randint(2**62, (turn + 1,), generator=draws)
+    return torch.Generator().manual_seed(int(seeds[-1]))

@@ -1,0 +1,104 @@
+"""What the private halves of FedDM have in common: counts, the reply, and who may call them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from fedsim.client import Examples
+from fedsim.clients._clipped_matching import Private, enough, noisy_counts
+from fedsim.clients._coding import Coding, encoded
+from fedsim.clients._embedding import check_split
+from fedsim.clients.sgd import Sgd
+from fedsim.errors import RunError
+from fedsim.privacy.accountant import Release
+from fedsim.privacy.noise import Source
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["PrivateSet"]
+
+
+@dataclass(frozen=True)
+class PrivateSet:
+    """A synthetic set of which no pixel, label or count is released without noise."""
+
+    images_per_class: Annotated[int, Ge(1)] = 10
+    """Synthetic images of each class that the client seems to have enough examples of."""
+    image_lr: Annotated[float, Gt(0)] = 1.0
+    """Step size of the images."""
+    image_momentum: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """Of the images' steps."""
+    radius: Annotated[float, Ge(0)] = 5.0
+    """Distance of the models that are matched on from the server's, over all parameters."""
+    min_examples: Annotated[int, Ge(1)] = 10
+    """A class is left out unless its noisy count is above this by two standard deviations."""
+    count_noise: Annotated[float, Gt(0)] = 20.0
+    """Standard deviation of the noise on each class's count, released once in every round."""
+    coding: Coding = "fp32"
+    """How pixels travel: 4, 2 or 1 bytes each."""
+    lr: Annotated[float, Gt(0)] = 0.1
+    """Of plain SGD, which the references train with."""
+    epochs: Annotated[int, Ge(1)] = 1
+    """Of the references, per round."""
+    batch_size: Annotated[int, Ge(1)] = 32
+    """Of the references."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Of the references."""
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Train by plain SGD, without privacy: what the references do."""
+        rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)
+        return rule.train(model, examples, task, draws)
+
+    def match(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Refuse: without its terms this half would add no noise.
+
+        Raises:
+            RunError: always.
+        """
+        raise RunError(
+            f"{type(self).__name__} needs the section privacy, with unit: record; "
+            "without privacy take local: {use: matching}"
+        )
+
+    def counted(self, turns: int) -> Release:
+        """Return what the counts of ``turns`` turns release."""
+        return Release(self.count_noise, times=turns)
+
+    def public(self, model: nn.Module, examples: Examples, source: Source) -> Private:
+        """Return the examples of the classes that are large by their noisy counts.
+
+        Raises:
+            RunError: if the model cannot be matched on.
+        """
+        check_split(model, type(self).__name__)
+        shape = examples.inputs.shape[1:]
+        with torch.no_grad():
+            classes = model(examples.inputs.new_zeros(1, *shape)).shape[1]
+        counts = noisy_counts(examples.labels, classes, self.count_noise, source)
+        return Private.of(examples, counts, enough(counts, self.min_examples, self.count_noise))
+
+    def noise(self, held: Private, draws: torch.Generator) -> Tensor:
+        """Return what images begin as: `(classes, per class, *features)`, never real ones."""
+        shape = (len(held.classes), self.images_per_class, *held.inputs.shape[1:])
+        return torch.randn(shape, generator=draws, device=held.inputs.device)
+
+    def reply(self, task: Task, images: Tensor, held: Private) -> Update:
+        """Return the set as the extra ``synthetic``; no metrics, and no number of examples."""
+        sent: Weights = encoded(images.flatten(0, 1), self.coding)
+        sent["labels"] = held.classes.repeat_interleave(self.images_per_class)
+        if held.classes.lt(256).all():
+            sent["labels"] = sent["labels"].to(torch.uint8)
+        if task.broadcast.settings.get("weighting", "none") == "examples":
+            stands_for = held.counts.float() / self.images_per_class
+            sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
+        one = min(1, task.client.examples)
+        return Update(task.client.id, {}, one, {}, {"synthetic": sent})

@@ -1,0 +1,181 @@
+"""Small synthetic sets in place of weights, as FedDM asks of its clients.
+
+References:
+    Xiong, Wang, Cheng, Yu, Hsieh, "FedDM: Iterative Distribution Matching for
+    Communication-Efficient Federated Learning", CVPR 2023, arXiv:2207.09653.
+    Zhao, Bilen, "Dataset Condensation with Distribution Matching", WACV 2023, arXiv:2110.04181.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from fedsim.client import Examples
+from fedsim.clients._augment import Augment, augmentation
+from fedsim.clients._by_class import Batch, ByClass
+from fedsim.clients._coding import PIXEL_BYTES, Coding, encoded
+from fedsim.clients._embedding import at_once, check_split, class_means, embedded, mismatch
+from fedsim.clients._generator import on_device
+from fedsim.clients._memorised import nearness
+from fedsim.clients._sphere import Sphere
+from fedsim.clients.sgd import Sgd
+from fedsim.errors import RunError
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["Matching"]
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Images whose class means of features and logits are those of the client's own examples.
+
+    They are matched on models around the server's, all classes at once.  Nothing is private here:
+    with ``init: real`` what is sent are near-copies of real images, with ``steps: 0`` the images
+    themselves.
+    """
+
+    images_per_class: Annotated[int, Ge(1)] = 10
+    """Synthetic images of each class that the client has enough examples of."""
+    steps: Annotated[int, Ge(0)] = 1000
+    """Steps of matching in one round; with 0 the images are sent as they begin."""
+    real_batch: Annotated[int, Ge(1)] = 256
+    """Real examples of each class per step, none twice; all where there are fewer."""
+    image_lr: Annotated[float, Gt(0)] = 1.0
+    """Step size of the images."""
+    image_momentum: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """Of the images' steps."""
+    radius: Annotated[float, Ge(0)] = 5.0
+    """Distance of the models that are matched on from the server's, over all parameters."""
+    min_examples: Annotated[int, Ge(1)] = 10
+    """A class with fewer examples is left out; a client that has no other sends an empty set."""
+    init: Literal["real", "noise"] = "real"
+    """What images begin as in every round: real ones, which they then stay near, or noise."""
+    coding: Coding = "fp32"
+    """How pixels travel: 4, 2 or 1 bytes each."""
+    max_bytes: Annotated[int, Ge(1)] = 2**29
+    """More bytes of images than this are refused: Flower's own limit of a message."""
+    augment: Augment = "none"
+    """Random shift, scale and flip, the same for real and synthetic images: part of DSA."""
+    memorisation: bool = False
+    """Measure how near the images come to real ones: reports means over private data."""
+    lr: Annotated[float, Gt(0)] = 0.1
+    """Of plain SGD, which the references train with."""
+    epochs: Annotated[int, Ge(1)] = 1
+    """Of the references, per round."""
+    batch_size: Annotated[int, Ge(1)] = 32
+    """Of the references."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Of the references."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should see before the run."""
+        if self.init == "noise":
+            return ()
+        what = "real images themselves" if self.steps == 0 else "near-copies of real images"
+        return (f"clients share {what} with the server (init: real)",)
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Train by plain SGD on the client's own examples: what the references do."""
+        rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)
+        return rule.train(model, examples, task, draws)
+
+    def match(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return the client's synthetic set as the extra ``synthetic``; the weights stay.
+
+        It holds the ``images`` as they are coded, ``(n, *features)``, and their ``labels``; where
+        the server asks for it, ``weight``: how many real examples each image stands for.
+
+        Raises:
+            RunError: if the model cannot be matched on, or the set is larger than ``max_bytes``.
+        """
+        check_split(model, "matching")
+        held = ByClass.of(examples, self.min_examples)
+        self._check_size(held)
+        metrics: dict[str, float] = {}
+        images = examples.inputs.new_empty(0, *examples.inputs.shape[1:])
+        if len(held.classes):
+            images, metrics = self._made(Sphere(model.eval(), self.radius), held, draws)
+        labels = held.classes.repeat_interleave(self.images_per_class)
+        sent: Weights = encoded(images, self.coding)
+        sent["labels"] = labels.to(torch.uint8) if held.classes.lt(256).all() else labels
+        if task.broadcast.settings.get("weighting", "none") == "examples":
+            stands_for = held.sizes / self.images_per_class
+            sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
+        return Update(task.client.id, {}, len(held.inputs), metrics, {"synthetic": sent})
+
+    def _check_size(self, held: ByClass) -> None:
+        pixels = len(held.classes) * self.images_per_class * held.inputs[:1].numel()
+        if (size := pixels * PIXEL_BYTES[self.coding]) > self.max_bytes:
+            raise RunError(
+                f"images_per_class: {self.images_per_class} images of {len(held.classes)} classes "
+                f"take {size} bytes, max_bytes allows {self.max_bytes}"
+            )
+
+    def _made(
+        self, sphere: Sphere, held: ByClass, draws: torch.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the images, `(n, *features)`, and what is known of them."""
+        draws = on_device(draws, held.inputs.device)
+        images = held.some(self.images_per_class, draws)
+        if self.init == "noise":
+            images = torch.randn(images.shape, generator=draws, device=images.device)
+        metrics = {}
+        if self.steps:
+            images, loss = self._matched(images, sphere, held, draws)
+            metrics["mismatch"] = float(loss) / len(held.classes)
+        if self.memorisation:
+            metrics |= nearness(images, held)
+        return images.flatten(0, 1), metrics
+
+    def _matched(
+        self, images: Tensor, sphere: Sphere, held: ByClass, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return the images, `(classes, per class, *features)`, and the last step's mismatch."""
+        model, batch = sphere.model, Batch(held, self.real_batch)
+        velocity, loss = torch.zeros_like(images), images.new_zeros(())
+        for _ in range(self.steps):
+            sphere.move(draws)
+            change = augmentation(self.augment, images.shape[1:], draws)
+            real = class_means(model, change(batch.draw(draws)), batch.average)
+            gradient, loss = _gradient(model, images, real, change)
+            velocity = self.image_momentum * velocity + gradient
+            images = images - self.image_lr * velocity
+        return images, loss
+
+
+def _gradient(
+    model: nn.Module, images: Tensor, real: Tensor, change: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient of the mismatch with respect to ``images``, and the mismatch.
+
+    The classes' terms are independent, so several classes go through the model together, or
+    all of them, as is fastest.
+
+    Args:
+        model: makes features and logits.
+        images: `(classes, per class, *features)`.
+        real: the class means to come near to, `(classes, width + logits)`.
+        change: the step's augmentation.
+    """
+    classes, each = images.shape[:2]
+    together = max(1, at_once(images.flatten(0, 1)) // each)
+    gradients: list[Tensor] = []
+    loss = images.new_zeros(())
+    for first in range(0, classes, together):
+        some = images[first : first + together].detach().requires_grad_()
+        made = embedded(model, change(some.flatten(0, 1))).reshape(*some.shape[:2], -1).mean(dim=1)
+        part = mismatch(real[first : first + together], made)
+        gradients += torch.autograd.grad(part, some)
+        loss += part.detach()
+    return torch.cat(gradients), loss

@@ -1,0 +1,132 @@
+"""What the strategies under label shift share: class ratios, estimated anew in every round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+
+from fedsim.adapt.gls import ClassLoss, class_weights, ratios, shared_law, shared_ratios, shrunk
+from fedsim.clients._places import place_of, split
+from fedsim.strategies._adversarial import Adversarial
+from fedsim.strategy import Server, ServerState
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
+
+__all__ = ["Reweighted"]
+
+SUMS = "gls."
+
+
+@dataclass(frozen=True)
+class Reweighted(Adversarial):
+    """Source examples count by how much more common their class is in the target."""
+
+    class_loss: ClassLoss = "ber_w"
+    """`ber`: every class counts alike; `ber_w`: by its ratio, as in the authors' code; `iw`:
+    examples count by their ratio."""
+    average: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """How much of the ratios of the round before stays."""
+    iw_start: Annotated[int, Ge(1)] = 1
+    """The first round whose ratios are used: early predictions of the target are poor."""
+    shrink: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Uses ``1 + shrink (w - 1)``; 1 is the paper's."""
+    most: Annotated[float, Gt(1)] = 20.0
+    """No ratio is larger."""
+    shared_q: bool = False
+    """One target law for all sources, in place of one vector of ratios per source and target."""
+    qp_transpose_bug: bool = False
+    """Leave out the transpose, as the authors' code does: for replication only."""
+
+    def phases(self) -> Sequence[str]:
+        """Gather the sums first."""
+        return ("gls", *super().phases())
+
+    def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
+        """Send a source its ratios too, and what its classes count in its own loss."""
+        sent = super().broadcast(state, to)
+        if state.phase == "gls":
+            return replace(sent, extras={})
+        kept = state.memory.get("counts", {}).get(to.domain)
+        if to.role == "target" or kept is None:
+            return sent
+        return replace(sent, extras={**sent.extras, "ratios": self._for_source(state, to.domain)})
+
+    def addends(self, update: Update) -> Mapping[str, Addend]:
+        """Add confusion and prediction sums, domain by domain."""
+        name = place_of(update, sender=self.client)
+        if sums := update.extras[name]:
+            return {SUMS + name: Addend(sums, 1.0)}
+        return super().addends(update)
+
+    def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
+        """Solve for the ratios after the sums came; then as without them."""
+        if state.phase != "gls":
+            return super().step(state, merged, server)
+        sums = {name: merged.total(name) for name in merged.means if name.startswith(SUMS)}
+        confusions, predictions = {}, {}
+        for name, total in sums.items():
+            role, domain = split(name.removeprefix(SUMS))
+            if role == "source":
+                confusions[domain] = total["confusion"].numpy()
+            else:
+                predictions[domain] = total["prediction"].numpy()
+        memory = dict(state.memory)
+        counts = {domain: torch.from_numpy(c.sum(axis=0)) for domain, c in confusions.items()}
+        seen = {domain: torch.tensor(float(p.sum())) for domain, p in predictions.items()}
+        memory["counts"] = {**memory.get("counts", {}), **counts}
+        memory["seen"] = {**memory.get("seen", {}), **seen}
+        if state.round >= self.iw_start:
+            found = self._solved(confusions, predictions)
+            memory["ratios"] = self._averaged(memory.get("ratios", {}), found)
+        return replace(state, memory=memory)
+
+    def _solved(
+        self, confusions: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return the ratios of every pair, by ``source>target``."""
+        held = {domain: c for domain, c in confusions.items() if c.sum() > 0}
+        found = {}
+        for target, prediction in predictions.items():
+            if not held or not prediction.sum() > 0:
+                continue
+            law = shared_law(list(held.values()), prediction) if self.shared_q else None
+            for source, confusion in held.items():
+                found[f"{source}>{target}"] = (
+                    ratios(confusion, prediction, self.most, not self.qp_transpose_bug)
+                    if law is None
+                    else shared_ratios(confusion, law, self.most)
+                )
+        return found
+
+    def _averaged(self, old: Weights, found: Mapping[str, np.ndarray]) -> Weights:
+        """Return the moving average; before the first ratios all are one."""
+        new = {name: torch.from_numpy(value) for name, value in found.items()}
+        return {
+            **old,
+            **{
+                name: self.average * old.get(name, torch.ones_like(value))
+                + (1 - self.average) * value
+                for name, value in new.items()
+            },
+        }
+
+    def _for_source(self, state: ServerState, source: str) -> Weights:
+        """Return what a source's classes count: ``domain`` against the discriminator, ``class``.
+
+        With several targets their ratios are averaged by how many examples they have.
+        """
+        counts = state.memory["counts"][source].numpy()
+        law = counts / max(counts.sum(), 1)
+        kept, seen = state.memory.get("ratios", {}), state.memory["seen"]
+        mixed, total = np.zeros(len(law)), 0.0
+        for target, size in seen.items():
+            if (pair := kept.get(f"{source}>{target}")) is not None:
+                mixed += float(size) * pair.numpy()
+                total += float(size)
+        weights = shrunk(mixed / total, self.shrink) if total else np.ones(len(law))
+        of_class = class_weights(self.class_loss, weights, law)
+        return {"domain": torch.from_numpy(weights), "class": torch.from_numpy(of_class)}
