@@ -1,0 +1,192 @@
+"""``fedsim privacy``: what a promise takes, what a run has spent, and whether it holds."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedsim.cli.options import File, Run, Set
+from fedsim.cli.screen import Screen
+from fedsim.cli.words import spark
+from fedsim.errors import FedsimError
+from fedsim.report import files
+from fedsim.report.folder import RunFolder
+
+if TYPE_CHECKING:
+    from fedsim.privacy.claim import Claim
+    from fedsim.privacy.statement import Statement
+    from fedsim.privacy.wish import Wish
+    from fedsim.scenario.schema import Scenario
+    from fedsim.wire import Weights
+
+__all__ = ["audit", "export", "plan", "show"]
+
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Write it there.", show_default=False)
+]
+
+
+def plan(
+    file: File,
+    epsilon: Annotated[float, typer.Option(min=1e-3, help="The epsilon that is wished for.")],
+    sets: Set = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Draw epsilon over the rounds there: .svg."),
+    ] = None,
+) -> None:
+    """Say what noise, how many rounds or which cohort a wished epsilon takes."""
+    from fedsim.scenario.load import load
+
+    screen = Screen.current()
+    scenario = load(file, sets or [])
+    from fedsim.privacy.wish import curve_svg, wish
+
+    said, population = scenario.privacy, _population(scenario)
+    noisier = _claim(scenario, population, epsilon)
+    found = wish(_claim(scenario, population), noisier, epsilon)
+    if screen.json:
+        screen.dump(found)
+    else:
+        for line in _wish_lines(found, scenario):
+            screen.say(line)
+    if output is not None:
+        delta = said.delta if said else 0.0
+        files.write(output, curve_svg(found.curve, f"epsilon at delta {delta:g}"))
+        screen.note(f"drawn   {output}")
+    screen.next(f"fedsim run {file} --set privacy.noise_multiplier={found.noise_multiplier:g}")
+
+
+def _wish_lines(found: Wish, scenario: Scenario) -> list[str]:
+    said = scenario.privacy
+    unit = said.unit if said else ""
+    cohort, rounds = scenario.clients.per_round, scenario.rounds
+    lines = [
+        f"unit {unit}, delta {said.delta if said else 0:g}, epsilon {found.epsilon:g} takes one of"
+    ]
+    lines.append(
+        f"  noise   {found.noise_multiplier:g} times the clip, for {rounds} rounds of {cohort}"
+    )
+    if said is not None and said.noise_multiplier is not None:
+        noise = f"at noise {said.noise_multiplier:g}"
+        lines.append(f"  rounds  {found.rounds or 'not even one'}, {noise}, cohort {cohort}")
+        buys = found.cohort or "no smaller one would do"
+        lines.append(f"  cohort  {buys}, {noise}, {rounds} rounds")
+        lines.append(f"as it is, all rounds come to epsilon {found.now:.4g}")
+    curve = spark([epsilon for _, epsilon in found.curve])
+    turns, last = found.curve[-1]
+    lines.append(f"curve   {found.curve[0][1]:.3g} {curve} {last:.3g}  over {turns} turns")
+    return lines
+
+
+def show(run: Run) -> None:
+    """Show what a run promised and what it has spent, from its ledger."""
+    screen = Screen.current()
+    statement = _statement(run)
+    if screen.json:
+        return screen.dump(dict(statement.lines))
+    for label, text in statement.lines:
+        screen.say(f"{label:13} {text}")
+    return screen.next(f"fedsim privacy export {run} -o statement.html")
+
+
+def export(run: Run, output: Output = None) -> None:
+    """Write one page to sign off: .html or .md; without -o, Markdown to stdout."""
+    from fedsim.privacy.statement import as_html, as_markdown
+
+    screen = Screen.current()
+    statement = _statement(run)
+    if output is None:
+        return screen.out.out(as_markdown(statement), highlight=False, end="")
+    is_html = output.suffix == ".html"
+    if not is_html and output.suffix != ".md":
+        raise typer.BadParameter(f"{output} should end in .html or .md")
+    files.write(output, (as_html if is_html else as_markdown)(statement))
+    screen.note(f"written {output}")
+    return None
+
+
+def audit(
+    file: File,
+    sets: Set = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Releases; the scenario's rounds.", show_default=False)
+    ] = None,
+    canaries: Annotated[
+        int, typer.Option(min=32, help="Clients that give themselves away.")
+    ] = 1000,
+) -> None:
+    """Let canary clients measure what the noise really hides; a lower bound beside the claim."""
+    from fedsim.scenario.load import load
+
+    screen = Screen.current()
+    scenario = load(file, sets or [])
+    from fedsim.privacy.audit import audit as find
+
+    claim, weights = _audited(scenario)
+    found = find(claim, weights, rounds or scenario.rounds, canaries)
+    if screen.json:
+        screen.dump(found)
+    else:
+        screen.say(
+            f"claimed  epsilon {found.claimed:.4g} at delta {claim.privacy.delta:g}, "
+            f"{claim.relation}, {found.rounds} rounds"
+        )
+        screen.say(
+            f"found    at least {found.lower:.4g}, with confidence {found.confidence:.0%}, "
+            f"by {found.canaries} canaries in one run"
+        )
+        screen.say(f"control  at least {found.control:.4g} where the noise is left out")
+        if found.control <= found.claimed:
+            screen.say(
+                "so small a bound without noise refutes nothing here: this audit is weak; "
+                "try fewer rounds, more canaries or a smaller delta"
+            )
+    if found.is_broken:
+        raise FedsimError(f"the claim is broken: epsilon is at least {found.lower:.4g}")
+
+
+def _audited(scenario: Scenario) -> tuple[Claim, Weights]:
+    from fedsim.data.federated import prepare
+    from fedsim.models._build import build, weights_of
+    from fedsim.privacy.claim import claim_of
+
+    with tempfile.TemporaryDirectory(prefix="fedsim-") as store:
+        data = prepare(scenario, Path(store, "data"))
+        claim = claim_of(scenario, len(data.clients))
+        model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+    if not claim.privacy.is_central:
+        raise FedsimError("only client-level privacy with central noise can be audited so far")
+    return claim, weights_of(model)
+
+
+def _population(scenario: Scenario) -> int:
+    if scenario.clients.count is not None:
+        return scenario.clients.count
+    from fedsim.data.federated import prepare
+
+    with tempfile.TemporaryDirectory(prefix="fedsim-") as store:
+        return len(prepare(scenario, Path(store, "data")).clients)
+
+
+def _claim(scenario: Scenario, population: int, epsilon: float | None = None) -> Claim:
+    """Return the scenario's claim without its budget, or with the noise that ``epsilon`` takes."""
+    from fedsim.privacy.claim import claim_of
+    from fedsim.scenario.privacy import Budget
+
+    changes: dict[str, object] = {"budget": None}
+    if epsilon is not None:
+        changes = {"noise_multiplier": None, "budget": Budget(epsilon=epsilon)}
+    said = scenario.privacy and scenario.privacy.model_copy(update=changes)
+    return claim_of(scenario.model_copy(update={"privacy": said}), population)
+
+
+def _statement(run: Path) -> Statement:
+    from fedsim.privacy.statement import statement_of
+    from fedsim.scenario.load import load
+
+    folder = RunFolder.open(run)
+    return statement_of(folder, load(folder.scenario))

@@ -1,0 +1,187 @@
+"""What a run's privacy comes to, on one page: for whoever has to sign it off."""
+
+from __future__ import annotations
+
+import html
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedsim.errors import RunFolderError
+from fedsim.privacy.claim import Claim, claim_of
+from fedsim.privacy.ledger import NAME, Ledger
+
+if TYPE_CHECKING:
+    from fedsim.report.folder import RunFolder
+    from fedsim.scenario.schema import Scenario
+
+__all__ = ["Statement", "as_html", "as_markdown", "statement_of"]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The page: its title and its lines, each a label and a text."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+
+def statement_of(folder: RunFolder, scenario: Scenario) -> Statement:
+    """Return the statement of a run, from its ledger.
+
+    Args:
+        folder: of the run.
+        scenario: the run's own.
+
+    Raises:
+        RunFolderError: if nothing was promised, or the ledger was edited.
+    """
+    ledger = Ledger.read(folder.path / NAME)
+    if scenario.privacy is None or ledger is None:
+        raise RunFolderError(f"{folder.path} has no privacy ledger: nothing was promised")
+    noise = ledger.promise["noise_multiplier"]
+    said = scenario.privacy.model_copy(update={"noise_multiplier": noise})
+    claim = claim_of(
+        scenario.model_copy(update={"privacy": said}), int(ledger.promise["population"])
+    )
+    ledger.verify(None, [record.round for record in folder.rounds()])
+    lines = (
+        ("unit", _unit(claim)),
+        ("neighbours", f"{claim.relation}; sensitivity {claim.sensitivity:g} x clip"),
+        ("mechanism", _mechanism(claim)),
+        ("sampling", _sampling(claim)),
+        ("accountant", _accountant(claim)),
+        ("spent", _spent(claim, ledger)),
+        ("budget", _budget(claim, ledger)),
+        ("noise from", _rng(claim)),
+        ("not covered", "; ".join(_not_covered(claim, scenario))),
+        ("ledger", f"{NAME}, {len(ledger.charges)} charges, hash chain ok"),
+    )
+    return Statement(f"Privacy of {scenario.name}", lines)
+
+
+def _unit(claim: Claim) -> str:
+    if claim.privacy.unit == "client":
+        return "client: all that one client holds and sends, as a whole"
+    return "record: one training example of one client"
+
+
+def _mechanism(claim: Claim) -> str:
+    said = claim.privacy
+    what = "the sum of the round's updates" if said.is_central else "each client's update"
+    if said.unit == "record":
+        what = "the sum of every step's per-example gradients, on the client"
+    who = "the server, which is trusted" if said.is_central else "each client: no server is trusted"
+    clip = f"clip {said.clip:g}" + (" at first, then adaptive" if said.clipping != "fixed" else "")
+    return (
+        f"Gaussian noise on {what}, {clip}, noise multiplier {claim.noise_multiplier:g} "
+        f"(standard deviation over clip), added by {who}"
+    )
+
+
+def _sampling(claim: Claim) -> str:
+    crowd, said = claim.crowd, claim.privacy
+    how = type(crowd.sampler).__name__.lower()
+    drawn = f"{how}, {crowd.cohort} of {crowd.population} clients a round"
+    if said.unit == "record":
+        one = claim.releases(1)[0]
+        batch = f"each example in each of {one.times} steps with chance {one.sample_rate:g}"
+        return f"{drawn}: no amplification claimed by that; {batch}: amplification claimed"
+    if claim.sample_rate >= 1:
+        return f"{drawn}: no amplification claimed"
+    if claim.sampling == "fixed":
+        rdp = "with RDP" if claim.accountant == "rdp" else "(the PLD accountant has none for it)"
+        is_claimed = "amplification" if claim.accountant == "rdp" else "no amplification claimed"
+        return f"{drawn}, without replacement: {is_claimed} {rdp}"
+    return f"{drawn}, each on its own coin flip with chance {claim.sample_rate:g}: amplification"
+
+
+def _accountant(claim: Claim) -> str:
+    names = {
+        "pld": "PLD (privacy loss distribution, dp-accounting)",
+        "rdp": "RDP (Rényi, dp-accounting)",
+    }
+    return f"{names[claim.accountant]} at delta {claim.privacy.delta:g}, all turns composed at once"
+
+
+def _turns(claim: Claim, ledger: Ledger) -> dict[int, int]:
+    """Return how many turns each client has paid for; all pay alike under central privacy."""
+    if claim.privacy.is_central:
+        return {0: len(ledger.charges)}
+    paid: Counter[int] = Counter({client: 0 for client in range(claim.crowd.population)})
+    for charge in ledger.charges:
+        paid.update(charge.clients or ())
+    return dict(paid)
+
+
+def _spent(claim: Claim, ledger: Ledger) -> str:
+    turns = _turns(claim, ledger)
+    worst = max(turns, key=lambda client: (turns[client], -client))
+    pld, rdp = claim.checked(turns[worst])
+    both = f"epsilon {pld:.4g} (PLD), {rdp:.4g} (RDP)"
+    if claim.privacy.is_central:
+        return f"{both}, the same for every client: {turns[worst]} rounds"
+    middle = statistics.median_high(turns.values())
+    return (
+        f"worst client {both} (client {worst}, {turns[worst]} turns); "
+        f"median client {claim.epsilon(middle):.4g} ({middle} turns)"
+    )
+
+
+def _budget(claim: Claim, ledger: Ledger) -> str:
+    if claim.privacy.budget is None:
+        return "none"
+    limit = claim.privacy.budget.epsilon
+    spent = claim.epsilon(max(_turns(claim, ledger).values()))
+    return f"epsilon {limit:g}, {limit - spent:.4g} left"
+
+
+def _rng(claim: Claim) -> str:
+    if claim.privacy.rng == "secure":
+        return (
+            "the operating system's cryptographic generator; float64 on a grid; timing not hidden"
+        )
+    return "the scenario's seed (rng: simulation): repeatable, NOT a guarantee for a release"
+
+
+def _not_covered(claim: Claim, scenario: Scenario) -> list[str]:
+    said = claim.privacy
+    gaps = ["choosing settings by runs on the same data", "the first weights, which are public"]
+    if said.metrics == "simulation":
+        gaps.append("clients' metrics in this folder: simulation only, never to be released")
+    if said.unit == "client":
+        gaps.append("that a client exists at all (the number of clients is public)")
+    if claim.sample_rate < 1:
+        gaps.append("who took part: cohorts and bytes in rounds.jsonl stay with the server")
+    if said.unit == "record":
+        gaps.append("clients as a whole: only single examples are hidden")
+        gaps.append("whether a client holds any example at all")
+    if scenario.references:
+        gaps.append("the references, which train without privacy")
+    gaps.append("this folder itself: partition.json, clients' states in checkpoints, pictures")
+    return gaps
+
+
+def as_markdown(statement: Statement) -> str:
+    """Return the page as Markdown."""
+    rows = "\n".join(f"| {label} | {text} |" for label, text in statement.lines)
+    return f"# {statement.title}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def as_html(statement: Statement) -> str:
+    """Return the page as HTML: one file, no script, nothing loaded from elsewhere."""
+    rows = "\n".join(
+        f"<tr><th>{html.escape(label)}</th><td>{html.escape(text)}</td></tr>"
+        for label, text in statement.lines
+    )
+    title = html.escape(statement.title)
+    style = (
+        "body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:3rem auto;padding:0 1rem}"
+        "th{text-align:left;vertical-align:top;padding:.4rem 1.5rem .4rem 0;white-space:nowrap}"
+        "td{padding:.4rem 0}tr+tr{border-top:1px solid #ddd}table{border-collapse:collapse}"
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{style}</style>\n<h1>{title}</h1>\n<table>\n{rows}\n</table>\n</html>\n"
+    )

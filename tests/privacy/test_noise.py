@@ -1,0 +1,103 @@
+"""Noise is Gaussian, on its grid, its own each time, and out of the experiment's reach."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from fedsim.privacy.noise import Secure, Simulated, gaussian, grid, noisy, snap, source_of
+
+MANY = 1_000_000
+
+
+def source(*where: int) -> Simulated:
+    return Simulated.at(7, "noise", *where)
+
+
+@pytest.mark.parametrize("which", [Secure(), source(0)], ids=["secure", "simulation"])
+def test_the_variance_is_right_within_six_in_a_thousand(which: Secure | Simulated) -> None:
+    drawn = gaussian(torch.zeros(MANY), 3.0, which)
+    # The standard error of a variance is sqrt(2 / n): 0.6 percent is 4.2 of them, with slack.
+    assert abs(float(drawn.var()) / 9 - 1) < 0.0075
+    assert abs(float(drawn.mean())) < 3 * 5 / MANY**0.5
+    assert stats.kstest(drawn.numpy() / 3, "norm").pvalue > 1e-6
+
+
+def test_no_output_of_two_million_is_off_the_grid_whatever_the_input() -> None:
+    step = grid(1.0)
+    for value in (0.0, 1.0):
+        out = noisy(torch.full((MANY,), value), 1.0, source(int(value)))
+        assert int(torch.count_nonzero(out / step != torch.round(out / step))) == 0
+
+
+def test_inputs_zero_and_one_give_the_same_set_of_low_bits() -> None:
+    # What proves an input in floating point is a low bit that only one of them can give.
+    cells = [
+        (noisy(torch.full((MANY,), x), 1.0, source(3)) / grid(1.0)).long() % 64 for x in (0.0, 1.0)
+    ]
+    assert torch.equal(torch.unique(cells[0]), torch.unique(cells[1]))
+
+
+@given(st.floats(1e-6, 1e6), st.floats(-1e6, 1e6))
+def test_snapping_never_makes_a_number_larger(std: float, value: float) -> None:
+    snapped = float(snap(torch.tensor(value, dtype=torch.float64), grid(std)))
+    assert abs(snapped) <= abs(value)
+    assert abs(snapped - value) < grid(std)
+
+
+def test_noise_of_clients_rounds_and_layers_is_uncorrelated() -> None:
+    drawn = [gaussian(torch.zeros(10_000), 1.0, source(k)).numpy() for k in range(60)]
+    layers = source(99)
+    drawn += [gaussian(torch.zeros(10_000), 1.0, layers).numpy() for _ in range(40)]
+    found = np.corrcoef(np.stack(drawn)) - np.eye(100)
+    assert float(np.abs(found).max()) <= 0.064
+
+
+def test_no_word_comes_twice_in_a_million() -> None:
+    words = np.concatenate([source(k).words(50_000) for k in range(20)])
+    assert len(np.unique(words)) == len(words)
+    words = Secure().words(MANY)
+    assert len(np.unique(words)) == len(words)
+
+
+def test_no_seed_of_a_user_reaches_secure_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seeded() -> torch.Tensor:
+        torch.default_generator.manual_seed(1)
+        np.random.seed(1)  # noqa: NPY002  # what a careless client does
+        draws = torch.Generator().manual_seed(1)
+        return gaussian(torch.zeros(100), 1.0, source_of("secure", draws))
+
+    assert len({seeded().numpy().tobytes() for _ in range(100)}) == 100
+    asked = []
+    monkeypatch.setattr(os, "urandom", lambda count: asked.append(count) or bytes(count))
+    seeded()
+    assert asked == [800]
+
+
+def test_global_seeds_do_not_reach_simulated_noise_either() -> None:
+    def drawn(seed: int) -> bytes:
+        np.random.seed(seed)  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+        return gaussian(torch.zeros(100), 1.0, source(5)).numpy().tobytes()
+
+    assert drawn(1) == drawn(2)
+
+
+def test_a_client_draws_its_simulated_noise_from_its_own_stream() -> None:
+    def drawn(seed: int) -> bytes:
+        draws = torch.Generator().manual_seed(seed)
+        return gaussian(torch.zeros(100), 1.0, source_of("simulation", draws)).numpy().tobytes()
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+@pytest.mark.parametrize("std", [-1.0, float("nan"), float("inf")])
+def test_noise_without_a_size_is_refused(std: float) -> None:
+    with pytest.raises(ValueError, match="standard deviation"):
+        gaussian(torch.zeros(1), std, source(0))
