@@ -8,6 +8,8 @@ exit  means
 2     the command, the scenario or the run folder is wrong
 3     the data cannot be read or dealt
 4     the run cannot go on; what was computed is kept
+5     a cell of a study failed; all others are finished
+6     the privacy budget is spent; the result of the finished rounds is kept
 130   interrupted; the run can be resumed
 141   the reader of stdout went away
 ====  ==================================================================
@@ -27,11 +29,16 @@ import typer
 
 from fedsim.cli.check import check
 from fedsim.cli.data import preview
+from fedsim.cli.diff import diff
 from fedsim.cli.doctor import doctor
 from fedsim.cli.explain import explain, schema
 from fedsim.cli.failure import tell
 from fedsim.cli.init import init
 from fedsim.cli.ls import ls
+from fedsim.cli.privacy import audit, export, plan
+from fedsim.cli.privacy import show as show_privacy
+from fedsim.cli.report import report
+from fedsim.cli.rerun import rerun
 from fedsim.cli.run import resume, run
 from fedsim.cli.screen import Command, Group, Screen
 from fedsim.cli.shelves import shelves
@@ -44,6 +51,8 @@ _GONE = 141
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 _data = typer.Typer(cls=Group, no_args_is_help=True, help="Look at how data is dealt.")
+
+_privacy = typer.Typer(cls=Group, no_args_is_help=True, help="Plan, show and audit privacy.")
 
 
 def _version(wanted: bool) -> None:
@@ -67,7 +76,7 @@ def _root(
 
 _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Experiments": {"init": init, "check": check, "run": run, "resume": resume},
-    "Results": {"ls": ls, "show": show},
+    "Results": {"ls": ls, "show": show, "report": report, "diff": diff, "rerun": rerun},
     "Reference": {"list": shelves, "explain": explain, "schema": schema, "doctor": doctor},
 }
 for _panel, _verbs in _VERBS.items():
@@ -75,6 +84,11 @@ for _panel, _verbs in _VERBS.items():
         app.command(_name, cls=Command, rich_help_panel=_panel)(_verb)
 _data.command("preview", cls=Command)(preview)
 app.add_typer(_data, name="data", rich_help_panel="Reference")
+_privacy.command("plan", cls=Command)(plan)
+_privacy.command("show", cls=Command)(show_privacy)
+_privacy.command("export", cls=Command)(export)
+_privacy.command("audit", cls=Command)(audit)
+app.add_typer(_privacy, name="privacy", rich_help_panel="Results")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from fedsim.cli.options import Set
 from fedsim.cli.screen import Screen
+from fedsim.cli.study import check_study
 from fedsim.cli.words import duration, part_name, size
 from fedsim.errors import Fault, ScenarioError
 
@@ -28,12 +29,16 @@ def check(
 ) -> None:
     """Check scenario files; say all that is wrong at once."""
     from fedsim.scenario.load import load
+    from fedsim.scenario.study_file import is_study
 
     screen = Screen.current()
     faults: list[Fault] = []
     plans: list[object] = []
     for file in files:
         try:
+            if is_study(file):
+                plans += [planned] if (planned := check_study(file, sets or [], plan)) else []
+                continue
             scenario = load(file, sets or [])
         except ScenarioError as error:
             faults += error.faults

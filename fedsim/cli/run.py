@@ -13,6 +13,7 @@ import typer
 from fedsim.cli.failure import resumable
 from fedsim.cli.options import File, Run, Set
 from fedsim.cli.screen import Screen
+from fedsim.cli.study import is_study_folder, resume_study, run_study
 from fedsim.cli.watch import result_lines, watching
 from fedsim.report.folder import RunFolder
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fedsim.scenario.schema import Scenario
 
 __all__ = ["resume", "run"]
+
+Jobs = Annotated[int, typer.Option(min=1, help="How many cells of a study run side by side.")]
 
 
 def run(
@@ -35,13 +38,21 @@ def run(
         Path | None,
         typer.Option(help="Where run folders are made, instead of output.dir.", show_default=False),
     ] = None,
+    jobs: Jobs = 1,
 ) -> None:
-    """Run the experiment that a scenario file describes."""
+    """Run the experiment that a scenario file describes, or all experiments of a study."""
     from fedsim.scenario.load import load
+    from fedsim.scenario.study_file import is_study
 
     screen = Screen.current()
     if run_dir and out:
         raise click.UsageError("--run-dir names the folder itself: leave --out away")
+    if is_study(file):
+        if seed is not None:
+            raise click.UsageError("a study names its seeds itself: leave --seed away")
+        return run_study(file, sets or [], run_dir, out, jobs)
+    if jobs > 1:
+        raise click.UsageError("--jobs is for studies; workers of a run: --set compute.workers=N")
     scenario = load(file, [*(sets or []), *([] if seed is None else [f"seed={seed}"])])
     if not (screen.json or screen.quiet):
         screen.say(f"check   {file} ok")
@@ -51,12 +62,20 @@ def run(
 
         with watching(screen) as watch:
             simulation.run(scenario, folder, watch)
-    _saved(folder, screen)
+    return _saved(folder, screen)
 
 
-def resume(run: Run) -> None:
-    """Go on with a run that was interrupted, from its last checkpoint."""
+def resume(
+    run: Run,
+    jobs: Jobs = 1,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run a study's failed cells once more.")
+    ] = False,
+) -> None:
+    """Go on with a run, or with a study, that was interrupted, from its last checkpoint."""
     screen = Screen.current()
+    if is_study_folder(run):
+        return resume_study(run, jobs, retry_failed)
     folder = RunFolder.open(run)
     result = folder.result()
     if result is not None:

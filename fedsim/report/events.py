@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = [
@@ -52,6 +52,8 @@ class RoundRecord:
     bytes_down: int
     seconds: float
     """Wall time."""
+    domains: Mapping[str, float] = field(default_factory=dict)
+    """Accuracy on the server's test examples of each domain; empty where there are no domains."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class Result:
     """Replies that were asked for and not used, over all rounds."""
     metrics_sha256: str
     """Over the rounds' metrics, times and sizes left out: equal means the same numbers."""
+    domains: Mapping[str, float] = field(default_factory=dict)
+    """Accuracy by domain: the one place where a target's labels are used."""
+    stopped: str = ""
+    """Why there are fewer rounds than were asked for: a privacy budget; empty as a rule."""
 
 
 @dataclass(frozen=True)

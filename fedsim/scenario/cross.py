@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, TypeGuard
 
 from fedsim.errors import Fault
+from fedsim.scenario import privacy
 from fedsim.scenario.node import Node, Place
 from fedsim.scenario.quantity import Quantity
 from fedsim.words import nearest
@@ -19,7 +20,7 @@ COUNT_THEMSELVES = ("natural", "domains")
 
 def faults(tree: Node) -> list[Fault]:
     """Return the faults between keys; what is wrong by itself is left to the schema."""
-    return [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree)]
+    return [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree), *_privacy(tree)]
 
 
 def _clients(tree: Node) -> Iterator[Fault]:
@@ -62,6 +63,11 @@ def _evaluation(tree: Node) -> Iterator[Fault]:
 def _compute(tree: Node) -> Iterator[Fault]:
     if _value(tree, "compute.backend") == "local" and _value(tree, "compute.address") is not None:
         yield _fault(tree, "compute.address", "is not used by the backend local")
+
+
+def _privacy(tree: Node) -> Iterator[Fault]:
+    for key, message in privacy.wrong(tree):
+        yield _fault(tree, key, message)
 
 
 def _value(tree: Node, key: str, default: Any = None) -> Any:

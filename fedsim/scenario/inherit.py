@@ -15,7 +15,7 @@ from fedsim.scenario.node import Node, Place
 from fedsim.scenario.schema import PARTS
 from fedsim.words import did_you_mean, shown
 
-__all__ = ["assemble", "presets"]
+__all__ = ["assemble", "overlaid", "presets"]
 
 FILE_SOURCES = ("csv", "folder", "npz", "parquet")
 SHORT_SOURCE = re.compile(rf"({'|'.join(FILE_SOURCES)}|hf):(.+)", re.DOTALL)
@@ -42,6 +42,14 @@ def assemble(path: Path, overrides: Sequence[str]) -> tuple[Node, list[Fault]]:
         tree = _merged(tree, above, ())
         faults += wrong
     return tree, faults
+
+
+def overlaid(tree: Node, key: str, value: Node) -> tuple[Node, list[Fault]]:
+    """Return ``tree`` with ``value`` written at the dotted ``key``, and what is wrong with it."""
+    faults: list[Fault] = []
+    for step in reversed(key.split(".")):
+        value = Node({step: value}, value.place, value.place)
+    return _merged(tree, _normal(value, (), faults), ()), faults
 
 
 def presets() -> dict[str, Path]:

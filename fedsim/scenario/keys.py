@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -66,6 +66,7 @@ def _section(path: tuple[str, ...]) -> type[BaseModel] | None:
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
-    kind: Any = field.annotation
+    kinds = [one for one in get_args(field.annotation) if one is not type(None)]
+    kind: Any = kinds[0] if len(kinds) == 1 else field.annotation  # a section may be null
     is_section = isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Part
     return kind if is_section else None

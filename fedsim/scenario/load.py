@@ -18,7 +18,7 @@ from fedsim.scenario.parts import Settled, settle
 from fedsim.scenario.schema import PARTS, Scenario
 from fedsim.words import at, expected, misfit, nearest, walked
 
-__all__ = ["load"]
+__all__ = ["complete", "load"]
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
@@ -33,17 +33,30 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
     """
     path = Path(path)
     tree, faults = assemble(path, overrides)
+    return complete(tree, path, faults)
+
+
+def complete(tree: Node, path: Path, faults: Sequence[Fault] = ()) -> Scenario:
+    """Return the scenario that ``tree`` says.
+
+    Args:
+        tree: as :func:`fedsim.scenario.inherit.assemble` gives it.
+        path: its file: names the run, and relative paths start beside it.
+        faults: what is known to be wrong with it.
+
+    Raises:
+        ScenarioError: if anything is wrong; holds every fault, each with its place.
+    """
     kind = tree.child("kind")
     if kind is not None and kind.value == "study":
-        message = "studies are not there yet: run its scenarios one by one"
+        message = "this is a study, and one scenario is expected"
         raise ScenarioError([kind.place.fault("kind", message)])
     settled = settle(tree)
     values = _complete(tree, path, settled)
     schema_faults, scenario = _validated(values, tree, path.parent.absolute(), settled)
-    faults += [*settled.faults, *schema_faults]
-    faults += cross.faults(tree)
-    if faults or scenario is None:
-        raise ScenarioError(list(_tidy(faults)))
+    every = [*faults, *settled.faults, *schema_faults, *cross.faults(tree)]
+    if every or scenario is None:
+        raise ScenarioError(list(_tidy(every)))
     return scenario
 
 

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedsim.scenario.privacy import Privacy
 from fedsim.scenario.quantity import Amount, Cohort, Quantity, Share
 from fedsim.words import Words
 
@@ -214,10 +215,15 @@ class Scenario(_Section):
     """What a client does in its turn; its name may be left out: the strategy knows it."""
     strategy: Part
     """What the server does with the clients' updates."""
+    privacy: Privacy | None = None
+    """What is promised about the clients' data, and at what price; null: nothing."""
     evaluation: Evaluation = Evaluation()
     """When the model is judged, and on what."""
-    references: Annotated[tuple[Literal["centralized", "local"], ...], Field(strict=False)] = ()
-    """What the result is compared with: training on pooled data, each client alone."""
+    references: Annotated[
+        tuple[Literal["centralized", "local", "oracle"], ...], Field(strict=False)
+    ] = ()
+    """What the result is compared with: training on pooled data, each client alone, and an
+    oracle that is given the targets' labels too."""
     compute: Compute = Compute()
     """What the run may use of which machine."""
     checkpoint: Checkpoint = Checkpoint()

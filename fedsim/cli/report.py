@@ -1,0 +1,80 @@
+"""``fedsim report``: many runs, one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedsim.cli.screen import Screen
+from fedsim.cli.words import size
+from fedsim.errors import RunFolderError
+
+if TYPE_CHECKING:
+    from fedsim.report.collect import Collection
+
+__all__ = ["report"]
+
+Folder = Path | None
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="A study, or runs, or folders of runs."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    csv: Annotated[Folder, typer.Option("--csv", help="Write tables there.")] = None,
+    latex: Annotated[Folder, typer.Option("--latex", help="Write booktabs tables there.")] = None,
+    svg: Annotated[Folder, typer.Option("--svg", help="Write every figure there.")] = None,
+    baseline: Annotated[
+        str, typer.Option(help="What the others are compared with.", show_default=False)
+    ] = "",
+    times: Annotated[
+        bool, typer.Option("--times", help="Show seconds too; they differ with every run.")
+    ] = False,
+) -> None:
+    """Compare runs on one self-contained page, with intervals and tests."""
+    from fedsim.report.collect import collect
+
+    screen = Screen.current()
+    asked = {"baseline": baseline} if baseline else {}
+    collection = collect(runs, **asked)
+    if baseline and baseline not in collection.levels:
+        raise RunFolderError(
+            f"no {collection.axis} is called {baseline!r}; there are {', '.join(collection.levels)}"
+        )
+    if times and "seconds" not in collection.question.x:
+        collection = collect(runs, **asked, x=(*collection.question.x, "seconds"))
+    written = _write(collection, output, {"csv": csv, "latex": latex, "svg": svg})
+    for name, why in collection.left_out:
+        screen.note(f"left out: {name} {why}", "yellow")
+    if screen.json:
+        return screen.dump({"written": written, "left_out": dict(collection.left_out)})
+    screen.say(" · ".join(f"{path} {size(path.stat().st_size)}" for path in written[:2]))
+    if written[2:]:
+        screen.say("  ".join(map(str, written[2:])))
+    return screen.next(f"open {output} in a browser")
+
+
+def _write(collection: Collection, output: Path, more: dict[str, Path | None]) -> list[Path]:
+    """Write the page, its numbers beside it, and whatever else is asked for."""
+    from fedsim.report import export, files
+    from fedsim.report.html import render
+    from fedsim.report.page import page_of
+
+    is_private = any(trial.scenario.get("privacy") for trial in collection.trials)
+    if is_private:  # accounting takes a package of its own, and a second
+        from fedsim.study.spent import spendings
+    page = page_of(collection, spendings(collection) if is_private else ())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = output.with_suffix(".json")
+    files.write(output, render(page))
+    files.write(beside, export.numbers(page))
+    written = [output, beside]
+    writers = {"csv": export.write_csv, "latex": export.write_latex, "svg": export.write_svg}
+    for kind, folder in more.items():
+        if folder is not None:
+            written += writers[kind](page, folder)
+    return written

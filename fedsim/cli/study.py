@@ -1,0 +1,117 @@
+"""Studies on the command line: what ``check``, ``run`` and ``resume`` do with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedsim.cli.screen import Screen
+from fedsim.cli.words import duration, number, size
+from fedsim.report.ledger import LEDGER
+
+if TYPE_CHECKING:
+    from fedsim.study.run import Progress
+
+__all__ = ["check_study", "is_study_folder", "resume_study", "run_study"]
+
+
+def is_study_folder(path: Path) -> bool:
+    """Return whether ``path`` is the folder of a study."""
+    return (path / LEDGER).is_file()
+
+
+def check_study(file: Path, sets: list[str], plan: bool) -> object:
+    """Say that the study in ``file`` is right, and what it would take; return the plan.
+
+    Raises:
+        ScenarioError: if anything is wrong with it or with any of its cells.
+    """
+    from fedsim.scenario.study_file import load_study
+
+    screen = Screen.current()
+    study = load_study(file, sets)
+    if not screen.json:
+        screen.say(f"{file}: ok ({study.shape()})")
+        if note := study.note():
+            screen.note(f"note: {note}", "yellow")
+    if not plan:
+        return None
+    from fedsim.study.plan import plan_study
+
+    planned = plan_study(study)
+    if not screen.json:
+        screen.say(f"  runs   {planned.runs}, {planned.turns:,} turns of clients in all")
+        screen.say(f"  sent   {size(planned.bytes_down)} down, {size(planned.bytes_up)} up")
+        screen.say(
+            f"  time   about {duration(planned.seconds)} of clients' turns one cell at a time, "
+            f"judged by {planned.trials} trial turns; evaluation and references come on top"
+        )
+        screen.say(f"  disk   {size(planned.disk_bytes)} for checkpoints and weights")
+    return planned
+
+
+def run_study(
+    file: Path, sets: list[str], folder: Path | None, out: Path | None, jobs: int
+) -> None:
+    """Run the study in ``file`` from its first cell.
+
+    Args:
+        file: the study.
+        sets: overrides of the base scenario.
+        folder: the study's folder, exactly there; by default one that is called like the study.
+        out: where that one is made, instead of ``output.dir``.
+        jobs: how many cells run side by side.
+
+    Raises:
+        FedsimError: of any kind; what is finished is kept.
+    """
+    from fedsim.scenario.study_file import load_study
+
+    screen = Screen.current()
+    study = load_study(file, sets)
+    folder = folder or (out or Path(study.head.output.dir)) / study.head.name
+    if not (screen.json or screen.quiet):
+        screen.say(f"check   {file} ok ({study.shape()})")
+    if note := study.note():
+        screen.note(f"note    {note}", "yellow")
+    from fedsim.study.run import begin
+
+    begin(study, folder)
+    resume_study(folder, jobs, retry_failed=False)
+
+
+def resume_study(folder: Path, jobs: int, retry_failed: bool) -> None:
+    """Run every cell of the study in ``folder`` that is not finished.
+
+    Raises:
+        FedsimError: of any kind; what is finished is kept.
+    """
+    from fedsim.study.run import go_on
+
+    screen = Screen.current()
+    try:
+        ledger = go_on(folder, jobs, lambda progress: _tell(progress, screen), retry_failed)
+    finally:
+        screen.next(f"fedsim report {folder} -o report.html")
+    if screen.json:
+        screen.dump(ledger.counts())
+    else:
+        screen.say(f"saved   {folder}  ({ledger.counts()['finished']} cells)")
+
+
+def _tell(progress: Progress, screen: Screen) -> None:
+    news, counts = progress.news, progress.ledger.counts()
+    if news.status == "started" or screen.quiet or screen.json:
+        return
+    done = counts["finished"] + counts["failed"]
+    said = {
+        "finished": f"finished  accuracy {number(news.accuracy)}",
+        "failed": f"failed    {news.why[:160]}",
+        "left": "stopped",
+    }[news.status]
+    left = progress.seconds_left
+    eta = f"  {duration(left)} left" if left else ""
+    screen.say(
+        f"cell    {done}/{len(progress.ledger.cells)}  {news.cell}  {said}{eta}",
+        "red" if news.status == "failed" else "",
+    )

@@ -1,0 +1,222 @@
+"""Curves over rounds, bytes and seconds, and what accuracy costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedsim.report.collect import Collection, Trial, metric_of
+from fedsim.report.compare import Comparison, is_lower_better
+from fedsim.report.statistics import interval
+from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw, shorten
+from fedsim.report.words import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["AXES", "cost_drawings", "curve_drawings", "rank_drawing", "series"]
+
+AXES = {"rounds": "round", "bytes": "sent since the start, MB", "seconds": "seconds of computing"}
+MOST = 200
+"""Points of a curve; more are no finer on a page."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A level's curve in a setting: a mean over seeds with its interval."""
+
+    level: str
+    x: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    """Equal to ``mean`` with one seed."""
+
+
+def series(collection: Collection, level: str, setting: str, axis: str) -> Series | None:
+    """Return the mean curve of the runs that finished, at the rounds that all of them judged."""
+    metric = collection.question.metric
+    curves = [
+        _points(one, metric, axis)
+        for one in collection.of(level, setting)
+        if one.status == "finished"
+    ]
+    shared = sorted(set.intersection(*(set(one) for one in curves))) if curves else []
+    if not shared:
+        return None
+    if len(shared) > MOST:
+        shared = [shared[int(k)] for k in np.linspace(0, len(shared) - 1, MOST).round()]
+    x = [float(np.mean([one[at][0] for one in curves])) for at in shared]
+    found = [interval([one[at][1] for one in curves], collection.question.ci) for at in shared]
+    return Series(
+        level,
+        tuple(x),
+        tuple(one.mean for one in found),
+        tuple(one.mean if one.low is None else one.low for one in found),
+        tuple(one.mean if one.high is None else one.high for one in found),
+    )
+
+
+def _points(trial: Trial, metric: str, axis: str) -> dict[int, tuple[float, float]]:
+    """Return for each judged round where it is on the axis, and the metric."""
+    steps: dict[str, list[float]] = {
+        "rounds": [float(record.round) for record in trial.records],
+        "bytes": list(accumulate((r.bytes_up + r.bytes_down) / 1e6 for r in trial.records)),
+        "seconds": list(accumulate(record.seconds for record in trial.records)),
+    }
+    return {
+        record.round: (at, value)
+        for record, at in zip(trial.records, steps[axis], strict=True)
+        if (value := metric_of(record, metric)) is not None
+    }
+
+
+def curve_drawings(collection: Collection, axis: str) -> list[Drawing]:
+    """Return a figure for each setting, all with the same height of scale."""
+    drawings = []
+    found = {
+        (level, setting): series(collection, level, setting, axis)
+        for setting in collection.settings
+        for level in collection.levels
+    }
+    limits = _limits([one for one in found.values() if one], collection.question.metric)
+    for number, setting in enumerate(collection.settings):
+        own = [found[level, setting] for level in collection.levels]
+        lost = [
+            (collection.levels.index(one.level), list(_points(one, "accuracy", axis).values()))
+            for one in collection.trials
+            if one.setting == setting and one.status in ("failed", "diverged")
+        ]
+        if not any(own) and not any(points for _, points in lost):
+            continue
+
+        def fill(axes: Axes, own: list[Series | None] = own, lost: list[Lost] = lost) -> None:
+            _curves(axes, own)
+            if collection.question.metric == "accuracy":
+                _lost(axes, lost)
+            axes.set(xlabel=AXES[axis], ylabel=METRICS[collection.question.metric], ylim=limits)
+            axes.locator_params(axis="x", nbins=6, integer=axis == "rounds")
+
+        ends = [f"{one.level} ends at {one.mean[-1]:.3f}" for one in own if one]
+        about = f"{METRICS[collection.question.metric]} over {AXES[axis]}. {'; '.join(ends)}."
+        name = f"curves-{axis}-{number + 1}"
+        drawings.append(draw(name, setting, about, fill))
+    return drawings
+
+
+Lost = tuple[int, list[tuple[float, float]]]
+
+
+def _limits(found: Sequence[Series], metric: str) -> tuple[float, float] | None:
+    """Return a scale for all panels: the means with a margin, and bands as far as they fit."""
+    if not found:
+        return None
+    low, high = min(min(one.mean) for one in found), max(max(one.mean) for one in found)
+    margin = 0.08 * (high - low) or 0.02
+    if metric == "loss":
+        return max(0.0, low - margin), high + margin
+    return max(0.0, low - margin), min(1.005, high + margin)
+
+
+def _curves(axes: Axes, found: Sequence[Series | None]) -> None:
+    for number, one in enumerate(found):
+        if one is None:
+            continue
+        colour, dash = COLOURS[number % len(COLOURS)], _dash(number)
+        if one.low != one.mean:
+            axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.11, linewidth=0)
+        marker = "o" if len(one.x) == 1 else None
+        axes.plot(one.x, one.mean, color=colour, linestyle=dash, marker=marker)
+
+
+def _dash(number: int) -> Any:
+    lengths = dash(number)
+    return (0, lengths) if lengths else "-"
+
+
+def _lost(axes: Axes, lost: Sequence[Lost]) -> None:
+    """Draw runs that did not finish, thin, with a cross where they end."""
+    for number, points in lost:
+        if points:
+            x, y = zip(*points, strict=True)
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(x, y, color=colour, linewidth=0.7, linestyle=(0, (1, 2)))
+            axes.plot(x[-1:], y[-1:], color=colour, marker="x", markersize=6)
+
+
+def cost_drawings(comparison: Comparison) -> list[Drawing]:
+    """Return for each setting the primary metric against what was sent, with the best deals."""
+    collection = comparison.collection
+    drawings = []
+    for number, setting in enumerate(collection.settings):
+        points = []
+        for index, level in enumerate(collection.levels):
+            found = comparison.place(level, setting).interval
+            cost = comparison.costs.get((level, setting))
+            if found and cost:
+                sent = (cost["bytes_up"] + cost["bytes_down"]) / 1e6
+                points.append((index, sent, found.mean, found.half or 0.0))
+        if len(points) < 2:
+            continue
+
+        def fill(axes: Axes, points: list[Point] = points) -> None:
+            _front(axes, points, is_lower_better(collection))
+            for index, sent, mean, half in points:
+                colour = COLOURS[index % len(COLOURS)]
+                marker = MARKERS[index % len(MARKERS)]
+                axes.errorbar(sent, mean, half, color=colour, marker=marker, capsize=2, alpha=0.9)
+            axes.set(xlabel="sent in the whole run, MB", ylabel=METRICS[collection.question.metric])
+            axes.margins(x=0.15)
+            axes.set_xlim(left=0)
+            if collection.question.metric != "loss":
+                axes.set_ylim(top=min(axes.get_ylim()[1], 1.005))
+
+        ends = [
+            f"{collection.levels[i]}: {mean:.3f} for {sent:.1f} MB" for i, sent, mean, _ in points
+        ]
+        drawings.append(draw(f"cost-{number + 1}", setting, "; ".join(ends), fill))
+    return drawings
+
+
+Point = tuple[int, float, float, float]
+
+
+def _front(axes: Axes, points: Sequence[Point], lower_is_better: bool) -> None:
+    """Join the points that no other beats in both: less sent and a better metric."""
+    sign = -1 if lower_is_better else 1
+    best = float("-inf")
+    front = []
+    for _, sent, mean, _ in sorted(points, key=lambda point: (point[1], -sign * point[2])):
+        if sign * mean > best:
+            best = sign * mean
+            front.append((sent, mean))
+    if len(front) > 1:
+        x, y = zip(*front, strict=True)
+        axes.plot(x, y, color=INK, linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.6)
+
+
+def rank_drawing(comparison: Comparison) -> Drawing | None:
+    """Return the levels on a line by mean rank, with the difference that would tell them apart."""
+    found, levels = comparison.ranks, comparison.collection.levels
+    if found is None:
+        return None
+    order = sorted(range(len(levels)), key=lambda index: found.mean[index])
+
+    def fill(axes: Axes) -> None:
+        for height, index in enumerate(order):
+            colour = COLOURS[index % len(COLOURS)]
+            axes.plot([1, found.mean[index]], [height, height], color=colour, linewidth=1.2)
+            axes.plot([found.mean[index]], [height], color=colour, marker="o")
+        best = found.mean[order[0]]
+        axes.axvspan(best, best + found.critical, color=INK, alpha=0.08, linewidth=0)
+        axes.set_yticks(range(len(order)), [shorten(levels[i], 24) for i in order])
+        axes.set(xlabel="mean rank, 1 is best", xlim=(0.9, len(levels) + 0.1))
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+
+    ends = "; ".join(f"{levels[index]}: {found.mean[index]:.2f}" for index in order)
+    return draw("ranks", "", f"Mean ranks. {ends}.", fill, height=0.9 + 0.3 * len(levels))

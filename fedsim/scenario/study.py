@@ -1,0 +1,137 @@
+"""What a study may say: one scenario, varied along named axes, with the same seeds everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Lt
+from pydantic import BaseModel, Field, StringConstraints
+
+from fedsim.scenario.schema import Output, Scenario
+from fedsim.words import Words
+
+__all__ = ["PRIMARY", "Cell", "Compare", "Head", "Study", "smallest_p"]
+
+Name = Scenario.model_fields["name"]
+PRIMARY = ("accuracy", "loss", "client_accuracy", "client_accuracy_uniform", "client_worst_10")
+"""What a study can be about: on the server's test set, or on the clients' own parts."""
+
+
+class _Section(BaseModel):
+    """As strict as a scenario's sections."""
+
+    model_config = Scenario.model_config
+
+
+class Compare(_Section):
+    """What is compared with what, said before anything has run."""
+
+    baseline: str | None = None
+    """The level that all others are compared with; by default the first."""
+    primary: Annotated[
+        str,
+        StringConstraints(pattern=rf"^({'|'.join(PRIMARY)})@(final|[1-9]\d{{0,5}})$(?!\n)"),
+        Words(f"one of {', '.join(PRIMARY)}, and @final or @ROUND, such as accuracy@final"),
+    ] = "accuracy@final"
+    """The one number of a run that the answer is about."""
+    x: Annotated[tuple[Literal["rounds", "bytes", "seconds"], ...], Field(strict=False)] = (
+        "rounds",
+        "bytes",
+    )
+    """What curves are drawn over; seconds make the page depend on the machine."""
+    ci: Annotated[float, Ge(0.5), Lt(1)] = 0.95
+    """The level of intervals."""
+    test: Literal["auto", "t", "permutation", "wilcoxon"] = "auto"
+    """The paired test; auto is the permutation test, which assumes least."""
+    correction: Literal["holm", "none"] = "holm"
+    """How p-values answer for there being many."""
+
+
+class Head(_Section):
+    """The keys of a study file."""
+
+    schema_: Literal["fedsim/1"] = Field("fedsim/1", alias="schema")
+    """The version of this format."""
+    kind: Literal["study"]
+    """A study is many experiments and one report."""
+    name: Annotated[str, *Name.metadata] = "study"
+    """What the study is called; by default the name of the file."""
+    description: str = ""
+    """For people."""
+    base: str
+    """The scenario that every cell starts from: a path relative to this file, or preset:NAME."""
+    set: dict[str, Any] = {}
+    """Changes of the base for every cell: dotted keys with their values."""
+    seeds: Annotated[
+        tuple[Annotated[int, Ge(0)], ...],
+        Field(strict=False, min_length=1),
+        Words("a list of at least one whole number >= 0"),
+    ]
+    """Every cell is run with each of them, so that comparisons are paired."""
+    axes: dict[str, Any]
+    """What is varied: the axis `strategy` is a list of strategies; any axis may be a mapping
+    of named levels, each a mapping of dotted keys to values."""
+    exclude: Annotated[tuple[dict[str, str], ...], Field(strict=False)] = ()
+    """Combinations that are left out, such as {strategy: scaffold, heterogeneity: iid}."""
+    report: Compare = Compare()
+    """What is compared with what."""
+    output: Output = Output()
+    """Where results go."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study."""
+
+    name: str
+    levels: Mapping[str, str]
+    """By axis."""
+    seed: int
+    scenario: Scenario
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, checked whole: every cell's scenario is right."""
+
+    head: Head
+    axes: Mapping[str, tuple[str, ...]]
+    """The levels' names by axis; the first axis is what is compared."""
+    cells: tuple[Cell, ...]
+
+    @property
+    def settings(self) -> int:
+        """In how many settings the first axis's levels are compared."""
+        others = list(self.axes.values())[1:]
+        return len(list(product(*others)))
+
+    def shape(self) -> str:
+        """Return the study's size in words.
+
+        >>> Study(Head(kind="study", base="a.yaml", seeds=[1, 2], axes={}), {"a": ("x",)}, ()
+        ... ).shape()
+        '1 a x 2 seeds = 0 runs'
+        """
+        sides = [f"{len(levels)} {axis}" for axis, levels in self.axes.items()]
+        seeds = f"{len(self.head.seeds)} seed{'s' * (len(self.head.seeds) != 1)}"
+        return f"{' x '.join([*sides, seeds])} = {len(self.cells)} runs"
+
+    def note(self) -> str:
+        """Return what the number of seeds cannot show; empty where there are enough."""
+        seeds = len(self.head.seeds)
+        if smallest_p(seeds) <= 1 - self.head.report.ci:
+            return ""
+        text = (
+            f"with {seeds} seed{'s' * (seeds != 1)} an exact paired test cannot go below "
+            f"p = {smallest_p(seeds):.4g} in one setting; use >= 6 seeds"
+        )
+        blocked = f", or read the test blocked over all {self.settings} settings"
+        return text + blocked * (self.settings > 1)
+
+
+def smallest_p(pairs: int) -> float:
+    """Return the least two-sided p-value of an exact paired test: ``2 / 2^pairs``, at most 1."""
+    return float(min(1.0, 2.0 ** (1 - pairs)))

@@ -1,0 +1,256 @@
+"""From a study file to its cells, each a scenario, or to everything that is wrong at once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedsim import registry
+from fedsim.errors import Fault, ScenarioError
+from fedsim.scenario import yaml_file
+from fedsim.scenario.inherit import assemble, overlaid, presets
+from fedsim.scenario.load import complete
+from fedsim.scenario.node import Node, Place
+from fedsim.scenario.schema import Scenario
+from fedsim.scenario.study import Cell, Compare, Head, Study
+from fedsim.words import at, did_you_mean, inside, misfit, walked
+
+__all__ = ["is_study", "load_study"]
+
+LONGEST = 60
+MOST_CELLS = 10_000
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One level of an axis: what it is called and what it changes."""
+
+    name: str
+    changes: tuple[tuple[str, Node], ...]
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The scenario that every cell starts from."""
+
+    tree: Node
+    path: Path
+    faults: Sequence[Fault]
+
+
+def is_study(path: Path) -> bool:
+    """Return whether the file says ``kind: study``; false where it cannot be read."""
+    try:
+        kind = yaml_file.read(path)[0].child("kind")
+    except ScenarioError:
+        return False
+    return kind is not None and kind.value == "study"
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
+    """Return the study in the file, with every cell checked.
+
+    Args:
+        path: the file.
+        overrides: ``--set`` values over what the base says, under what the levels say.
+
+    Raises:
+        ScenarioError: if anything is wrong in the study, its base or a cell; holds every fault.
+    """
+    tree, faults = yaml_file.read(path, str(path))
+    head, wrong = _head(tree, path)
+    faults += wrong
+    axes: dict[str, list[_Level]] = {}
+    for axis, node in _items(tree.child("axes")):
+        axes[axis] = list(_levels(axis, node, faults))
+    if not any(axes.values()) and not faults:
+        faults.append((tree.child("axes") or tree).place.fault("axes", "no axis has a level"))
+    if head is None or faults:
+        raise ScenarioError(list(dict.fromkeys(faults)))
+    axes = dict(sorted(axes.items(), key=lambda item: item[0] != "strategy"))
+    faults += _references(tree, head, axes)
+    base = _base(tree, path, head.base, overrides)
+    if faults:
+        raise ScenarioError(faults)
+    cells = tuple(_cells(tree, head, axes, base))
+    names = {axis: tuple(level.name for level in levels) for axis, levels in axes.items()}
+    return Study(head, names, cells)
+
+
+def _items(node: Node | None) -> list[tuple[str, Node]]:
+    return list(node.value.items()) if node is not None and isinstance(node.value, dict) else []
+
+
+def _head(tree: Node, path: Path) -> tuple[Head | None, list[Fault]]:
+    stem = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip(".-")[:100] or "study"
+    values = {"name": stem, **tree.plain()}
+    try:
+        return Head.model_validate(values), []
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+    return None, [_fault(detail, values, tree) for detail in details]
+
+
+def _fault(detail: Any, values: dict[str, Any], tree: Node) -> Fault:
+    loc, steps = detail["loc"], walked(values, detail["loc"])
+    model: Any = Compare if loc[0] == "report" and len(loc) > 1 else Head
+    known = {field.alias or name: field for name, field in model.model_fields.items()}
+    if detail["type"] == "extra_forbidden":
+        hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
+        return tree.deepest(steps).key.fault(steps, "unknown key", hint)
+    if detail["type"] == "missing":
+        about = known[str(loc[-1])].description or ""
+        return Place(tree.place.file).fault(loc, f"is missing: {_lowered(about)}")
+    name = steps[1] if model is Compare and len(steps) > 1 else steps[0]
+    kind = known[str(name)].rebuild_annotation()
+    inner = steps[2 if model is Compare else 1 :]
+    return tree.deepest(steps).place.fault(steps, misfit(inside(kind, inner), at(values, steps)))
+
+
+def _lowered(text: str) -> str:
+    return (text[:1].lower() + text[1:]).rstrip(".")
+
+
+def _levels(axis: str, node: Node, faults: list[Fault]) -> Iterator[_Level]:
+    where = ("axes", axis)
+    if isinstance(node.value, list) and axis == "strategy":
+        yield from _strategies(node.value, faults)
+    elif isinstance(node.value, dict):
+        for name, level in node.value.items():
+            if not (name and name.isprintable() and len(name) <= LONGEST):
+                message = f"a level's name is at most {LONGEST} printable characters"
+                faults.append(level.key.fault(where, message))
+            elif not isinstance(level.value, dict):
+                message = "a level is a mapping of dotted keys, such as {rounds: 10}"
+                faults.append(level.place.fault((*where, name), message))
+            else:
+                yield _Level(name, tuple(level.value.items()))
+    else:
+        kind = "a list of strategies or named levels" if axis == "strategy" else "named levels"
+        message = f"{kind} are expected, such as {{small: {{rounds: 10}}}}"
+        faults.append(node.place.fault(where, message))
+
+
+def _strategies(items: Sequence[Node], faults: list[Fault]) -> Iterator[_Level]:
+    """Yield a level for each strategy, called by its name; by its parameters too at need."""
+    uses = [_use(item) for item in items]
+    seen: set[str] = set()
+    for position, (item, use) in enumerate(zip(items, uses, strict=True)):
+        name = use
+        if Counter(uses)[use] > 1 and isinstance(item.value, dict):
+            own = [(key, n.plain()) for key, n in item.value.items() if key not in ("use", "name")]
+            name = " ".join([use, *(f"{key}={value}" for key, value in own)])[:LONGEST]
+        if name in seen:
+            message = f"the strategy {name!r} is in the list twice"
+            faults.append(item.place.fault(("axes", "strategy", position), message))
+        seen.add(name)
+        yield _Level(name, (("strategy", item),))
+
+
+def _use(item: Node) -> str:
+    use = item if isinstance(item.value, str) else item.child("use") or item.child("name") or item
+    return registry.short(str(use.value))[:LONGEST] if isinstance(use.value, str) else "?"
+
+
+def _references(tree: Node, head: Head, axes: Mapping[str, Sequence[_Level]]) -> Iterator[Fault]:
+    """Yield a fault for each level that ``exclude`` or ``report`` names and that is not there."""
+    names = {axis: [level.name for level in levels] for axis, levels in axes.items()}
+    for position, combination in enumerate(head.exclude):
+        for axis, level in combination.items():
+            path = ("exclude", position, axis)
+            node = tree.deepest(path)
+            if axis not in names:
+                hint = did_you_mean(axis, names) or f"there are {', '.join(names)}"
+                yield node.key.fault(path, "no such axis", hint)
+            elif level not in names[axis]:
+                yield node.place.fault(path, f"no such level of {axis}", _near(level, names[axis]))
+    first, baseline = next(iter(names)), head.report.baseline
+    if baseline is not None and baseline not in names[first]:
+        place = tree.deepest(("report", "baseline")).place
+        message = f"no level of {first} is called {baseline!r}"
+        yield place.fault("report.baseline", message, _near(baseline, names[first]))
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    return did_you_mean(name, names) or f"there are {', '.join(names)}"
+
+
+def _base(tree: Node, path: Path, written: str, overrides: Sequence[str]) -> _Base:
+    place = tree.deepest(("base",)).place
+    file = path.parent / written
+    if written.startswith("preset:"):
+        known, preset = presets(), written.removeprefix("preset:")
+        if preset not in known:
+            message = f"no preset is called {preset!r}"
+            raise ScenarioError([place.fault("base", message, _near(preset, list(known)))])
+        file = known[preset]
+    elif not file.is_file():
+        raise ScenarioError([place.fault("base", f"there is no file {written!r}")])
+    base, faults = assemble(file, overrides)
+    for key, value in _items(tree.child("set")):
+        base, wrong = overlaid(base, key, value)
+        faults += [replace(one, key=one.key or key) for one in wrong]
+    return _Base(base, file, faults)
+
+
+def _cells(
+    tree: Node, head: Head, axes: Mapping[str, Sequence[_Level]], base: _Base
+) -> Iterator[Cell]:
+    """Yield the cells; the levels are checked once for all seeds."""
+    faults: dict[Fault, None] = {}
+    names: Counter[str] = Counter()
+    many = len(head.seeds)
+    for levels in axes.values():
+        many *= len(levels)
+    if many > MOST_CELLS:
+        message = f"{many:,} runs are more than {MOST_CELLS:,}"
+        raise ScenarioError([tree.deepest(("axes",)).key.fault("axes", message)])
+    for levels in product(*axes.values()):
+        chosen = {axis: level.name for axis, level in zip(axes, levels, strict=True)}
+        if any(combination.items() <= chosen.items() for combination in head.exclude):
+            continue
+        try:
+            scenario = _scenario(base, levels)
+        except ScenarioError as error:
+            faults |= dict.fromkeys(error.faults)
+            continue
+        faults |= dict.fromkeys(_primary(tree, head, scenario))
+        slug = _slug(chosen.values())
+        names[slug] += 1
+        slug += f"-{names[slug]}" * (names[slug] > 1)
+        for seed in head.seeds:
+            name = f"{slug}-s{seed}"
+            own = scenario.model_copy(update={"seed": seed, "name": name})
+            yield Cell(name, chosen, seed, own)
+    if faults:
+        raise ScenarioError(list(faults))
+
+
+def _scenario(base: _Base, levels: Sequence[_Level]) -> Scenario:
+    tree, faults = base.tree, list(base.faults)
+    for level in levels:
+        for key, value in level.changes:
+            tree, wrong = overlaid(tree, key, value)
+            faults += [replace(one, key=one.key or key) for one in wrong]
+    return complete(tree, base.path, faults)
+
+
+def _primary(tree: Node, head: Head, scenario: Scenario) -> Iterator[Fault]:
+    metric, _, when = head.report.primary.partition("@")
+    place = tree.deepest(("report", "primary")).place
+    if metric.startswith("client_") and scenario.evaluation.clients == 0:
+        message = "the clients are never evaluated: evaluation.clients is 0"
+        yield place.fault("report.primary", message)
+    if when != "final" and int(when) > scenario.rounds:
+        yield place.fault("report.primary", f"the scenario has {scenario.rounds} rounds only")
+
+
+def _slug(names: Any) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(names)).strip(".-")[:80] or "cell"

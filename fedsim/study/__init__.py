@@ -1,0 +1,1 @@
+"""Studies: many runs of one scenario, each run once, whatever interrupts them."""

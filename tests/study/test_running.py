@@ -1,0 +1,176 @@
+"""Running a study: every cell once, whatever kills it; failures are shown and stop nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fedsim.cli.app import main
+from fedsim.errors import RunFolderError, StudyIncomplete
+from fedsim.report.collect import collect
+from fedsim.report.compare import compare
+from fedsim.report.html import render
+from fedsim.report.ledger import Ledger
+from fedsim.report.page import page_of
+from fedsim.scenario.study_file import load_study
+from fedsim.study.plan import plan_study
+from fedsim.study.run import begin, go_on
+
+
+def page(folder: Path) -> str:
+    return render(page_of(collect([folder])))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory, write_study) -> Path:
+    """A finished study in which one strategy always fails and one always diverges."""
+    folder = tmp_path_factory.mktemp("mixed")
+    strategies = "[fedavg, {use: fedprox, mu: 0.1}, ./broken.py:Fails, ./broken.py:Diverges]"
+    begin(load_study(write_study(folder, strategies, "[1, 2]")), folder / "run")
+    with pytest.raises(StudyIncomplete, match="4 of 16 cells failed; the others are finished"):
+        go_on(folder / "run", 2, lambda _: None)
+    return folder / "run"
+
+
+def test_a_failed_cell_stops_nothing(mixed: Path) -> None:
+    ledger = Ledger.read(mixed)
+    assert ledger.counts() == {"finished": 12, "failed": 4, "left": 0, "started": 0}
+    assert {one.levels["strategy"] for one in ledger.cells if one.status == "failed"} == {
+        "broken.py:Fails"
+    }
+    assert all("mistake" in one.why for one in ledger.cells if one.status == "failed")
+    assert {one.attempts for one in ledger.cells} == {1}
+
+
+def test_failing_and_diverging_strategies_are_shown_as_such(mixed: Path) -> None:
+    made = compare(collect([mixed]))
+    assert made.place("broken.py:Fails", "mild").states == {"failed": 2}
+    assert made.place("broken.py:Diverges", "mild").states == {"diverged": 2}
+    assert made.place("broken.py:Diverges", "mild").interval is None
+    assert (
+        "the loss is not finite from round 1" in made.place("broken.py:Diverges", "mild").reasons[0]
+    )
+    assert made.place("fedavg", "mild").interval is not None
+    text = page(mixed)
+    assert "2 of 2 failed" in text
+    assert "2 of 2 diverged" in text
+    assert "a &lt;b&gt;bold&lt;/b&gt; mistake &amp; more" in text
+
+
+def test_cells_are_run_folders_like_any_other(mixed: Path, capsys) -> None:
+    assert main(["show", str(mixed / "cells" / "fedavg-mild-s1"), "-q"]) == 0
+    assert main(["rerun", str(mixed / "cells" / "fedavg-mild-s1"), "--verify", "-q"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_a_rerun_that_differs_is_an_error(mixed: Path, capsys) -> None:
+    cell = mixed / "cells" / "fedavg-mild-s2"
+    before = cell.joinpath("result.json").read_text()
+    said = json.loads(before)
+    cell.joinpath("result.json").write_text(json.dumps(said | {"weights_sha256": "0" * 64}))
+    try:
+        assert main(["rerun", str(cell), "--verify", "-q"]) == 4
+    finally:
+        cell.joinpath("result.json").write_text(before)
+    assert "weights_sha256 differ" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_retrying_runs_the_failed_cells_alone(mixed: Path) -> None:
+    news: list[str] = []
+    with pytest.raises(StudyIncomplete):
+        go_on(mixed, 1, lambda one: news.append(one.news.cell), retry_failed=True)
+    assert {name.split("-mild")[0].split("-severe")[0] for name in news} == {"broken.py-Fails"}
+    assert {one.attempts for one in Ledger.read(mixed).cells if one.status == "failed"} == {2}
+
+
+def test_a_finished_study_is_not_run_again(mixed: Path, tmp_path: Path, write_study) -> None:
+    study = load_study(write_study(tmp_path, "[fedavg]", "[1]"))
+    with pytest.raises(RunFolderError, match="holds a study; go on with: fedsim resume"):
+        begin(study, mixed)
+
+
+def test_the_plan_adds_up_what_the_cells_would_take(tmp_path: Path, write_study) -> None:
+    study = load_study(write_study(tmp_path, "[fedavg, {use: fedprox, mu: 0.1}]", "[1, 2]"))
+    plan = plan_study(study, jobs=2)
+    assert (plan.runs, plan.turns, plan.trials, plan.jobs) == (8, 8 * 3 * 4, 2, 2)
+    one = load_study(write_study(tmp_path, "[fedavg]", "[1]"))
+    assert 2 < plan.bytes_up / plan_study(one).bytes_up < 5
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Return a function that starts fedsim in a process of its own."""
+    processes = []
+
+    def start(*words: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fedsim", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def wait_for_rounds(folder: Path, more_than: int) -> int:
+    """Wait until the cells in ``folder`` have more rounds on disk; return how many."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        lines = sum(p.read_bytes().count(b"\n") for p in folder.glob("cells/*/rounds.jsonl"))
+        if lines > more_than:
+            return lines
+        time.sleep(0.02)
+    raise TimeoutError("no round was finished")
+
+
+def test_a_study_that_is_killed_ends_as_if_it_had_not_been(
+    tmp_path: Path, started, write_study
+) -> None:
+    file = write_study(
+        tmp_path, "[fedavg, {use: fedprox, mu: 0.1}]", "[1, 2]", "set: {rounds: 12}\n"
+    )
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    study = started("run", str(file), "--run-dir", str(killed))
+    done = 0
+    for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+        done = wait_for_rounds(killed, done)
+        finished = {one.name for one in Ledger.read(killed).cells if one.status == "finished"}
+        os.kill(study.pid, how)
+        assert study.wait(30) == (-how if how == signal.SIGKILL else 130)
+        study = started("resume", str(killed))
+    assert study.wait(60) == 0
+    ledger = Ledger.read(killed)
+    assert ledger.counts()["finished"] == 8
+    assert all(one.attempts == 1 for one in ledger.cells if one.name in finished)
+    for cell in ledger.cells:
+        lines = (killed / "cells" / cell.name / "rounds.jsonl").read_text().splitlines()
+        assert [json.loads(line)["round"] for line in lines] == list(range(1, 13))
+    begin(load_study(file), whole)
+    go_on(whole, 2, lambda _: None)
+    assert page(killed) == page(whole)
+
+
+def test_a_worker_that_dies_takes_its_cell_alone(tmp_path: Path, write_study) -> None:
+    strategies = "[./broken.py:Dies, fedavg]"
+    begin(
+        load_study(write_study(tmp_path, strategies, "[1]", "exclude: [{skew: mild}]\n")),
+        tmp_path / "run",
+    )
+    with pytest.raises(StudyIncomplete, match="1 of 2 cells failed"):
+        go_on(tmp_path / "run", 1, lambda _: None)
+    first, second = Ledger.read(tmp_path / "run").cells
+    assert (first.status, first.why) == ("failed", "its process ended with exit code 7")
+    assert second.status == "finished"
