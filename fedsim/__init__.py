@@ -1,6 +1,14 @@
 """Federated learning: one YAML file per experiment, simulated fast and run on real devices."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedsim.report.frames import load
+
+__all__ = ["load"]
 
 # fedsim calls no one: no telemetry, no update check, no package installed behind the user's back.
 # Flower and Ray read these when they are imported, so they stand before everything else.
@@ -12,3 +20,12 @@ for _name, _value in {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave a worker without a GPU alone
 }.items():
     os.environ.setdefault(_name, _value)
+
+
+def __getattr__(name: str) -> Any:
+    """Return :func:`fedsim.report.frames.load`, imported when it is first asked for."""
+    if name == "load":
+        from fedsim.report.frames import load
+
+        return load
+    raise AttributeError(f"module 'fedsim' has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from fedsim.wire import ClientInfo, Update, Weights
@@ -46,6 +47,6 @@ def _tensor_fault(tensor: Tensor, like: Tensor | None) -> str | None:
     if tensor.is_floating_point() and tensor.numel():
         low, high = torch.aminmax(tensor)
         # A NaN anywhere makes both of them NaN, an infinity one of them.
-        if not bool(torch.isfinite(low) & torch.isfinite(high)):
+        if not (math.isfinite(low.item()) and math.isfinite(high.item())):
             return "not finite (NaN or infinity)"
     return None

@@ -8,15 +8,16 @@ takes and gives an :class:`~fedsim.wire.Update`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from fedsim.errors import RunError
 from fedsim.wire import Task, Update
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Client", "Examples"]
+__all__ = ["Client", "Examples", "Unlabelled"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,34 @@ class Examples:
         return len(self.inputs)
 
 
+@dataclass(frozen=True)
+class Unlabelled:
+    """A target client's own examples: whatever trains on them, labels are not to be had."""
+
+    inputs: Tensor
+    """Shape ``(n, *features)``, float32, transformed as the scenario says."""
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def labels(self) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            RunError: always.
+        """
+        raise RunError(
+            "a target client's labels never reach training, only evaluation: take a strategy that "
+            "adapts (dann, iwdan, ...), or leave the domain out of data.partition.targets"
+        )
+
+
 class Client(Protocol):
-    """A local update rule."""
+    """A local update rule.
+
+    One that heeds settings of stock Flower strategies names them in a class variable ``reads``.
+    """
 
     def train(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator

@@ -7,6 +7,8 @@ FedsimError                exit code 4 unless said otherwise
 ├── RunError          4    the run cannot go on; what was computed is kept
 │   └── QuorumLost    4    fewer clients replied than ``clients.min_replies`` asks for
 ├── RunFolderError    2    a run folder is absent, in use, damaged, or of another scenario
+├── BudgetSpent       6    the privacy budget allows no further round; the result so far is kept
+├── StudyIncomplete   5    a cell of a study failed; all others are finished
 └── Interrupted     130    Ctrl-C or SIGTERM: the run can be resumed
 """
 
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
+    "BudgetSpent",
     "DataError",
     "Fault",
     "FedsimError",
@@ -25,6 +28,7 @@ __all__ = [
     "RunError",
     "RunFolderError",
     "ScenarioError",
+    "StudyIncomplete",
 ]
 
 
@@ -87,6 +91,18 @@ class RunFolderError(FedsimError):
     """A run folder is absent, in use by another process, damaged, or of another scenario."""
 
     exit_code = 2
+
+
+class StudyIncomplete(FedsimError):
+    """A cell of a study failed; all others are finished."""
+
+    exit_code = 5
+
+
+class BudgetSpent(FedsimError):
+    """The privacy budget allows no further round; what was finished has its result."""
+
+    exit_code = 6
 
 
 class Interrupted(FedsimError):

@@ -35,6 +35,12 @@ class Judge:
         load_weights(self.model, weights)
         return score(self.model, self.data.server_test())
 
+    def by_domain(self, weights: Weights) -> dict[str, float]:
+        """Return the accuracy on the server's test examples of each domain that has any."""
+        load_weights(self.model, weights)
+        parts = {name: self.data.server_test(name) for name in self.data.domain_names}
+        return {name: score(self.model, part).accuracy for name, part in parts.items() if len(part)}
+
     def complete(
         self, record: RoundRecord, weights: Weights
     ) -> tuple[RoundRecord, list[ClientRow]]:
@@ -42,7 +48,12 @@ class Judge:
         number, last = record.round, record.round == self.scenario.rounds
         if last or number % self.scenario.evaluation.every == 0:
             judged = self.on_server(weights)
-            record = replace(record, accuracy=judged.accuracy, loss=judged.loss)
+            record = replace(
+                record,
+                accuracy=judged.accuracy,
+                loss=judged.loss,
+                domains=self.by_domain(weights),
+            )
         every = self.scenario.evaluation.clients
         if not every or not (last or number % every == 0):
             return record, []

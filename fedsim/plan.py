@@ -13,6 +13,7 @@ from fedsim.errors import RunError
 from fedsim.flower.carrier import Carrier, Gathered
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
+from fedsim.privacy.claim import settled
 from fedsim.runtime.choose import backend_of
 from fedsim.runtime.local import LocalGrid
 from fedsim.scenario.schema import Scenario
@@ -83,7 +84,8 @@ def _trial(
 ) -> list[Gathered]:
     """Let a client of median size take its turn in each phase, once to warm up and once more."""
     middle = sorted(data.clients, key=lambda info: info.examples)[len(data.clients) // 2]
-    strategy = strategy_of(scenario)
+    scenario, claim = settled(scenario, data.clients)
+    strategy = strategy_of(scenario, claim)
     state = strategy.begin(weights, data.clients)
     with closing(LocalGrid(scenario, store)) as grid:
         carrier = Carrier(grid, strategy)

@@ -14,7 +14,7 @@ from fedsim.flower.carrier import Carrier
 from fedsim.flower.client_app import REFERENCE
 from fedsim.report.events import ReferenceDone
 from fedsim.wire import Broadcast, ClientInfo
-from fedsim.worker import POOL
+from fedsim.worker import ORACLE, POOL
 
 __all__ = ["reference"]
 
@@ -22,23 +22,27 @@ __all__ = ["reference"]
 def reference(
     name: str, carrier: Carrier, clients: Sequence[ClientInfo], rounds: int
 ) -> ReferenceDone:
-    """Return the accuracy of ``centralized``, or the mean over clients of ``local``.
+    """Return the accuracy of ``centralized`` or ``oracle``, or the mean over clients of ``local``.
 
     The mean over clients is uniform: one client, one vote.  A client without examples has no
-    model of its own and is left out.
+    model of its own and is left out; so is a target, whose labels ``oracle`` alone trains on.
 
     Raises:
         RunError: if a client failed.
     """
     nothing = Broadcast({})
-    if name == "centralized":
-        asked = [(clients[0], Broadcast({}, settings={"of": POOL}))]
-        detail = f"one model on all examples, {rounds} rounds of local training"
+    has_targets = any(info.role == "target" for info in clients)
+    if name in ("centralized", "oracle"):
+        of, whose = POOL, "all sources'" if has_targets else "all"
+        if name == "oracle":
+            of, whose = ORACLE, "all, and the targets' withheld labels on,"
+        asked = [(clients[0], Broadcast({}, settings={"of": of}))]
+        detail = f"one model on {whose} examples, {rounds} rounds of local training"
     else:
         asked = [
             (info, Broadcast(nothing.weights, settings={"of": info.id}))
             for info in clients
-            if info.examples
+            if info.examples and info.role == "source"
         ]
         detail = f"mean of {len(asked)} models, each of one client alone for {rounds} rounds"
     turns = carrier.exchange(rounds, REFERENCE, asked).turns

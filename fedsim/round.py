@@ -18,7 +18,7 @@ from fedsim.metrics import means
 from fedsim.report.events import Dropped, RoundRecord
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy
-from fedsim.wire import ClientInfo
+from fedsim.wire import ClientInfo, Merged
 
 __all__ = ["Federation", "run_round"]
 
@@ -37,6 +37,8 @@ class Federation:
     carrier: Carrier
     model: nn.Module
     """The server's own model, for strategies that train there."""
+    release: Callable[[Gathered, ServerState], Merged] | None = None
+    """What makes a noisy mean under central privacy, of an empty cohort too."""
 
 
 def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerState, RoundRecord]:
@@ -58,20 +60,23 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
     dropped = [Dropped(k, "cohort", f"set aside: {aside[k]}") for k in drawn if k in aside]
     for phase in fed.strategy.phases():
         state = replace(state, round=number, phase=phase)
+        asked = [info for info in cohort if fed.strategy.asks(phase, info)]
+        if cohort and not asked and not fed.release:
+            continue
         with _blamed(fed.strategy, "broadcast", number):
-            tasks = [(info, fed.strategy.broadcast(state, info)) for info in cohort]
+            tasks = [(info, fed.strategy.broadcast(state, info)) for info in asked]
         reply = fed.carrier.exchange(number, phase, tasks)
         gathered.append(reply)
         dropped += [Dropped(turn.client, phase, turn.fault) for turn in reply.turns if turn.fault]
-        _check_quorum(number, drawn, cohort, reply, fed)
+        _check_quorum(number, len(drawn) - len(cohort) + len(asked), reply, fed)
         # Who failed in one phase is not asked in the next: it lacks what that one gave.
         failed = {turn.client for turn in reply.turns if turn.fault}
         cohort = [info for info in cohort if info.id not in failed]
-        if cohort:
+        if len(failed) < len(asked) or fed.release:
             where = zlib.crc32(phase.encode())
             draws = torch_stream(fed.seed, "server", number, where)
             with _blamed(fed.strategy, "aggregate", number):
-                merged = reply.merged(fed.strategy)
+                merged = fed.release(reply, state) if fed.release else reply.merged(fed.strategy)
             with _blamed(fed.strategy, "step", number):
                 state = fed.strategy.step(state, merged, Server(fed.model, draws))
     return state, RoundRecord(
@@ -100,16 +105,20 @@ def _blamed(strategy: Strategy, verb: str, number: int) -> Iterator[None]:
         raise RunError(f"round {number}: {name}.{verb} raised {blame(error)}") from error
 
 
-def _check_quorum(
-    number: int, drawn: list[int], cohort: list[ClientInfo], reply: Gathered, fed: Federation
-) -> None:
+def _check_quorum(number: int, wanted: int, reply: Gathered, fed: Federation) -> None:
     good = sum(not turn.fault for turn in reply.turns)
-    needed = fed.quorum(len(drawn))
+    needed = fed.quorum(wanted)
     if good < needed:
-        faults = [f"client {turn.client}: {turn.fault}" for turn in reply.turns if turn.fault]
-        more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
-        why = "; ".join(faults[:3]) or "nobody was asked"
+        faults: dict[str, list[int]] = {}
+        for turn in reply.turns:
+            if turn.fault:
+                faults.setdefault(turn.fault, []).append(turn.client)
+        each = [
+            f"client {clients[0]}{f' and {len(clients) - 1} more' * (len(clients) > 1)}: {fault}"
+            for fault, clients in list(faults.items())[:3]
+        ]
+        why = "; ".join(each) or "nobody was asked"
         raise QuorumLost(
-            f"round {number}: {good} of {len(drawn)} clients replied, "
-            f"clients.min_replies asks for {needed}: {why}{more}"
+            f"round {number}: {good} of {wanted} clients replied, "
+            f"clients.min_replies asks for {needed}: {why}"
         )

@@ -16,15 +16,17 @@ import torch
 
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.preview import label_skew, write_partition
-from fedsim.errors import Interrupted, RunFolderError
+from fedsim.errors import BudgetSpent, Interrupted, RunFolderError
 from fedsim.flower.carrier import Carrier
-from fedsim.flower.grid import ChunkGrid
-from fedsim.flower.parts import strategy_of
+from fedsim.flower.parts import client_of, strategy_of
+from fedsim.flower.server_app import Grid, ServerApp, make_server_app
 from fedsim.judge import Judge
 from fedsim.models._build import build, weights_of
+from fedsim.privacy.claim import settled
+from fedsim.privacy.guard import Guard
 from fedsim.references import reference
 from fedsim.registry import build as build_part
-from fedsim.report import checkpoint
+from fedsim.report import checkpoint, gallery
 from fedsim.report.checkpoint import Checkpoint
 from fedsim.report.events import (
     Data,
@@ -49,7 +51,7 @@ from fedsim.scenario.yaml_file import dump
 from fedsim.strategy import ServerState
 from fedsim.wire import Weights
 
-__all__ = ["resume", "run", "weights_sha256"]
+__all__ = ["resume", "run", "server_app", "weights_sha256"]
 
 
 def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
@@ -61,6 +63,7 @@ def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     with folder.lock(), _interruptible(folder):
         result = _begin(scenario, folder, watch)
     watch(Finished(result))
+    _tell(result)
     return result
 
 
@@ -74,7 +77,14 @@ def resume(folder: RunFolder, watch: Watch) -> Result:
     with folder.lock(), _interruptible(folder):
         result = folder.result() or _go_on(folder, watch)
     watch(Finished(result))
+    _tell(result)
     return result
+
+
+def _tell(result: Result) -> None:
+    """Raise what ended a run early, once its result is on disk."""
+    if result.stopped:
+        raise BudgetSpent(result.stopped)
 
 
 def _begin(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
@@ -105,10 +115,31 @@ def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Wat
             folder.log(event.text)
         watch(event)
 
+    scenario, _ = settled(scenario, data.clients)
+    client_of(
+        scenario, strategy_of(scenario)
+    )  # What is wrong with them is said before workers start.
     with closing(open_grid(scenario, data, folder.store)) as grid:
         result = _Run.of(scenario, folder, data, grid, noted).play()
     shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
     return result
+
+
+def server_app(scenario: Scenario, folder: RunFolder, watch: Watch) -> ServerApp:
+    """Return ``scenario`` as a Flower ServerApp, for any grid whose clients are fedsim's.
+
+    The grid's nodes, in the order of their ids, are the scenario's clients 0, 1, 2, ...
+    """
+
+    def play(grid: Grid) -> Result:
+        text = dump(scenario.resolved())
+        folder.write(folder.scenario.name, text)
+        data = prepare(scenario, folder.store)
+        folder.write("manifest.json", manifest(text, data.digest, scenario.seed, sys.argv[1:]))
+        with folder.lock():
+            return _Run.of(scenario, folder, data, grid, watch).play()
+
+    return make_server_app(play)
 
 
 @dataclass(frozen=True)
@@ -118,10 +149,10 @@ class _Run:
     scenario: Scenario
     folder: RunFolder
     data: FederatedData
-    grid: ChunkGrid
     fed: Federation
     judge: Judge
     watch: Watch
+    guard: Guard | None = None
 
     @classmethod
     def of(
@@ -129,24 +160,30 @@ class _Run:
         scenario: Scenario,
         folder: RunFolder,
         data: FederatedData,
-        grid: ChunkGrid,
+        grid: Grid,
         watch: Watch,
     ) -> _Run:
-        strategy = strategy_of(scenario)
+        _, claim = settled(scenario, data.clients)
+        strategy = strategy_of(scenario, claim)
         carrier = Carrier(grid, strategy)
         model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+        guard = Guard.of(claim, folder.path, model) if claim else None
         clients = scenario.clients
         fed = Federation(
             seed=scenario.seed,
             clients=data.clients,
-            sampler=build_part("sampler", clients.sampler, scenario.folder),
+            sampler=guard.sampler()
+            if guard
+            else build_part("sampler", clients.sampler, scenario.folder),
             cohort_size=clients.per_round.of(len(data.clients), at_least=1),
             quorum=lambda cohort: clients.min_replies.of(cohort, at_least=1),
             strategy=strategy,
             carrier=carrier,
             model=model,
+            release=guard.releaser(strategy) if guard else None,
         )
-        return cls(scenario, folder, data, grid, fed, Judge(scenario, data, carrier, model), watch)
+        judge = Judge(scenario, data, carrier, model)
+        return cls(scenario, folder, data, fed, judge, watch, guard)
 
     def play(self) -> Result:
         """Run what is left of the rounds, the references, and write the result."""
@@ -154,23 +191,38 @@ class _Run:
         state, done = self._restored(state)
         self.folder.truncate_rounds(done)
         self._announce(done + 1)
+        stopped = ""
         for number in range(done + 1, self.scenario.rounds + 1):
-            state, record = run_round(number, state, self.fed)
+            try:
+                state, record = self._round(number, state)
+            except BudgetSpent as spent:
+                stopped = str(spent)
+                break
             weights = self.fed.strategy.evaluate(state)
             record, rows = self.judge.complete(record, weights)
             self.folder.append_clients(rows)
             self.folder.append_round(record)
             if number % self.scenario.checkpoint.every == 0 or number == self.scenario.rounds:
                 self._save(number, state)
+            self._draw(number, state)
             for note in self.fed.carrier.take_notes():
                 self.watch(Note(note))
             self.watch(RoundDone(record))
-        return self._finish(state)
+        return self._finish(state, stopped)
+
+    def _round(self, number: int, state: ServerState) -> tuple[ServerState, RoundRecord]:
+        if self.guard is None:
+            return run_round(number, state, self.fed)
+        self.guard.before(number, state)
+        state, record = run_round(number, state, self.fed)
+        return state, self.guard.cleaned(record)
 
     def _restored(self, state: ServerState) -> tuple[ServerState, int]:
         found, notes = checkpoint.newest(self.folder.checkpoints)
         for note in notes:
             self.watch(Note(note))
+        if self.guard is not None:
+            self.guard.verify(found.plain.get("privacy") if found else None, self.folder.rounds())
         if found is None:
             return state, 0
         aside = {int(client): why for client, why in found.plain["set_aside"].items()}
@@ -187,10 +239,29 @@ class _Run:
                 weights=state.weights,
                 memory=state.memory,
                 clients=self.fed.carrier.memories,
-                plain={"set_aside": {str(k): why for k, why in self.fed.carrier.set_aside.items()}},
+                plain={
+                    "set_aside": {str(k): why for k, why in self.fed.carrier.set_aside.items()},
+                    "privacy": self.guard.plain if self.guard else None,
+                },
             ),
             self.scenario.checkpoint.keep,
         )
+
+    def _draw(self, number: int, state: ServerState) -> None:
+        """Keep a picture of the images that clients sent.
+
+        Without privacy the nearest real ones are beside them: a simulation alone has them.
+        """
+
+        def real(client: int) -> tuple[torch.Tensor, torch.Tensor]:
+            held = self.data.train(client)
+            return held.inputs, held.labels
+
+        title = f"{self.scenario.name}, round {number}: what clients sent"
+        beside = real if self.scenario.privacy is None else None
+        if picture := gallery.draw(self.fed.strategy.pictures(state), beside, title):
+            (self.folder.path / "pictures").mkdir(exist_ok=True)
+            self.folder.write(f"pictures/round_{number:04d}.png", picture)
 
     def _announce(self, first_round: int) -> None:
         sizes = sorted(info.examples for info in self.data.clients)
@@ -211,12 +282,16 @@ class _Run:
                 strategy=self.scenario.strategy.use,
                 clients=len(self.data.clients),
                 rounds=self.scenario.rounds,
-                backend=backend_of(self.scenario, self.data),
-                workers=self.grid.workers,
+                backend=backend_of(self.scenario, self.data) if self.fed.carrier.ours else "flower",
+                workers=self.fed.carrier.workers,
                 folder=self.folder.path,
                 first_round=first_round,
             )
         )
+        for note in self.guard.notes if self.guard else ():
+            self.watch(Note(note))
+        for note in getattr(client_of(self.scenario, self.fed.strategy), "notes", ()):
+            self.watch(Note(note))
 
     def _references(self) -> dict[str, float]:
         """Return the references' accuracies; each is kept as soon as it is known."""
@@ -231,14 +306,14 @@ class _Run:
                 self.watch(ReferenceDone(name, known[name], "computed earlier"))
         return known
 
-    def _finish(self, state: ServerState) -> Result:
+    def _finish(self, state: ServerState, stopped: str) -> Result:
         references = self._references()
         weights = self.fed.strategy.evaluate(state)
         judged = self.judge.on_server(weights)
         records = self.folder.rounds()
         result = Result(
             strategy=self.scenario.strategy.use,
-            rounds=self.scenario.rounds,
+            rounds=len(records),
             accuracy=judged.accuracy,
             loss=judged.loss,
             weights_sha256=weights_sha256(weights),
@@ -249,6 +324,8 @@ class _Run:
             targets=_reached(self.scenario, records),
             dropped=sum(len(record.dropped) for record in records),
             metrics_sha256=metrics_sha256(records),
+            domains=self.judge.by_domain(weights),
+            stopped=stopped,
         )
         self.folder.write_weights(weights)
         self.folder.write("result.json", result)

@@ -13,7 +13,9 @@ addends     says what one client adds to the cohort's sums           FedNova, SC
 aggregate   makes one of many, where a sum will not do               medians, FedDM
 step        moves the weights                                        FedAdam, FedAvgM
 evaluate    says which weights are judged                            (averages of iterates)
+pictures    hands out images that a person should look at            FedDM
 phases      lists the exchanges of a round, by the client's verbs    domain adaptation
+asks        says whom a phase is for                                 domain adaptation
 ==========  =======================================================  ====================
 
 ``addends`` runs where the client ran, so a worker hands back one partial sum for all its
@@ -32,7 +34,7 @@ from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 __all__ = ["Server", "ServerState", "Strategy", "is_sum"]
 
@@ -84,6 +86,10 @@ class Strategy:
         """Return the exchanges of one round: the names of the client half's methods, in order."""
         return ("train",)
 
+    def asks(self, phase: str, client: ClientInfo) -> bool:
+        """Return whether ``client`` takes part in ``phase``: targets have no labels to learn."""
+        return client.role == "source"
+
     def begin(self, weights: Weights, clients: Sequence[ClientInfo]) -> ServerState:
         """Return the state before round 1."""
         return ServerState(weights, len(clients))
@@ -117,6 +123,10 @@ class Strategy:
     def evaluate(self, state: ServerState) -> Weights:
         """Return the weights that are judged and kept as the result."""
         return state.weights
+
+    def pictures(self, state: ServerState) -> Mapping[str, Tensor]:
+        """Return what is drawn of a round: ``images``, ``labels``, ``client``; or nothing."""
+        return {}
 
 
 def is_sum(strategy: Strategy) -> bool:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
-from fedsim.client import Client, Examples
+from fedsim.client import Client, Examples, Unlabelled
 from fedsim.data.federated import FederatedData
 from fedsim.evaluate import Score, score
-from fedsim.models._build import build, load_weights
+from fedsim.models._build import build
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientId, ClientInfo, Task, Update, Weights
 
 if TYPE_CHECKING:
     from fedsim.scenario.schema import Scenario
 
-__all__ = ["POOL", "Worker"]
+__all__ = ["ORACLE", "POOL", "Worker"]
 
 POOL: ClientId = -1
-"""The number of the imagined client that holds everyone's examples."""
+"""The number of the imagined client that holds every source's examples."""
+
+ORACLE: ClientId = -2
+"""That of the one that holds the targets' too, labels and all: a bound, no method."""
+
+Held = TypeVar("Held", Examples, Unlabelled, Examples | Unlabelled)
 
 
 class Worker:
@@ -39,7 +44,9 @@ class Worker:
             scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
         ).to(self._device)
         self._first = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
-        self._trained = [parameter.requires_grad for parameter in self._model.parameters()]
+        # Looked up once: walking the modules costs more than a small model's copy.
+        self._slots = self._model.state_dict(keep_vars=True)
+        self._trained = [(one, one.requires_grad) for one in self._model.parameters()]
 
     @property
     def initial(self) -> Weights:
@@ -73,34 +80,45 @@ class Worker:
         """Return how far ``client`` gets alone, judged on the server's test set.
 
         The client half trains for as many rounds as the federation does, with nobody to talk
-        to; :data:`POOL` holds all training examples and so gives the centralized reference.
+        to; :data:`POOL` holds all that may be trained on and so gives the centralized reference.
         """
         weights = self._tensors(self.initial)
         examples = self._examples(client)
-        info = ClientInfo(client, len(examples))
+        info, train = ClientInfo(client, len(examples)), cast(Any, self._client).train
         for number in range(1, rounds + 1):
-            draws = torch_stream(self._seed, "reference", number, client - POOL)
+            draws = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
             task = Task(number, "train", info, Broadcast(weights))
-            update = self._client.train(self._fresh(weights), examples, task, draws)
+            # A client half that needs labels is refused them by the type of a target's examples.
+            update = train(self._fresh(weights), examples, task, draws)
             weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
         return score(self._fresh(weights), self._placed(self.data.server_test()))
 
     def _fresh(self, weights: Weights) -> torch.nn.Module:
-        self._model.load_state_dict(self._first)
-        load_weights(self._model, weights)
-        self._model.train()
-        for parameter, trained in zip(self._model.parameters(), self._trained, strict=True):
+        """Return the model with ``weights``, all else as it was when it was built."""
+        if unknown := weights.keys() - self._slots.keys():
+            raise ValueError(f"the model has no {', '.join(sorted(unknown))}")
+        with torch.no_grad():
+            for name, slot in self._slots.items():
+                value = weights.get(name, self._first[name])
+                if value.shape != slot.shape:  # copy_ would broadcast it
+                    raise ValueError(f"{name} has shape {tuple(value.shape)}")
+                slot.copy_(value)
+        for parameter, trained in self._trained:
+            parameter.grad = None
             parameter.requires_grad_(trained)
-        self._model.zero_grad(set_to_none=True)
-        return self._model
+        return self._model.train()
 
-    def _examples(self, client: ClientId) -> Examples:
-        return self._placed(self.data.pooled() if client == POOL else self.data.train(client))
+    def _examples(self, client: ClientId) -> Examples | Unlabelled:
+        if client in (POOL, ORACLE):
+            return self._placed(self.data.pooled(targets=client == ORACLE))
+        return self._placed(self.data.train(client))
 
-    def _placed(self, examples: Examples) -> Examples:
+    def _placed(self, examples: Held) -> Held:
         if self._device.type == "cpu":
             return examples
-        return Examples(examples.inputs.to(self._device), examples.labels.to(self._device))
+        return replace(
+            examples, **{name: held.to(self._device) for name, held in vars(examples).items()}
+        )
 
     def _here(self, task: Task) -> Task:
         """Return ``task`` with its tensors on this worker's device."""

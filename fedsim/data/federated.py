@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from fedsim.client import Examples
+from fedsim.client import Examples, Unlabelled
 from fedsim.data import store as stores
 from fedsim.data.dataset import Array
 from fedsim.data.dealing import Recipe, deal_out
@@ -102,12 +102,23 @@ class FederatedData:
         arrays, meta = stores.read(store)
         return cls(arrays, meta, cache_bytes)
 
-    def train(self, client: int) -> Examples:
-        """Return the training part of ``client``, normalised."""
+    def train(self, client: int) -> Examples | Unlabelled:
+        """Return the training part of ``client``, normalised; a target's without labels."""
         return self.part(client, "train")
 
-    def part(self, client: int, part: Part) -> Examples:
+    @overload
+    def part(self, client: int, part: Literal["val", "test"]) -> Examples: ...
+    @overload
+    def part(self, client: int, part: Literal["train"]) -> Examples | Unlabelled: ...
+    @overload
+    def part(self, client: int, part: Part) -> Examples | Unlabelled: ...
+    def part(self, client: int, part: Part) -> Examples | Unlabelled:
         """Return one part of ``client``'s examples; ``val`` and ``test`` may be empty."""
+        held = self._part(client, part)
+        is_withheld = part == "train" and self._arrays["target"][client]
+        return Unlabelled(held.inputs) if is_withheld else held
+
+    def _part(self, client: int, part: Part) -> Examples:
         key = (client, part)
         if (found := self._cache.get(key)) is None:
             at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
@@ -128,21 +139,29 @@ class FederatedData:
             self._cache.put(key, found)
         return found
 
-    def pooled(self) -> Examples:
-        """Return all clients' training parts, in the order of clients: not cached."""
-        rows = self._training_rows()
+    def pooled(self, targets: bool = False) -> Examples:
+        """Return the sources' training parts, in the order of clients: not cached.
+
+        Args:
+            targets: take the targets' too, with their labels: what an oracle would train on.
+        """
+        owner, rows = self._training_rows()
+        rows = rows if targets else rows[~self._arrays["target"][owner]]
         return self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
 
     def counts(self) -> Array:
         """Return each client's training examples of each class, ``(clients, classes)``."""
-        owner = np.repeat(np.arange(len(self.clients)), _train_sizes(self._arrays["offsets"]))
-        cell = owner * self.classes + self._arrays["labels"][self._training_rows()]
+        owner, rows = self._training_rows()
+        cell = owner * self.classes + self._arrays["labels"][rows]
         cells = len(self.clients) * self.classes
         return np.bincount(cell, minlength=cells).reshape(-1, self.classes)
 
-    def _training_rows(self) -> Array:
-        part = np.repeat(np.arange(3 * len(self.clients)) % 3, np.diff(self._arrays["offsets"]))
-        return np.flatnonzero(part == 0)
+    def _training_rows(self) -> tuple[Array, Array]:
+        """Return whose each training example is, and its row, both ``(n,)``."""
+        offsets = self._arrays["offsets"]
+        part = np.repeat(np.arange(3 * len(self.clients)) % 3, np.diff(offsets))
+        owner = np.repeat(np.arange(len(self.clients)), _train_sizes(offsets))
+        return owner, np.flatnonzero(part == 0)
 
     def _examples(self, inputs: Array, labels: Array) -> Examples:
         import torch

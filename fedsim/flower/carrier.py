@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 
 from fedsim.aggregate import Sums
 from fedsim.flower import codec
+from fedsim.flower.arrays import count_bytes
 from fedsim.flower.client_app import message_type
 from fedsim.flower.grid import ChunkGrid, node_of
 from fedsim.flower.host import Asked, ChunkReply, blame, read
@@ -64,9 +65,10 @@ class Exchange:
         """Add the message to one client, which is Flower's node ``node``."""
         content = self._encoder.content(broadcast)
         if id(content) not in self._sizes:
-            self._sizes[id(content)] = codec.count_bytes(content)
+            self._sizes[id(content)] = count_bytes(content)
         self._gathered.bytes_down += self._sizes[id(content)]
-        self._asked[node] = info, Asked(self._phase, broadcast.weights, self._strategy)
+        asked = Asked(self._phase, broadcast.weights, self._strategy, broadcast.settings)
+        self._asked[node] = info, asked
         kind, group = message_type(self._phase), str(self._number)
         self.messages.append(Message(content, node, kind, group_id=group))
 
@@ -76,7 +78,7 @@ class Exchange:
         update, turn = read(reply, info, asked)
         if update is not None and self.summed:
             try:
-                self._gathered.sums.add(info.id, self._strategy.addends(update))
+                self._gathered.sums.add(info.id, asked.addends(update))
             except Exception as error:  # what cannot be summed is the client's fault
                 turn = replace(turn, fault=blame(error))
         elif update is not None:
@@ -124,6 +126,16 @@ class Carrier:
             for reply in self._grid.send_and_receive(exchange.messages):
                 exchange.take(reply)
         return exchange.finish()
+
+    @property
+    def ours(self) -> bool:
+        """Whether the clients are simulated on a grid of ours."""
+        return isinstance(self._grid, ChunkGrid)
+
+    @property
+    def workers(self) -> int:
+        """How many clients run side by side."""
+        return self._grid.workers if isinstance(self._grid, ChunkGrid) else len(self._nodes)
 
     @property
     def memories(self) -> dict[ClientId, dict[str, Weights]]:

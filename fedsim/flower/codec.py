@@ -1,91 +1,31 @@
 """Between the wire's values and Flower's records.
 
 A task's content holds ``arrays`` (the weights), ``extra.NAME`` (further tensors) and ``config``
-(the round and the settings); a reply holds ``delta``, ``extra.NAME`` and ``metrics``.  Arrays
-travel in NumPy's own file format, as Flower's do, and are read without ever unpickling.
+(the round and the settings); a reply holds ``delta``, ``extra.NAME`` and ``metrics``.
 """
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import torch
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from fedsim.flower.arrays import record_of, weights_of
 from fedsim.wire import Broadcast, ClientId, Setting, Update, Weights
 
 __all__ = [
     "Decoder",
     "Encoder",
-    "count_bytes",
     "memory_of",
     "memory_records",
-    "record_of",
     "round_of",
     "update_of",
     "update_records",
-    "weights_of",
 ]
 
 EXTRA, MEMORY = "extra.", "memory."
 ROUND, EXAMPLES = "server-round", "num-examples"  # Flower's own keys
-MAGIC = b"\x93NUMPY\x01\x00"
-
-
-def record_of(weights: Weights) -> ArrayRecord:
-    """Return the tensors as a Flower record; they keep their dtype, shape and bits."""
-    record = ArrayRecord()
-    for name, tensor in weights.items():
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy()).reshape(tensor.shape)
-        header = _header(str(array.dtype.str), array.shape)
-        data = b"".join((header, array.reshape(-1).data))
-        record[name] = Array(str(array.dtype), array.shape, "numpy.ndarray", data)
-    return record
-
-
-def weights_of(record: ArrayRecord) -> Weights:
-    """Return a record's tensors, each with memory of its own.
-
-    Raises:
-        ValueError: if an array is not a plain numeric array in NumPy's format, version 1.
-    """
-    return {name: torch.from_numpy(_array(name, array)) for name, array in record.items()}
-
-
-@lru_cache(maxsize=4096)
-def _header(descr: str, shape: tuple[int, ...]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        buffer, {"descr": descr, "fortran_order": False, "shape": shape}
-    )
-    return buffer.getvalue()
-
-
-@lru_cache(maxsize=4096)
-def _parsed(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(header))
-    if fortran or dtype.hasobject or dtype.kind not in "biuf":
-        raise ValueError(f"an array of {dtype}, which is not plain numbers in C order")
-    return shape, dtype
-
-
-def _array(name: str, array: Array) -> np.ndarray[Any, Any]:
-    data = array.data
-    if array.stype != "numpy.ndarray" or data[:8] != MAGIC:
-        raise ValueError(f"{name}: not an array in NumPy's format")
-    start = 10 + int.from_bytes(data[8:10], "little")
-    try:
-        shape, dtype = _parsed(bytes(data[8:start]))
-    except Exception as error:
-        raise ValueError(f"{name}: {error}") from error
-    if len(data) - start != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name}: {len(data) - start} bytes do not make {shape} of {dtype}")
-    return np.frombuffer(data, dtype, offset=start).reshape(shape).copy()
 
 
 class Encoder:
@@ -195,8 +135,3 @@ def _prefixed(records: RecordDict, prefix: str) -> dict[str, Weights]:
         for name, record in records.array_records.items()
         if name.startswith(prefix)
     }
-
-
-def count_bytes(content: RecordDict) -> int:
-    """Return the size of a message's content in bytes, names included, framing excluded."""
-    return sum(record.count_bytes() for record in content.values())

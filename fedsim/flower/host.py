@@ -16,12 +16,14 @@ from fedsim.aggregate import Sums
 from fedsim.check import fault_of
 from fedsim.data.federated import FederatedData
 from fedsim.flower import codec
+from fedsim.flower.arrays import count_bytes, settled
 from fedsim.flower.client_app import CLIENT_KEY, EVALUATE, REFERENCE, make_client_app
 from fedsim.flower.limit import OutOfTime, time_limit
 from fedsim.flower.parts import client_of, strategy_of
+from fedsim.privacy.guarded import Guarded
 from fedsim.scenario.schema import Scenario
 from fedsim.strategy import Strategy
-from fedsim.wire import ClientId, ClientInfo, Turn, Update, Weights
+from fedsim.wire import Addend, ClientId, ClientInfo, Setting, Turn, Update, Weights
 from fedsim.worker import Worker
 
 __all__ = ["Asked", "Chunk", "ChunkReply", "Host", "blame", "node_client", "read"]
@@ -47,6 +49,12 @@ class Chunk:
     def clients(self) -> list[ClientId]:
         """Whose messages these are."""
         return [node_client(message) for message in self.messages]
+
+    def alone(self, position: int) -> Chunk:
+        """Return the chunk of one of the clients, for another try."""
+        message = self.messages[position]
+        message.content = RecordDict()
+        return replace(self, messages=[message], content_of=[self.content_of[position]])
 
 
 @dataclass
@@ -117,20 +125,23 @@ class Host:
         turn = replace(self._take(chunk, client, content, reply, out), seconds=seconds)
         out.turns.append(turn)
         if not turn.fault and context.state:
-            out.states[client] = context.state
+            out.states[client] = settled(context.state)
 
     def _take(
         self, chunk: Chunk, client: ClientId, content: RecordDict, reply: Message, out: ChunkReply
     ) -> Turn:
         info = self.worker.data.clients[client]
-        weights = self._decoder.broadcast(content).weights
-        update, turn = read(reply, info, Asked(chunk.phase, weights, self.strategy))
+        sent = self._decoder.broadcast(content)
+        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings)
+        update, turn = read(reply, info, asked)
         if update is not None and chunk.summed:
             try:
-                out.sums.add(client, self.strategy.addends(update))
+                out.sums.add(client, asked.addends(update))
             except Exception as error:  # what cannot be summed is the client's fault
                 return replace(turn, fault=blame(error))
         elif update is not None:
+            # Kept for later, when the model that its tensors may share is another client's.
+            reply.content = settled(reply.content)
             out.replies.append(reply)
         return turn
 
@@ -142,6 +153,13 @@ class Asked:
     phase: str
     weights: Weights
     strategy: Strategy
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    def addends(self, update: Update) -> Mapping[str, Addend]:
+        """Return what an update adds to the sums; clipped to what was asked, under privacy."""
+        if isinstance(self.strategy, Guarded):
+            return self.strategy.clipped(update, self.settings)
+        return self.strategy.addends(update)
 
     def fault(self, update: Update, client: ClientInfo) -> str:
         """Return what is wrong with an update; empty if nothing is."""
@@ -155,7 +173,7 @@ def read(reply: Message, client: ClientInfo, asked: Asked) -> tuple[Update | Non
     """Return the update that a reply carries, or None and, in the turn, what is wrong with it."""
     if reply.has_error():
         return None, Turn(client.id, fault=reply.error.reason or "an error without a reason")
-    size = codec.count_bytes(reply.content)
+    size = count_bytes(reply.content)
     try:
         update = codec.update_of(reply, client.id)
     except Exception as error:  # any malformed content: the client's fault, never the run's end

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 __all__ = ["OutOfTime", "time_limit"]
 
 
+AGAIN_S = 1.0
+
+
 class OutOfTime(BaseException):
     """A turn took too long; no ``except Exception`` of a client's own can hold it back."""
 
@@ -29,7 +32,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         raise OutOfTime(f"no reply within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # It rings again: Python swallows what is raised inside a callback of the garbage collector.
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
     try:
         yield
     finally:

@@ -12,9 +12,9 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 from torch import nn
 
 from fedsim.cohort import Uniform
+from fedsim.flower.arrays import record_of, weights_of
 from fedsim.flower.carrier import Exchange
 from fedsim.flower.client_app import EVALUATE
-from fedsim.flower.codec import record_of, weights_of
 from fedsim.metrics import means
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy

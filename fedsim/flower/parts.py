@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
@@ -9,6 +10,9 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 from fedsim.client import Client
 from fedsim.errors import Fault, ScenarioError
 from fedsim.flower.stock import Stock
+from fedsim.privacy.claim import Claim
+from fedsim.privacy.guarded import Guarded, Noised
+from fedsim.privacy.terms import Private, Terms
 from fedsim.registry import build
 from fedsim.scenario.schema import Scenario
 from fedsim.strategy import Strategy
@@ -16,25 +20,53 @@ from fedsim.strategy import Strategy
 __all__ = ["client_of", "strategy_of"]
 
 
-def strategy_of(scenario: Scenario) -> Strategy:
+def strategy_of(scenario: Scenario, claim: Claim | None = None) -> Strategy:
     """Return the scenario's strategy, ours or Flower's in our dress.
+
+    Args:
+        scenario: under central privacy its strategy is guarded.
+        claim: what the scenario promises, for the server; a worker has no need of it.
 
     Raises:
         ScenarioError: if the class that is named is neither.
     """
+    logging.getLogger("flwr").setLevel(logging.ERROR)  # A round's line is ours to print.
     found: Any = build("strategy", scenario.strategy, scenario.folder)
     if isinstance(found, Strategy):
-        return found
-    if isinstance(found, FlowerStrategy):
-        return Stock(found)
-    what = f"{type(found).__name__} is neither a fedsim nor a Flower strategy"
-    raise ScenarioError([Fault(str(scenario.folder), 0, 0, "strategy.use", what)])
+        is_central = scenario.privacy is not None and scenario.privacy.is_central
+        return Guarded(found, claim.mechanism if claim else None) if is_central else found
+    name = type(found).__name__
+    if not isinstance(found, FlowerStrategy):
+        raise _fault(scenario, "strategy.use", f"{name} is no strategy, neither ours nor Flower's")
+    if name.startswith("FedXgb"):
+        raise _fault(
+            scenario, "strategy.use", f"{name} grows trees; our clients train networks"
+        )
+    return Stock(found)
+
+
+def _fault(scenario: Scenario, key: str, what: str) -> ScenarioError:
+    return ScenarioError([Fault(scenario.name, 0, 0, key, what)])
 
 
 def client_of(scenario: Scenario, strategy: Strategy) -> Client:
-    """Return the client half: the one under ``local``, or the one that the strategy needs."""
+    """Return the client half: the one under ``local``, or the one that the strategy needs.
+
+    Under privacy that is not central it adds its noise itself, as the settled scenario says.
+    """
     part = scenario.local
     if not part.use:
         part = part.model_copy(update={"use": strategy.client})
     client: Client = build("client", part, scenario.folder)
-    return client
+    sends = strategy.sends if isinstance(strategy, Stock) else frozenset()
+    if unread := sends - getattr(client, "reads", frozenset()):
+        what = f"'{part.use}' does not read {', '.join(unread)}, which the strategy sends"
+        raise _fault(scenario, "local.use", f"{what}; a client half that does: proximal")
+    said = scenario.privacy
+    if said is None or said.is_central:
+        return client
+    terms = Terms(said.clip, said.noise_multiplier or 0.0, said.rng)
+    if said.unit == "client":
+        return Noised(client, terms)
+    half: Private = build("client", part, scenario.folder)
+    return half.under(terms)

@@ -17,7 +17,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from fedsim.errors import RunError
-from fedsim.flower.codec import EXAMPLES, ROUND, record_of, weights_of
+from fedsim.flower.arrays import record_of, weights_of
+from fedsim.flower.codec import EXAMPLES, ROUND
 from fedsim.flower.private import Run, empty_run
 from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo, Merged, Setting, Update
@@ -38,6 +39,11 @@ class Stock(Strategy):
 
     rule: FlowerStrategy
     _sent: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def sends(self) -> frozenset[str]:
+        """The settings that a client half must read for the rule to be what its name says."""
+        return frozenset({"proximal-mu"} if hasattr(self.rule, "proximal_mu") else ())
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send the arrays and the settings that ``configure_train`` makes, once a round."""

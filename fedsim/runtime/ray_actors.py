@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from flwr.app import RecordDict
+from ray._private import ray_constants
 
 from fedsim.errors import RunError
 from fedsim.flower.client_app import REFERENCE
@@ -41,7 +41,7 @@ class Actor:
 
     def __init__(self, scenario: Scenario, store: Path) -> None:
         self._host = Host(scenario, store, "cuda" if ray.get_gpu_ids() else "cpu")
-        self._contents: dict[str, RecordDict] = {}
+        self._contents: dict[str, Any] = {}
 
     def clients(self) -> int:
         """Return how many clients there are, once the host is ready."""
@@ -79,11 +79,16 @@ class RayGrid(ChunkGrid):
         self._ours = not ray.is_initialized()
         if self._ours:
             start(scenario.compute.address, scenario.compute.workers)
-        workers, gpus = _share(scenario)
+        self._actors: list[Any] = []
+        try:
+            workers, gpus = _share(scenario)
+        except RunError:
+            self.close()
+            raise
         remote: Any = ray.remote(Actor)  # ray makes its methods at run time
         actor = remote.options(num_cpus=1, num_gpus=gpus, max_restarts=0)
         self._spawn: Callable[[], Any] = lambda: actor.remote(scenario, store)
-        self._actors = [self._spawn() for _ in range(workers)]
+        self._actors += [self._spawn() for _ in range(workers)]
         try:
             clients = ray.get([actor.clients.remote() for actor in self._actors])[0]
         except ray.exceptions.RayError as error:
@@ -123,11 +128,15 @@ class RayGrid(ChunkGrid):
 
     def _land(self, future: Any, flight: Flight, queue: deque[Chunk]) -> Iterator[ChunkReply]:
         try:
-            yield ray.get(future)
+            reply: ChunkReply = ray.get(future)
         except ray.exceptions.RayActorError:
             yield from self._bury(flight, queue)
         except ray.exceptions.RayTaskError as error:
             raise RunError(f"a worker failed: {_cause(error)}") from error
+        else:
+            for turn in reply.turns:
+                self._deaths.pop(turn.client, None)  # it was beside the one that did it
+            yield reply
 
     def _bury(self, flight: Flight, queue: deque[Chunk]) -> Iterator[ChunkReply]:
         """Deal a dead worker's clients again, one by one; set aside who killed it twice."""
@@ -146,7 +155,7 @@ class RayGrid(ChunkGrid):
                 lost.turns.append(Turn(client, fault=self.set_aside[client]))
                 self.notes.append(f"client {client} is set aside: {self.set_aside[client]}")
             else:
-                queue.append(_single(flight.chunk, position))
+                queue.append(flight.chunk.alone(position))
         if lost.turns:
             yield lost
 
@@ -169,22 +178,18 @@ class RayGrid(ChunkGrid):
             ray.shutdown()
 
 
-def _single(chunk: Chunk, position: int) -> Chunk:
-    message = chunk.messages[position]
-    message.content = RecordDict()
-    return replace(chunk, messages=[message], content_of=[chunk.content_of[position]])
-
-
 def start(address: str | None, workers: int | Literal["auto"]) -> None:
     """Start Ray on this machine, or join the cluster at ``address``."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    # Ray keeps to the loopback interface only where it thinks that there is no cluster; otherwise
+    # it listens on all of them, and whoever reaches it runs code here.  Its switch is private.
+    ray_constants.ENABLE_RAY_CLUSTER = address is not None
     if address is not None:
         ray.init(address=address, **quiet)
         return
     ray.init(
         num_cpus=None if workers == "auto" else workers,
         include_dashboard=False,
-        _node_ip_address="127.0.0.1",  # Nobody outside this machine may submit work.
         runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
         **quiet,
     )
@@ -196,6 +201,8 @@ def _share(scenario: Scenario) -> tuple[int, float]:
     cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
     workers, share = scenario.compute.workers, scenario.compute.gpus_per_worker
     count = max(1, cpus) if workers == "auto" else workers
+    if count > cpus:
+        raise RunError(f"compute.workers: {count}, but the Ray cluster has {cpus} CPUs")
     if share != "auto":
         return count, float(share)
     return count, min(1.0, gpus / count)

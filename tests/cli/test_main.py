@@ -184,11 +184,16 @@ def test_a_reader_that_goes_away_is_met_in_silence() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_flower_and_ray_are_told_not_to_call_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "1")
-    main(["--version"])
-    assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
-    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+def test_flower_and_ray_are_told_not_to_call_home() -> None:
+    program = "import fedsim, os; print(*(os.environ[name] for name in ARGS))".replace(
+        "ARGS", repr(["FLWR_TELEMETRY_ENABLED", "RAY_USAGE_STATS_ENABLED"])
+    )
+    clean = {name: value for name, value in os.environ.items() if "FLWR" not in name}
+    clean.pop("RAY_USAGE_STATS_ENABLED", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=clean, check=True
+    )
+    assert done.stdout.split() == ["0", "0"]
 
 
 def test_no_colour_where_none_is_wanted(scenario: str) -> None:

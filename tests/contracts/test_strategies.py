@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,11 +16,17 @@ from fedsim.aggregate import Sums
 from fedsim.client import Examples
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
+from fedsim.privacy.terms import Terms
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, is_sum
 from fedsim.wire import ClientInfo, Merged, Task, Update, Weights
 
 SIZES = (9, 0, 14, 5)
+SMALL: dict[str, dict[str, Any]] = {
+    "feddm": {"steps": 3, "images_per_class": 2, "min_examples": 2, "init": "noise"},
+    "feddm_me": {"steps": 3, "images_per_class": 2, "min_examples": 2, "count_noise": 0.1},
+}
+"""What clients are set to where the defaults ask for more than these here hold."""
 INFOS = [
     ClientInfo(number, size, domain=f"d{number % 2}", role="target" if number == 3 else "source")
     for number, size in enumerate(SIZES)
@@ -37,7 +44,9 @@ class Federation:
 
     def __init__(self, name: str) -> None:
         self.strategy: Strategy = registry.find("strategy", name)()
-        self.half = registry.find("client", self.strategy.client)()
+        self.half = registry.find("client", self.strategy.client)(**SMALL.get(name, {}))
+        if hasattr(self.half, "under"):
+            self.half = self.half.under(Terms(1.0, 1.0, "simulation"))
         self.model = MLP((4,), 3, hidden=(6,))
         draws = torch_stream(0, "weights")
         self.first = {

@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.flower import codec
+from fedsim.flower import arrays, codec
 from fedsim.flower.private import identify
 from fedsim.wire import Broadcast, Update
 
@@ -25,7 +25,7 @@ def test_a_tensor_survives_bit_by_bit(dtype, shape, seed) -> None:
     raw = np.random.default_rng(seed).bytes(8 * int(np.prod(shape)))
     tensor = torch.from_numpy(np.frombuffer(bytearray(raw), np.uint8) if raw else np.zeros(0))
     tensor = tensor.to(torch.float64)[: int(np.prod(shape))].reshape(shape).to(dtype)
-    (back,) = codec.weights_of(codec.record_of({"w": tensor})).values()
+    (back,) = arrays.weights_of(arrays.record_of({"w": tensor})).values()
     assert back.dtype == dtype
     assert back.shape == tensor.shape
     assert back.numpy().tobytes() == tensor.numpy().tobytes()
@@ -34,18 +34,27 @@ def test_a_tensor_survives_bit_by_bit(dtype, shape, seed) -> None:
 def test_flower_reads_what_we_write_and_we_read_what_flower_writes() -> None:
     weights = {"a": torch.randn(3, 4), "b": torch.tensor(2.5)}
     theirs = ArrayRecord(weights)
-    ours = codec.record_of(weights)
+    ours = arrays.record_of(weights)
     for name, tensor in weights.items():
         assert np.array_equal(ours[name].numpy(), tensor.numpy())
-        assert torch.equal(codec.weights_of(theirs)[name], tensor)
+        assert torch.equal(arrays.weights_of(theirs)[name], tensor)
         assert ours[name].data == theirs[name].data
+
+
+def test_a_content_that_is_kept_is_cut_loose_from_its_tensors() -> None:
+    tensor = torch.ones(3)
+    content = RecordDict({"delta": arrays.record_of({"w": tensor})})
+    kept, size = arrays.settled(content), arrays.count_bytes(content)
+    tensor.zero_()
+    assert arrays.weights_of(kept.array_records["delta"])["w"].tolist() == [1.0, 1.0, 1.0]
+    assert arrays.count_bytes(kept) == size
 
 
 def bad_arrays() -> dict[str, Array]:
     good = Array(np.arange(6, dtype=np.float32))
     header = len(good.data) - 24
     pickled = np.array([{"evil": 1}], dtype=object)
-    objects = codec._header("|O", (1,)) + b"\x80\x04]."
+    objects = arrays._header("|O", (1,)) + b"\x80\x04]."
     return {
         "an object array": Array("object", pickled.shape, "numpy.ndarray", objects),
         "raw bytes": Array("float32", (2,), "numpy.ndarray", b"\x80\x04K\x01."),
@@ -55,7 +64,7 @@ def bad_arrays() -> dict[str, Array]:
         "too long": Array("float32", (6,), "numpy.ndarray", good.data + b"\0"),
         "a header alone": Array("float32", (6,), "numpy.ndarray", good.data[:header]),
         "eight terabytes": Array(
-            "float64", (10**12,), "numpy.ndarray", codec._header("<f8", (10**12,))
+            "float64", (10**12,), "numpy.ndarray", arrays._header("<f8", (10**12,))
         ),
         "text": Array(np.array(["a", "b"])),
         "complex": Array(np.array([1j])),
@@ -65,7 +74,7 @@ def bad_arrays() -> dict[str, Array]:
 @pytest.mark.parametrize("kind", bad_arrays())
 def test_a_malformed_array_is_refused_by_name(kind) -> None:
     with pytest.raises(ValueError, match="weird"):
-        codec.weights_of(ArrayRecord({"weird": bad_arrays()[kind]}))
+        arrays.weights_of(ArrayRecord({"weird": bad_arrays()[kind]}))
 
 
 def message(content: RecordDict) -> Message:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
-from flwr.app import ArrayRecord
+from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.serverapp import Grid
 from flwr.serverapp import strategy as stock
 
+from fedsim import simulation
 from fedsim.data.federated import prepare
+from fedsim.errors import ScenarioError
 from fedsim.flower import as_flower_strategy
-from fedsim.flower.codec import weights_of as arrays_of
+from fedsim.flower.arrays import weights_of as arrays_of
 from fedsim.flower.parts import strategy_of
+from fedsim.flower.private import Run
 from fedsim.models._build import build, weights_of
+from fedsim.report.folder import RunFolder
 from fedsim.runtime.local import LocalGrid
 from fedsim.simulation import weights_sha256
 
@@ -76,6 +84,16 @@ def test_stock_fedprox_and_our_proximal_client_are_our_fedprox(scenario, play) -
     assert theirs.rounds[-1].loss == pytest.approx(ours.rounds[-1].loss, rel=1e-4)
 
 
+def test_stock_fedprox_is_refused_with_a_client_that_does_not_hold_back(scenario, play) -> None:
+    with pytest.raises(ScenarioError, match="'sgd' does not read proximal-mu"):
+        play(scenario(strategy={"use": "flwr.serverapp.strategy:FedProx", "proximal_mu": 0.5}))
+
+
+def test_stock_trees_are_refused(scenario, play) -> None:
+    with pytest.raises(ScenarioError, match="FedXgbBagging grows trees"):
+        play(scenario(strategy="flwr.serverapp.strategy:FedXgbBagging"))
+
+
 def test_stock_qfedavg_takes_our_loss(scenario, play) -> None:
     use = "flwr.serverapp.strategy:QFedAvg"
     outcome = play(
@@ -93,3 +111,49 @@ def test_the_list_of_stock_strategies_is_whole() -> None:
     others = {"FedProx", "QFedAvg", "Bulyan", "Strategy", "Result", "FedXgbBagging", "FedXgbCyclic"}
     private = {name for name in stock.__all__ if name.startswith("DifferentialPrivacy")}
     assert set(stock.__all__) == {*TRAINABLE, *others, *private}
+
+
+class TheirGrid(Grid):
+    """Passes every message on to one of ours, and shows nothing else of it."""
+
+    def __init__(self, grid: LocalGrid) -> None:
+        self._grid = grid
+
+    def set_run(self, run: Run) -> None:
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        return self._grid.run
+
+    def create_message(self, *args: Any, **named: Any) -> Message:
+        return self._grid.create_message(*args, **named)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self._grid.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self._grid.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self._grid.pull_messages(message_ids)
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        return list(self._grid.send_and_receive(messages))[::-1]  # in any order
+
+
+@pytest.mark.parametrize("name", ["fedavg", "scaffold", "fedmedian"])
+def test_the_server_app_on_any_grid_equals_a_run(name, scenario, play, tmp_path) -> None:
+    of = scenario(strategy=name)
+    whole = play(of).result
+    folder = RunFolder.create(tmp_path / "served")
+    prepare(of, tmp_path / "data")
+    app = simulation.server_app(of, folder, lambda event: None)
+    context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={})
+    app(TheirGrid(LocalGrid(of, tmp_path / "data")), context)
+    served = folder.result()
+    assert served is not None
+    assert served.weights_sha256 == whole.weights_sha256
+    assert served.metrics_sha256 == whole.metrics_sha256

@@ -75,3 +75,8 @@ def test_a_strategy_in_a_file_beside_the_scenario_runs_on_ray(scenario, play, tm
     )
     mine = play(scenario(strategy="./my_idea.py:MyIdea", compute=on_ray())).result
     assert mine.weights_sha256 == play(scenario()).result.weights_sha256
+
+
+def test_ray_listens_on_the_loopback_interface_alone() -> None:
+    ray = pytest.importorskip("ray")
+    assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]

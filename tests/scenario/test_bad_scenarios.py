@@ -172,8 +172,7 @@ TABLE = {
     "key that is no text": ("", "1: 2", "6:1: : the key 1 is not text; write it in quotes if it "
                             "is meant"),
     "merge key": ("", "<<: {a: 1}", "6:1: : merge keys (<<) are not part of YAML 1.2"),
-    "study": ("", "kind: study", "6:7: kind: studies are not there yet: run its scenarios one by "
-              "one"),
+    "study": ("", "kind: study", "6:7: kind: this is a study, and one scenario is expected"),
     "unknown kind": ("", "kind: stud", "6:7: kind: scenario is expected, got 'stud'"),
     "another schema": ("", "schema: fedsim/2", "6:9: schema: fedsim/1 is expected, got "
                        "'fedsim/2'"),

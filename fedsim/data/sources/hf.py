@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ class Hf:
         """
         with needed_by("source 'hf'"):
             from datasets import load_dataset
+        # What it has to say of each try to reach the hub is in the error, once.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         local = folder / self.path
         where = str(local) if local.is_dir() else self.path
         try:
