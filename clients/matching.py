@@ -58,7 +58,7 @@ class Matching:
     """What images begin as in every round: real ones, which they then stay near, or noise."""
     coding: Coding = "fp32"
     """How pixels travel: 4, 2 or 1 bytes each."""
-    max_bytes: Annotated[int, Ge(1)] = 2**29
+    max_bytes: Annotated[int, Ge(1)] = 536_870_912
     """More bytes of images than this are refused: Flower's own limit of a message."""
     augment: Augment = "none"
     """Random shift, scale and flip, the same for real and synthetic images: part of DSA."""

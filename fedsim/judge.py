@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import torch
 from torch import nn
 
+from fedsim.adapt.scorers import certain, dev
 from fedsim.data.federated import FederatedData
 from fedsim.evaluate import Score, score
 from fedsim.flower.carrier import Carrier
@@ -18,7 +21,10 @@ from fedsim.report.events import RoundRecord
 from fedsim.scenario.schema import Scenario
 from fedsim.wire import Broadcast, Turn, Weights
 
-__all__ = ["Judge"]
+__all__ = ["SELECTED", "STANDING", "Judge"]
+
+SELECTED, STANDING = "selected", "selected.standing"
+"""Where the server's memory keeps the weights of the best round, and how good and which it is."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,43 @@ class Judge:
         load_weights(self.model, weights)
         parts = {name: self.data.server_test(name) for name in self.data.domain_names}
         return {name: score(self.model, part).accuracy for name, part in parts.items() if len(part)}
+
+    def standing(self, weights: Weights) -> float:
+        """Return what ``adapt.select`` makes of the weights: higher is better, no target label."""
+        load_weights(self.model, weights)
+        targets = [k.id for k in self.data.clients if k.role == "target"]
+        sources = [k.id for k in self.data.clients if k.role == "source"]
+        told = [self._told(self.data.train(k).inputs) for k in targets]
+        if self.scenario.adapt.select == "entropy":
+            return certain(np.concatenate([soft for _, soft in told]))
+        held = [self.data.part(k, "val") for k in sources]
+        inputs, labels = (torch.cat([getattr(x, n) for x in held]) for n in ("inputs", "labels"))
+        features, soft = self._told(inputs)
+        if self.scenario.adapt.select == "source_val":
+            return float((soft.argmax(axis=1) == labels.numpy()).mean())
+        losses = -np.log(soft[np.arange(len(soft)), labels.numpy()].clip(1e-12))
+        learnt = np.concatenate([self._told(self.data.train(k).inputs)[0] for k in sources])
+        return dev(learnt, np.concatenate([seen for seen, _ in told]), losses, features)
+
+    def _told(self, inputs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return features, or logits where the model has none, and predicted probabilities."""
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.model(inputs).double()
+            embed = getattr(self.model, "features", self.model)
+            return embed(inputs).double().numpy(), logits.softmax(dim=1).numpy()
+
+    def selected(
+        self, kept: Mapping[str, Weights], weights: Weights, number: int
+    ) -> dict[str, Weights]:
+        """Return what the server's memory keeps of the best round so far; the first of equals."""
+        if self.scenario.adapt.select == "last":
+            return {}
+        standing = self.standing(weights)
+        if kept and float(kept[STANDING]["score"]) >= standing:
+            return dict(kept)
+        said = {"score": torch.tensor(standing).double(), "round": torch.tensor(number)}
+        return {SELECTED: {name: value.clone() for name, value in weights.items()}, STANDING: said}
 
     def complete(
         self, record: RoundRecord, weights: Weights

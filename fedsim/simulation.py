@@ -20,7 +20,7 @@ from fedsim.errors import BudgetSpent, Interrupted, RunFolderError
 from fedsim.flower.carrier import Carrier
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
-from fedsim.judge import Judge
+from fedsim.judge import SELECTED, STANDING, Judge
 from fedsim.models._build import build, weights_of
 from fedsim.privacy.claim import settled
 from fedsim.privacy.guard import Guard
@@ -193,12 +193,15 @@ class _Run:
         self._announce(done + 1)
         stopped = ""
         for number in range(done + 1, self.scenario.rounds + 1):
+            kept = {k: state.memory[k] for k in (SELECTED, STANDING) if k in state.memory}
             try:
                 state, record = self._round(number, state)
             except BudgetSpent as spent:
                 stopped = str(spent)
                 break
             weights = self.fed.strategy.evaluate(state)
+            best = self.judge.selected(kept, weights, number)
+            state = replace(state, memory={**state.memory, **best})
             record, rows = self.judge.complete(record, weights)
             self.folder.append_clients(rows)
             self.folder.append_round(record)
@@ -309,6 +312,10 @@ class _Run:
     def _finish(self, state: ServerState, stopped: str) -> Result:
         references = self._references()
         weights = self.fed.strategy.evaluate(state)
+        if SELECTED in state.memory:
+            weights = state.memory[SELECTED]
+            by, which = self.scenario.adapt.select, int(state.memory[STANDING]["round"])
+            self.watch(Note(f"the result is the model of round {which}, chosen by {by}"))
         judged = self.judge.on_server(weights)
         records = self.folder.rounds()
         result = Result(

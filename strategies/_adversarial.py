@@ -38,9 +38,9 @@ class Adversarial(Strategy):
     """In the discriminator."""
     trade_off: Annotated[float, Ge(0)] = 1.0
     """What the domains' loss counts beside the classification loss."""
-    warm_up: Annotated[int, Ge(0)] = 2
+    warm_up: Annotated[int, Ge(0)] = 5
     """Rounds before features begin to deceive the discriminator."""
-    ramp_rounds: Annotated[int, Ge(1)] = 20
+    ramp_rounds: Annotated[int, Ge(1)] = 40
     """Rounds in which they come to do so with full strength."""
     server_lr: Annotated[float, Gt(0)] = 0.05
     """Of `exact`: step size of the model."""

@@ -12,8 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from fedsim.adapt.gls import ClassLoss, class_weights, ratios, shared_law, shared_ratios, shrunk
 from fedsim.clients._places import place_of, split
-from fedsim.strategies._adversarial import Adversarial
-from fedsim.strategy import Server, ServerState
+from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Reweighted"]
@@ -22,17 +21,20 @@ SUMS = "gls."
 
 
 @dataclass(frozen=True)
-class Reweighted(Adversarial):
-    """Source examples count by how much more common their class is in the target."""
+class Reweighted(Strategy):
+    """Source examples count by how much more common their class is in the target.
+
+    To stand before the strategy that it reweights, as another base.
+    """
 
     class_loss: ClassLoss = "ber_w"
     """`ber`: every class counts alike; `ber_w`: by its ratio, as in the authors' code; `iw`:
     examples count by their ratio."""
     average: Annotated[float, Ge(0), Lt(1)] = 0.5
     """How much of the ratios of the round before stays."""
-    iw_start: Annotated[int, Ge(1)] = 1
-    """The first round whose ratios are used: early predictions of the target are poor."""
-    shrink: Annotated[float, Gt(0), Le(1)] = 1.0
+    iw_start: Annotated[int, Ge(1)] = 6
+    """The first round whose ratios are used, 1 in the paper: early predictions are poor."""
+    shrink: Annotated[float, Gt(0), Le(1)] = 0.5
     """Uses ``1 + shrink (w - 1)``; 1 is the paper's."""
     most: Annotated[float, Gt(1)] = 20.0
     """No ratio is larger."""

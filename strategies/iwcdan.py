@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
+from fedsim.strategies._adversarial import Adversarial
 from fedsim.strategies._reweighted import Reweighted
 from fedsim.wire import Setting
 
@@ -19,12 +21,13 @@ __all__ = ["Iwcdan"]
 
 
 @dataclass(frozen=True)
-class Iwcdan(Reweighted):
+class Iwcdan(Reweighted, Adversarial):
     """Source examples count by their class ratio before CDAN's discriminator."""
 
     entropy: bool = False
     """Examples that are predicted with certainty count up to twice as much; the sum of these
     weights in the authors' code mixes both domains and is the constant 2 here."""
+    client: ClassVar[str] = "adversarial"
 
     def how(self) -> Mapping[str, Setting]:
         """Ask for the product."""

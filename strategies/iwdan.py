@@ -10,12 +10,16 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from fedsim.strategies._adversarial import Adversarial
 from fedsim.strategies._reweighted import Reweighted
 
 __all__ = ["Iwdan"]
 
 
 @dataclass(frozen=True)
-class Iwdan(Reweighted):
+class Iwdan(Reweighted, Adversarial):
     """Equation 7: source examples count by their class ratio before the discriminator."""
+
+    client: ClassVar[str] = "adversarial"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedsim.cli.screen import Screen
 from fedsim.cli.words import duration, number, size
+from fedsim.errors import StudyIncomplete
 from fedsim.report.ledger import LEDGER
 
 if TYPE_CHECKING:
@@ -89,14 +90,17 @@ def resume_study(folder: Path, jobs: int, retry_failed: bool) -> None:
     from fedsim.study.run import go_on
 
     screen = Screen.current()
+    report = f"fedsim report {folder} -o report.html"
     try:
         ledger = go_on(folder, jobs, lambda progress: _tell(progress, screen), retry_failed)
-    finally:
-        screen.next(f"fedsim report {folder} -o report.html")
+    except StudyIncomplete as error:
+        error.add_note(f"next: {report}")  # a page of what is there, and of what is not
+        raise
     if screen.json:
         screen.dump(ledger.counts())
     else:
         screen.say(f"saved   {folder}  ({ledger.counts()['finished']} cells)")
+    screen.next(report)
 
 
 def _tell(progress: Progress, screen: Screen) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics as plain_statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,8 +15,9 @@ from fedsim.report.statistics import (
     paired,
     ranks,
 )
+from fedsim.report.targets import Reached, reached
 
-__all__ = ["Best", "Comparison", "Place", "Reached", "Test", "compare"]
+__all__ = ["FEWEST", "Best", "Comparison", "Place", "Test", "compare"]
 
 FEWEST = 3
 """Pairs below which nothing is set in bold: two say too little of their own spread."""
@@ -57,31 +57,6 @@ class Test:
     found: Paired
     adjusted: float | None
     """The p-value, answering for all of its table."""
-
-
-@dataclass(frozen=True)
-class Reached:
-    """When a target was reached."""
-
-    target: str
-    level: str
-    setting: str
-    rounds: tuple[int | None, ...]
-    """By seed; None where it was not reached: what is known is that it would take longer."""
-    bytes: tuple[int | None, ...]
-    seconds: tuple[float | None, ...]
-
-    @property
-    def times(self) -> int:
-        """How many runs reached it."""
-        return sum(one is not None for one in self.rounds)
-
-    def median(self, what: str) -> float | None:
-        """Return the median, or None where fewer than half of the runs got there."""
-        found: Sequence[float | None] = getattr(self, what)
-        known = sorted(one if one is not None else float("inf") for one in found)
-        middle = plain_statistics.median_high(known)
-        return middle if middle < float("inf") else None
 
 
 @dataclass(frozen=True)
@@ -131,7 +106,7 @@ def compare(collection: Collection) -> Comparison:
         {setting: _references(collection, setting) for setting in collection.settings},
         _tests(places, baseline, collection),
         _ranks(places, collection),
-        tuple(one for cell in grid for one in _reached(collection, *cell)),
+        tuple(one for cell in grid for one in reached(collection, *cell)),
         tuple(best for cell in grid if (best := _best(collection, *cell))),
         {cell: _costs(trials) for cell, trials in finished.items() if trials},
     )
@@ -239,34 +214,6 @@ def _references(collection: Collection, setting: str) -> dict[str, Interval]:
                 found.setdefault(name, {}).setdefault(trial.seed, value)
     level = collection.question.ci
     return {name: interval(list(own.values()), level) for name, own in found.items()}
-
-
-def _reached(collection: Collection, level: str, setting: str) -> list[Reached]:
-    trials = [one for one in collection.of(level, setting) if one.records]
-    metrics = dict.fromkeys(name for one in trials for name in _targets(one))
-    found = []
-    for metric in metrics:
-        wanted = next(own[metric] for one in trials if metric in (own := _targets(one)))
-        steps = [_first(one, metric, wanted) for one in trials]
-        rounds, sent, seconds = zip(*steps, strict=True)
-        sign = "at most" if metric == "loss" else "at least"
-        found.append(Reached(f"{metric} {sign} {wanted:g}", level, setting, rounds, sent, seconds))
-    return found
-
-
-def _targets(trial: Trial) -> Mapping[str, float]:
-    return (trial.scenario.get("evaluation") or {}).get("targets") or {}
-
-
-def _first(trial: Trial, metric: str, target: float) -> tuple[int | None, int | None, float | None]:
-    sent, seconds = 0, 0.0
-    for record in trial.records:
-        sent += record.bytes_up + record.bytes_down
-        seconds += record.seconds
-        value = metric_of(record, metric)
-        if value is not None and (value <= target if metric == "loss" else value >= target):
-            return record.round, sent, seconds
-    return None, None, None
 
 
 def _best(collection: Collection, level: str, setting: str) -> Best | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -83,26 +83,23 @@ def curve_drawings(collection: Collection, axis: str) -> list[Drawing]:
         for setting in collection.settings
         for level in collection.levels
     }
-    limits = _limits([one for one in found.values() if one], collection.question.metric)
+    metric = collection.question.metric
+    gone = {setting: _gone(collection, setting, axis) for setting in collection.settings}
+    limits = _limits([one for one in found.values() if one], gone.values(), metric)
     for number, setting in enumerate(collection.settings):
         own = [found[level, setting] for level in collection.levels]
-        lost = [
-            (collection.levels.index(one.level), list(_points(one, "accuracy", axis).values()))
-            for one in collection.trials
-            if one.setting == setting and one.status in ("failed", "diverged")
-        ]
-        if not any(own) and not any(points for _, points in lost):
+        lost = gone[setting]
+        if not any(own) and not lost:
             continue
 
         def fill(axes: Axes, own: list[Series | None] = own, lost: list[Lost] = lost) -> None:
             _curves(axes, own)
-            if collection.question.metric == "accuracy":
-                _lost(axes, lost)
-            axes.set(xlabel=AXES[axis], ylabel=METRICS[collection.question.metric], ylim=limits)
+            _lost(axes, lost)
+            axes.set(xlabel=AXES[axis], ylabel=METRICS[metric], ylim=limits)
             axes.locator_params(axis="x", nbins=6, integer=axis == "rounds")
 
         ends = [f"{one.level} ends at {one.mean[-1]:.3f}" for one in own if one]
-        about = f"{METRICS[collection.question.metric]} over {AXES[axis]}. {'; '.join(ends)}."
+        about = f"{METRICS[metric]} over {AXES[axis]}. {'; '.join(ends)}."
         name = f"curves-{axis}-{number + 1}"
         drawings.append(draw(name, setting, about, fill))
     return drawings
@@ -111,11 +108,26 @@ def curve_drawings(collection: Collection, axis: str) -> list[Drawing]:
 Lost = tuple[int, list[tuple[float, float]]]
 
 
-def _limits(found: Sequence[Series], metric: str) -> tuple[float, float] | None:
+def _gone(collection: Collection, setting: str, axis: str) -> list[Lost]:
+    """Return the curves of the runs that failed or diverged, as far as there are numbers."""
+    lost = []
+    for one in collection.trials:
+        if one.setting == setting and one.status in ("failed", "diverged"):
+            points = list(_points(one, collection.question.metric, axis).values())
+            lost += [(collection.levels.index(one.level), points)] if points else []
+    return lost
+
+
+def _limits(
+    found: Sequence[Series], gone: Iterable[Sequence[Lost]], metric: str
+) -> tuple[float, float] | None:
     """Return a scale for all panels: the means with a margin, and bands as far as they fit."""
-    if not found:
+    values = [mean for one in found for mean in one.mean]
+    if metric != "loss":  # a loss that explodes would flatten all others
+        values += [value for lost in gone for _, points in lost for _, value in points]
+    if not values:
         return None
-    low, high = min(min(one.mean) for one in found), max(max(one.mean) for one in found)
+    low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.02
     if metric == "loss":
         return max(0.0, low - margin), high + margin
@@ -141,11 +153,10 @@ def _dash(number: int) -> Any:
 def _lost(axes: Axes, lost: Sequence[Lost]) -> None:
     """Draw runs that did not finish, thin, with a cross where they end."""
     for number, points in lost:
-        if points:
-            x, y = zip(*points, strict=True)
-            colour = COLOURS[number % len(COLOURS)]
-            axes.plot(x, y, color=colour, linewidth=0.7, linestyle=(0, (1, 2)))
-            axes.plot(x[-1:], y[-1:], color=colour, marker="x", markersize=6)
+        x, y = zip(*points, strict=True)
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(x, y, color=colour, linewidth=0.7, linestyle=(0, (1, 2)))
+        axes.plot(x[-1:], y[-1:], color=colour, marker="x", markersize=6)
 
 
 def cost_drawings(comparison: Comparison) -> list[Drawing]:
@@ -170,10 +181,11 @@ def cost_drawings(comparison: Comparison) -> list[Drawing]:
                 marker = MARKERS[index % len(MARKERS)]
                 axes.errorbar(sent, mean, half, color=colour, marker=marker, capsize=2, alpha=0.9)
             axes.set(xlabel="sent in the whole run, MB", ylabel=METRICS[collection.question.metric])
-            axes.margins(x=0.15)
-            axes.set_xlim(left=0)
+            axes.set_xlim(0, 1.12 * max(sent for _, sent, _, _ in points))
+            axes.locator_params(axis="x", nbins=6)
             if collection.question.metric != "loss":
-                axes.set_ylim(top=min(axes.get_ylim()[1], 1.005))
+                low, high = axes.get_ylim()
+                axes.set_ylim(max(low, 0.0), min(high, 1.005))
 
         ends = [
             f"{collection.levels[i]}: {mean:.3f} for {sent:.1f} MB" for i, sent, mean, _ in points
@@ -219,4 +231,4 @@ def rank_drawing(comparison: Comparison) -> Drawing | None:
         axes.grid(axis="y", visible=False)
 
     ends = "; ".join(f"{levels[index]}: {found.mean[index]:.2f}" for index in order)
-    return draw("ranks", "", f"Mean ranks. {ends}.", fill, height=0.9 + 0.3 * len(levels))
+    return draw("ranks", "", f"Mean ranks. {ends}.", fill, left=1.9, height=0.9 + 0.3 * len(levels))

@@ -76,7 +76,7 @@ def p_value(value: float | None) -> str:
     """Return a p-value."""
     if value is None:
         return NONE
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.3g}"
 
 
 def size(count: float) -> str:

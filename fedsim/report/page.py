@@ -9,7 +9,7 @@ from typing import Any
 from fedsim.errors import RunFolderError
 from fedsim.report.citations import Citation, cited_by
 from fedsim.report.collect import Collection
-from fedsim.report.compare import Comparison, compare
+from fedsim.report.compare import FEWEST, Comparison, compare
 from fedsim.report.curves import AXES, cost_drawings, curve_drawings, rank_drawing
 from fedsim.report.pictures import Picture, pictures_of
 from fedsim.report.portraits import Deal, Spread, clients_of, deals, portraits, spreads
@@ -135,6 +135,8 @@ def answer(comparison: Comparison) -> str:
 def _certainty(apart: Sequence[Any], ahead: Sequence[Any], comparison: Comparison) -> str:
     percent = f"{comparison.collection.question.ci:.4g}".removeprefix("0.")
     level = f"{float('0.' + percent) * 100:g} %"
+    if len(comparison.collection.seeds) < FEWEST:
+        return f"Fewer than {FEWEST} seeds do not tell whether it is apart from the others."
     if not apart:
         return (
             f"Nowhere do the paired {level} intervals tell it apart from all others: "

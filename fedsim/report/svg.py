@@ -61,7 +61,7 @@ def draw(name: str, title: str, about: str, fill: Callable[[Axes], None], **size
         title: to stand above it.
         about: what is to be seen, in words.
         fill: draws.
-        size: ``width`` and ``height`` in inches.
+        size: ``width`` and ``height`` in inches, and how much is ``left`` for labels.
 
     Raises:
         MissingPackage: if matplotlib is not installed.
@@ -70,8 +70,10 @@ def draw(name: str, title: str, about: str, fill: Callable[[Axes], None], **size
         from matplotlib.figure import Figure
 
         inches = (size.get("width", 4.6), size.get("height", 2.9))
-        figure = Figure(figsize=inches, layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=inches)
+        # Room for the labels is known; to measure it would draw everything twice.
+        left, below = size.get("left", 0.62) / inches[0], 0.46 / inches[1]
+        axes = figure.add_axes((left, below, 0.985 - left, 0.97 - below))
         fill(axes)
         buffer = io.StringIO()
         dropped = {"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, TypeGuard
 
 from fedsim.errors import Fault
-from fedsim.scenario import privacy
+from fedsim.scenario import adapt, privacy
 from fedsim.scenario.node import Node, Place
 from fedsim.scenario.quantity import Quantity
 from fedsim.words import nearest
@@ -66,7 +66,7 @@ def _compute(tree: Node) -> Iterator[Fault]:
 
 
 def _privacy(tree: Node) -> Iterator[Fault]:
-    for key, message in privacy.wrong(tree):
+    for key, message in [*privacy.wrong(tree), *adapt.wrong(tree)]:
         yield _fault(tree, key, message)
 
 

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedsim.scenario.adapt import Adapt
 from fedsim.scenario.privacy import Privacy
 from fedsim.scenario.quantity import Amount, Cohort, Quantity, Share
 from fedsim.words import Words
@@ -217,6 +218,8 @@ class Scenario(_Section):
     """What the server does with the clients' updates."""
     privacy: Privacy | None = None
     """What is promised about the clients' data, and at what price; null: nothing."""
+    adapt: Adapt = Adapt()
+    """Where there are target domains: which round's model is the result."""
     evaluation: Evaluation = Evaluation()
     """When the model is judged, and on what."""
     references: Annotated[

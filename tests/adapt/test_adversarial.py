@@ -52,7 +52,7 @@ def model() -> MLP:
 
 def state_of(rule: Rule, model: MLP, phase: str) -> ServerState:
     started = rule.begin(weights_of(model), INFOS)
-    return replace(started, round=5, phase=phase)
+    return replace(started, round=9, phase=phase)
 
 
 def gathered(rule: Rule, model: MLP, state: ServerState) -> tuple[Merged, list[Update]]:
@@ -117,7 +117,7 @@ def centralized(rule: Rule, model: MLP, state: ServerState) -> dict[str, torch.T
 
 
 def test_the_ratios_that_a_source_is_sent_are_those_of_the_pool(model: MLP) -> None:
-    rule = Iwdan(average=0.0)
+    rule = Iwdan(average=0.0, shrink=1.0)
     state = with_ratios(rule, model, "train")
     soft = [model(held_by(info).inputs).softmax(dim=1).detach() for info in INFOS]
     labels = torch.cat([held_by(info).labels for info in INFOS[:2]])
@@ -141,7 +141,7 @@ def test_integer_ratios_are_duplicated_examples(model: MLP) -> None:
         weighted = replace(sent, extras={**sent.extras, "ratios": {"class": one, "domain": one}})
         weighted.extras["ratios"].update({"class": doubled, "domain": doubled})
         load_weights(model, state.weights)
-        task = Task(5, "gradient", info, weighted)
+        task = Task(9, "gradient", info, weighted)
         update = Adversarial(batch_size=64).gradient(model, examples, task, torch_stream(1, "c"))
         return torch.cat(
             [v.flatten() for v in {**update.delta, **update.extras["adversary"]}.values()]

@@ -21,7 +21,13 @@ HELD = Examples(
 NOTHING = Examples(HELD.inputs[:0], HELD.labels[:0])
 
 
-@pytest.fixture(params=registry.names("client"))
+TRAINING = [
+    name for name in registry.names("client") if hasattr(registry.find("client", name), "train")
+]
+"""Without those that train only under terms of privacy: see tests/privacy."""
+
+
+@pytest.fixture(params=TRAINING)
 def half(request: pytest.FixtureRequest) -> Client:
     made: Client = registry.find("client", request.param)()
     return made

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from fedsim import registry
 from fedsim.aggregate import Sums
-from fedsim.client import Examples
+from fedsim.client import Examples, Unlabelled
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
+from fedsim.models.projected import Projected
 from fedsim.privacy.terms import Terms
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, is_sum
@@ -27,16 +29,20 @@ SMALL: dict[str, dict[str, Any]] = {
     "feddm_me": {"steps": 3, "images_per_class": 2, "min_examples": 2, "count_noise": 0.1},
 }
 """What clients are set to where the defaults ask for more than these here hold."""
+MODELS: dict[str, Callable[[], nn.Module]] = {"jdme": lambda: Projected((4,), 3, dimensions=2)}
+"""Of strategies that are made for one model."""
 INFOS = [
     ClientInfo(number, size, domain=f"d{number % 2}", role="target" if number == 3 else "source")
     for number, size in enumerate(SIZES)
 ]
 
 
-def held_by(client: int) -> Examples:
+def held_by(client: int) -> Examples | Unlabelled:
     draws = torch_stream(client, "held")
     labels = torch.arange(SIZES[client]) % 3
-    return Examples(torch.randn(len(labels), 4, generator=draws) + labels[:, None], labels)
+    inputs = torch.randn(len(labels), 4, generator=draws) + labels[:, None]
+    is_target = INFOS[client].role == "target"
+    return Unlabelled(inputs) if is_target else Examples(inputs, labels)
 
 
 class Federation:
@@ -47,7 +53,7 @@ class Federation:
         self.half = registry.find("client", self.strategy.client)(**SMALL.get(name, {}))
         if hasattr(self.half, "under"):
             self.half = self.half.under(Terms(1.0, 1.0, "simulation"))
-        self.model = MLP((4,), 3, hidden=(6,))
+        self.model = MODELS.get(name, lambda: MLP((4,), 3, hidden=(6,)))()
         draws = torch_stream(0, "weights")
         self.first = {
             name: torch.randn(tensor.shape, generator=draws) / 2
@@ -58,6 +64,8 @@ class Federation:
     def updates(self, state: ServerState) -> list[Update]:
         updates = []
         for info in INFOS:
+            if not self.strategy.asks(state.phase, info):
+                continue
             cast = self.strategy.broadcast(state, info)
             load_weights(self.model, cast.weights)
             task = Task(state.round, state.phase, info, cast, self.memory.get(info.id, {}))

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "runtime": {"data", "errors", "flower", "scenario", "wire"},
     "references": {"errors", "flower", "report", "wire", "worker"},
-    "judge": {"data", "evaluate", "flower", "models", "report", "scenario", "wire"},
+    "judge": {"adapt", "data", "evaluate", "flower", "models", "report", "scenario", "wire"},
     "round": {"cohort", "errors", "flower", "metrics", "report", "seeds", "strategy", "wire"},
     "plan": {"data", "errors", "flower", "models", "privacy", "runtime", "scenario", "wire"},
     "simulation": {
@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "study": {"errors", "plan", "privacy", "report", "scenario", "simulation"},
     "cli": {
-        *("data", "errors", "plan", "privacy", "python_file", "registry"),
+        *("data", "errors", "models", "plan", "privacy", "python_file", "registry"),
         *("report", "scenario", "signature", "simulation", "study", "words"),
     },
     "__main__": {"cli"},

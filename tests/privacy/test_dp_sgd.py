@@ -27,7 +27,7 @@ CLIP, STEP = 0.5, grid(0.5)
 def model_of(name: str) -> nn.Module:
     with torch_defaults(3, "model"):
         if name == "mlp":
-            return MLP(shape=(1, 8, 8), classes=10, hidden=[12])
+            return MLP(shape=(1, 8, 8), classes=10, hidden=(12,))
         return ConvNet(shape=(1, 8, 8), classes=10, width=4, depth=2)
 
 
@@ -46,7 +46,7 @@ def one_by_one(model: nn.Module, batch: Examples) -> list[dict[str, Tensor]]:
     found = []
     for example, label in zip(batch.inputs, batch.labels, strict=True):
         model.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(model(example[None]), label[None]).backward()
+        torch.autograd.backward(nn.functional.cross_entropy(model(example[None]), label[None]))
         found.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
     return found
 
@@ -62,13 +62,13 @@ def test_the_gradients_are_those_of_the_slow_way(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mlp", "convnet"])
 def test_the_gradients_are_those_of_opacus(name: str) -> None:
-    from opacus import GradSampleModule
-
+    opacus = pytest.importorskip("opacus")
     model, batch = model_of(name), examples(20)
     fast = per_example(model)(weights_of(model), batch.inputs, batch.labels)
-    hooked = GradSampleModule(model_of(name), loss_reduction="sum", strict=False)
+    hooked = opacus.GradSampleModule(model_of(name), loss_reduction="sum", strict=False)
     inputs = batch.inputs.clone().requires_grad_()  # torch warns of hooks without
-    nn.functional.cross_entropy(hooked(inputs), batch.labels, reduction="sum").backward()
+    loss = nn.functional.cross_entropy(hooked(inputs), batch.labels, reduction="sum")
+    torch.autograd.backward(loss)
     for key, parameter in hooked.named_parameters():
         theirs = parameter.grad_sample
         torch.testing.assert_close(fast[key.removeprefix("_module.")], theirs, rtol=1e-4, atol=1e-6)

@@ -74,8 +74,13 @@ def test_no_seed_of_a_user_reaches_secure_noise(monkeypatch: pytest.MonkeyPatch)
         return gaussian(torch.zeros(100), 1.0, source_of("secure", draws))
 
     assert len({seeded().numpy().tobytes() for _ in range(100)}) == 100
-    asked = []
-    monkeypatch.setattr(os, "urandom", lambda count: asked.append(count) or bytes(count))
+    asked: list[int] = []
+
+    def zeros(count: int) -> bytes:
+        asked.append(count)
+        return bytes(count)
+
+    monkeypatch.setattr(os, "urandom", zeros)
     seeded()
     assert asked == [800]
 

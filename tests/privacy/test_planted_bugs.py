@@ -205,7 +205,7 @@ def test_the_promise_holds(check: str, tmp_path: Path) -> None:
 
 
 def quieter(share: float) -> Callable[..., Any]:
-    real = mechanism.gaussian
+    real: Callable[..., Any] = vars(mechanism)["gaussian"]
     return lambda like, std, source: real(like, share * std, source)
 
 
@@ -242,7 +242,8 @@ def by_realised(
 def float32_noise(like: torch.Tensor, std: float, source: Simulated) -> torch.Tensor:
     words = source.words(like.numel()).astype(np.float64) / 2.0**64
     normal = torch.special.ndtri(torch.from_numpy(words).clamp(1e-12, 1 - 1e-12))
-    return (normal.float() * std).reshape(like.shape).double()
+    narrow: torch.Tensor = (normal.float() * std).reshape(like.shape)
+    return narrow.double()
 
 
 REAL_RELEASE = CentralGaussian.release
@@ -430,7 +431,7 @@ def test_partial_sums_in_any_order_release_the_same_bits() -> None:
 
 
 def test_a_strategy_that_is_guarded_is_not_told_what_clients_hold() -> None:
-    seen = []
+    seen: list[int] = []
 
     class Curious(Strategy):
         def begin(self, weights: Weights, clients: Any) -> ServerState:

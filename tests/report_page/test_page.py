@@ -24,6 +24,7 @@ from fedsim.report.compare import compare
 from fedsim.report.export import latex
 from fedsim.report.html import render
 from fedsim.report.page import page_of
+from fedsim.report.spending import Spending
 
 THREE = {
     "fedavg": (0.90, 0.91, 0.92),
@@ -304,3 +305,29 @@ def test_no_name_breaks_latex(tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
+
+
+def test_a_private_study_shows_its_statements_and_no_two_units_on_one_axis(runs) -> None:
+    folder = collect([runs(a=(0.5, 0.6), b=(0.7, 0.8), c=(0.4, 0.5))])
+    spent = [
+        Spending("a", "", "client", 1e-3, 8.0, (("spent", "epsilon <8>"),)),
+        Spending("b", "", "record", 1e-3, 2.0, (("spent", "epsilon 2"),)),
+        Spending("c", "", "record", 1e-3, 4.0, (("spent", "epsilon 2"),)),
+    ]
+    page = page_of(folder, spent)
+    assert len(page.epsilons) == 2
+    text = render(page)
+    assert "epsilon &lt;8&gt;" in text
+    assert "<h3>b; c</h3>" in text
+
+
+def test_the_last_picture_of_a_run_stands_in_the_page(runs) -> None:
+    folder = runs(feddm=(0.5, 0.6))
+    for seed, number in ((1, 9), (1, 10), (2, 10)):
+        pictures = folder / f"feddm-{seed}" / "pictures"
+        pictures.mkdir(exist_ok=True)
+        (pictures / f"round_{number:04d}.png").write_bytes(b"png %d" % number)
+    text = html(folder)
+    assert "data:image/png;base64,cG5nIDEw" in text
+    assert text.count("data:image/png") == 1
+    assert "Round 10, seed 1." in text

@@ -1,0 +1,117 @@
+"""What JDME asks of clients: class moments once, a linear head, labels guessed where they stay.
+
+References:
+    Jin et al., "Joint Distribution Matching Embedding for Unsupervised Domain Adaptation",
+    Neurocomputing 2020; the federated form is ours.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from fedsim.adapt.jdme import moments_of, unit_rows
+from fedsim.client import Examples
+from fedsim.clients._places import place
+from fedsim.clients.sgd import Sgd
+from fedsim.errors import MissingPackage, RunError
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["ClassMoments"]
+
+
+@dataclass(frozen=True)
+class ClassMoments(Sgd):
+    """Sources send moments of their classes and fit the head; targets send guessed classes'."""
+
+    penalty: Annotated[float, Gt(0)] = 1.0
+    """C of the support vector machine."""
+    loss: Literal["hinge", "squared_hinge"] = "squared_hinge"
+    """Of the support vector machine, one class against the rest."""
+    max_width: Annotated[int, Ge(1)] = 2048
+    """More values than this in one example are refused: moments grow with their square."""
+
+    def source(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return, in the first round, class moments and a head on the inputs as they are."""
+        sent: Weights = {}
+        extras = {place(task.client): sent}
+        if task.round == 1 and len(examples):
+            rows = self._rows(examples)
+            sent.update(moments_of(rows, examples.labels, _classes(model)).packed())
+            extras["raw"] = self._head(rows, examples.labels, _classes(model), draws)
+        return Update(task.client.id, {}, len(examples), extras=extras)
+
+    def label(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Guess this target's labels, and return the moments of the guessed classes alone."""
+        sent: Weights = {}
+        if len(examples):
+            rows, raw = self._rows(examples), task.broadcast.extras.get("raw")
+            if raw is None:
+                with torch.no_grad():
+                    logits = model.eval()(examples.inputs)
+            else:
+                logits = rows @ raw["raw.weight"].double().T + raw["raw.bias"].double()
+            sent = moments_of(rows, logits.argmax(dim=1), _classes(model)).packed()
+        return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
+
+    def head(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return a head fitted to this source's examples in the subspace."""
+        extras: dict[str, Weights] = {place(task.client): {}}
+        if len(examples):
+            with torch.no_grad():
+                rows = model.eval().features(examples.inputs).double()  # type: ignore[operator]
+            extras["fitted"] = self._head(rows, examples.labels, _classes(model), draws)
+        return Update(task.client.id, {}, len(examples), extras=extras)
+
+    def _rows(self, examples: Examples) -> Tensor:
+        rows = examples.inputs.flatten(1).double()
+        if rows.shape[1] > self.max_width:
+            raise RunError(
+                f"class_moments: examples of {rows.shape[1]} values make {rows.shape[1]} squared "
+                f"moments a class; max_width allows {self.max_width}: take features, or fewer"
+            )
+        return unit_rows(rows)
+
+    def _head(self, rows: Tensor, labels: Tensor, classes: int, draws: torch.Generator) -> Weights:
+        """Return the linear machine of the classes that are here; the others are never chosen."""
+        try:
+            from sklearn.svm import LinearSVC
+        except ImportError as error:
+            raise MissingPackage(
+                "JDME's heads need scikit-learn: pip install 'fedsim[sim]'"
+            ) from error
+        weight = np.zeros((classes, rows.shape[1]))
+        bias = np.full(classes, -1e6)
+        present = sorted(set(labels.tolist()))
+        if len(present) == 1:
+            bias[present[0]] = 0.0
+        else:
+            seed = int(torch.randint(2**31, (), generator=draws))
+            dual = "auto" if self.loss == "squared_hinge" else True
+            machine = LinearSVC(
+                C=self.penalty, loss=self.loss, dual=dual, max_iter=10_000, random_state=seed
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # ten thousand passes are near enough
+                machine.fit(rows.cpu().numpy(), labels.cpu().numpy())
+            two = len(present) == 2
+            found, offset = machine.coef_, machine.intercept_
+            weight[present] = np.vstack([-found, found]) if two else found
+            bias[present] = np.concatenate([-offset, offset]) if two else offset
+        return {"raw.weight": torch.from_numpy(weight), "raw.bias": torch.from_numpy(bias)}
+
+
+def _classes(model: nn.Module) -> int:
+    return int(model.head.out_features)  # type: ignore[union-attr,arg-type]

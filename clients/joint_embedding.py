@@ -1,0 +1,107 @@
+"""SGD towards the other domain's mean embedding, as JAN and IWJAN ask of clients.
+
+References:
+    Long, Zhu, Wang, Jordan, "Deep Transfer Learning with Joint Adaptation Networks", ICML 2017,
+    arXiv:1605.06636.  Random features in place of the kernel, and the federated form, are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedsim.adapt.features import JointFeatures
+from fedsim.client import Examples
+from fedsim.clients._adapting import Adapting, Objective, batches, check_embedding
+from fedsim.clients._places import place
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["JointEmbedding"]
+
+
+@dataclass(frozen=True)
+class JointEmbedding(Adapting):
+    """A source learns its labels, and every domain's batches move towards the other's mean."""
+
+    def spread(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return the sum of the features, of their squared lengths, and their number."""
+        check_embedding(model, "joint_embedding")
+        sent: Weights = {}
+        for rows in batches(len(examples)):
+            with torch.no_grad():
+                z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
+            found = {
+                "sum": z.sum(dim=0),
+                "squares": z.square().sum(),
+                "count": z.new_tensor(len(z)),
+            }
+            sent = {name: sent[name] + value if sent else value for name, value in found.items()}
+        return Update(
+            task.client.id, {}, len(examples), extras={place(task.client): {}, "spread": sent}
+        )
+
+    def embedding(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return the mean of this client's joint features, weighted by class at a source."""
+        embed, total = _Embedding(model.eval(), task), None
+        for rows in batches(len(examples)):
+            labels = examples.labels[rows] if task.client.role == "source" else None
+            with torch.no_grad():
+                made = embed.of(*embed.seen(examples.inputs[rows]), labels).double().sum(dim=0)
+            total = made if total is None else total + made
+        sent: Weights = {} if total is None else {"mean": total / len(examples)}
+        return Update(
+            task.client.id, {}, len(examples), extras={place(task.client): {}, "embedding": sent}
+        )
+
+    def objective(self, model: nn.Module, task: Task) -> Objective:
+        """Return the loss of a batch: classification, and distance to the other role's mean."""
+        embed = _Embedding(model, task)
+        other = task.broadcast.extras["other"]["mean"]
+        strength = float(task.broadcast.settings["strength"])
+
+        def loss(inputs: Tensor, labels: Tensor | None) -> Tensor:
+            features, logits = embed.seen(inputs)
+            total = logits.new_zeros(())
+            if labels is not None:
+                each = F.cross_entropy(logits, labels, reduction="none")
+                total = total + (each * embed.counts("class", labels, each)).mean()
+            mean = embed.of(features, logits, labels).mean(dim=0)
+            return total + strength * (mean - other.to(mean.dtype)).square().sum()
+
+        return loss
+
+
+class _Embedding:
+    """The joint features of one client's turn."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        said = task.broadcast.settings
+        self._model = model
+        self._features = JointFeatures(
+            int(said["features"]), float(said["bandwidth"]), int(said["seed"])
+        )
+        self._ratios = task.broadcast.extras.get("ratios", {})
+
+    def seen(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features `(n, width)` and logits `(n, classes)`."""
+        features: Tensor = self._model.features(inputs)  # type: ignore[operator]  # checked
+        logits: Tensor = self._model.head(features)  # type: ignore[operator]
+        return features, logits
+
+    def counts(self, name: str, labels: Tensor | None, like: Tensor) -> Tensor:
+        """Return what each example counts, `(n,)`."""
+        if labels is None or name not in self._ratios:
+            return like.new_ones(len(like))
+        return self._ratios[name].to(like.dtype)[labels]
+
+    def of(self, features: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Return each example's joint features times what it counts, `(n, 10 count)`."""
+        made = self._features(features, logits.softmax(dim=1))
+        return made * self.counts("domain", labels, made[:, 0])[:, None]

@@ -1,0 +1,96 @@
+"""SGD towards class prototypes that all domains share, as DMPN asks of clients.
+
+References:
+    Zhu et al., "Distribution Matching Prototypical Network for Unsupervised Domain Adaptation",
+    submission to ICLR 2020: a reconstruction from its abstract; the federated form is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedsim.adapt.prototypes import class_sums, confident, mean_gap, squared_distances
+from fedsim.client import Examples
+from fedsim.clients._adapting import Adapting, Objective, batches, check_embedding
+from fedsim.clients._places import place
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["Prototypical"]
+
+
+@dataclass(frozen=True)
+class Prototypical(Adapting):
+    """A source gathers around its classes' prototypes, a target around those it surely is of."""
+
+    max_norm: Annotated[float, Gt(0)] = 5.0
+    """Gradients are cut to this length: near the start distances are large."""
+    min_examples: Annotated[int, Ge(1)] = 10
+    """A class with fewer examples is not sent: the sum over one is that one."""
+
+    def prototypes(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return sums of features by class, at a target by the class that is surely meant."""
+        check_embedding(model, "prototypical")
+        known = task.broadcast.extras.get("prototypes")
+        classes = int(task.broadcast.settings["classes"])
+        sent: Weights = {}
+        for rows in batches(len(examples)):
+            with torch.no_grad():
+                z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
+            if task.client.role == "source":
+                found = class_sums(z, examples.labels[rows], classes)
+            elif known is None:
+                break
+            else:
+                apart = squared_distances(z, known["means"].double())
+                labels, sure = confident(apart, float(task.broadcast.settings["threshold"]))
+                found = class_sums(z[sure], labels[sure], classes)
+            sent = {name: sent[name] + value if sent else value for name, value in found.items()}
+        if sent:
+            enough = sent["counts"] >= self.min_examples
+            sent = {"sums": sent["sums"] * enough[:, None], "counts": sent["counts"] * enough}
+        return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
+
+    def objective(self, model: nn.Module, task: Task) -> Objective:
+        """Return the loss of a batch, around the prototypes as they were sent."""
+        check_embedding(model, "prototypical")
+        said, sent = task.broadcast.settings, task.broadcast.extras
+        is_learnt, other = bool(said["learnt"]), sent["other"]
+        # Learnt prototypes are the head's own weights, and move with the features.
+        means: Tensor = model.head.weight if is_learnt else sent["prototypes"]["means"]  # type: ignore[union-attr,assignment]
+        to_means, to_nearest = float(said["means"]), float(said["nearest"])
+
+        def of_source(inputs: Tensor, labels: Tensor) -> Tensor:
+            z: Tensor = model.features(inputs)  # type: ignore[operator]  # checked
+            apart = squared_distances(z, means.to(z.dtype))
+            own = apart.gather(1, labels[:, None]).mean() / 2
+            loss = F.cross_entropy(-apart / 2, labels) + float(said["compactness"]) * own
+            known = other["counts"] > 0
+            return loss + to_means * mean_gap(z, labels, other["means"].to(z.dtype), known)
+
+        def of_target(inputs: Tensor) -> Tensor:
+            z: Tensor = model.features(inputs)  # type: ignore[operator]
+            apart = squared_distances(z, means.to(z.dtype))
+            labels, sure = confident(apart.detach(), float(said["threshold"]))
+            if not bool(sure.any()):
+                return 0 * z.sum()
+            near = apart[sure].gather(1, labels[sure][:, None]).mean() / 2
+            known = torch.ones(len(means), dtype=torch.bool, device=z.device)
+            gap = mean_gap(z[sure], labels[sure], means.to(z.dtype), known)
+            return to_nearest * near + to_means * gap
+
+        return lambda x, y: of_target(x) if y is None else of_source(x, y)
+
+    def tame(self, gradients: Weights) -> None:
+        """Cut a batch's gradients to ``max_norm``, all together."""
+        length = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+        scale = (self.max_norm / length.clamp(min=1e-12)).clamp(max=1)
+        for gradient in gradients.values():
+            gradient.mul_(scale)

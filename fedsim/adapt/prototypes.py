@@ -1,0 +1,77 @@
+"""Class prototypes as Gaussian means: who is near which, and how far two domains' means are.
+
+A reconstruction: of DMPN only the abstract was at hand, which says that features are mixtures of
+one Gaussian a class, that corresponding means are drawn together, and that a pseudo likelihood
+of target features under the source's Gaussians is raised.
+
+References:
+    Zhu et al., "Distribution Matching Prototypical Network for Unsupervised Domain Adaptation",
+    submission to ICLR 2020; Wan, Zhong, Li, Chen, "Rethinking Feature Distribution for Loss
+    Functions in Image Classification", CVPR 2018, arXiv:1803.02988.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fedsim.wire import Weights
+
+__all__ = ["class_sums", "confident", "mean_gap", "nearest_head", "squared_distances", "updated"]
+
+
+def squared_distances(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Return ``||z - mu_c||^2``: `(n, width), (classes, width) -> (n, classes)`."""
+    return (features[:, None, :] - prototypes).square().sum(dim=2)
+
+
+def confident(distances: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Return the most likely class of each row and whether it is more likely than ``threshold``.
+
+    Args:
+        distances: as :func:`squared_distances` gives them; unit covariances, equal priors.
+        threshold: of the posterior.
+
+    Returns:
+        Shapes `(n,)`, int64 and bool.
+    """
+    likely, label = (-distances / 2).softmax(dim=1).max(dim=1)
+    return label, likely > threshold
+
+
+def class_sums(features: Tensor, labels: Tensor, classes: int) -> Weights:
+    """Return each class's sum of features, `(classes, width)`, and its count, `(classes,)`."""
+    member = F.one_hot(labels, classes).to(features.dtype)
+    return {"sums": member.T @ features, "counts": member.sum(dim=0)}
+
+
+def mean_gap(features: Tensor, labels: Tensor, means: Tensor, known: Tensor) -> Tensor:
+    """Return the mean over classes of the squared distance between a batch's mean and ``means``.
+
+    Args:
+        features: shape `(n, width)`.
+        labels: shape `(n,)`.
+        means: of the other domain, `(classes, width)`.
+        known: which of them there are, `(classes,)`, bool; classes that the batch or the other
+            domain lacks are left out.
+    """
+    found = class_sums(features, labels, len(means))
+    counts = found["counts"]
+    here = found["sums"] / counts.clamp(min=1)[:, None]
+    both = (counts > 0) & known
+    apart = (here - means).square().sum(dim=1)
+    return (apart * both).sum() / both.sum().clamp(min=1)
+
+
+def nearest_head(prototypes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the linear head that chooses the nearest prototype: weight and bias."""
+    return prototypes, -prototypes.square().sum(dim=1) / 2
+
+
+def updated(old: Tensor, found: Weights, keep: float) -> Tensor:
+    """Return prototypes moved towards the classes' means; a class without examples stays."""
+    counts = found["counts"]
+    new = found["sums"] / counts.clamp(min=1)[:, None]
+    moved = keep * old + (1 - keep) * new
+    return torch.where(counts[:, None] > 0, moved, old)

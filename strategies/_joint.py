@@ -1,0 +1,103 @@
+"""What JAN and IWJAN share on the server: a bandwidth, and each role's mean embedding."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge
+
+from fedsim.adapt.adversary import ramp
+from fedsim.adapt.features import mean_squared_distance
+from fedsim.clients._places import place_of, split
+from fedsim.strategies._domains import added, check_roles, classifier_shape
+from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update
+
+__all__ = ["Joint"]
+
+
+@dataclass(frozen=True)
+class Joint(Strategy):
+    """The model moves by the sum of the roles' mean updates; means go down once a round."""
+
+    trade_off: Annotated[float, Ge(0)] = 1.0
+    """What the distance of the embeddings counts beside the classification loss."""
+    features: Annotated[int, Ge(1)] = 128
+    """Random frequencies for each of the five bandwidths; a mean has ten times as many values."""
+    warm_up: Annotated[int, Ge(0)] = 5
+    """Rounds before the distance counts."""
+    ramp_rounds: Annotated[int, Ge(1)] = 40
+    """Rounds in which it comes to count in full."""
+    client: ClassVar[str] = "joint_embedding"
+
+    def phases(self) -> Sequence[str]:
+        """Return: the features' spread, the mean embeddings, local training."""
+        return ("spread", "embedding", "train")
+
+    def asks(self, phase: str, client: ClientInfo) -> bool:
+        """Ask everyone: every domain has a share in every phase."""
+        return True
+
+    def begin(
+        self, weights: Mapping[str, torch.Tensor], clients: Sequence[ClientInfo]
+    ) -> ServerState:
+        """Choose the seed of the random features, a function of the first weights.
+
+        Raises:
+            RunError: if a role has no client, or the model no ``head``.
+        """
+        check_roles(clients, type(self).__name__)
+        classifier_shape(dict(weights), type(self).__name__)
+        seed = zlib.crc32(weights["head.weight"].detach().cpu().numpy().tobytes())
+        return ServerState(dict(weights), len(clients), {"joint": {"seed": torch.tensor(seed)}})
+
+    def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
+        """Send the model, how to make features, and in training the other role's mean."""
+        known = state.memory["joint"]
+        if state.phase == "spread" or "bandwidth" not in known:
+            return Broadcast(state.weights)
+        progress = (state.round - self.warm_up) / self.ramp_rounds
+        settings: dict[str, Setting] = {
+            "features": self.features,
+            "bandwidth": float(known["bandwidth"]),
+            "seed": int(known["seed"]),
+            "strength": self.trade_off * ramp(progress),
+        }
+        other = "target" if to.role == "source" else "source"
+        means = state.memory.get(f"mean.{other}")
+        extras = {"other": means} if state.phase == "train" and means is not None else {}
+        return Broadcast(state.weights, extras, settings)
+
+    def addends(self, update: Update) -> Mapping[str, Addend]:
+        """Add the spreads of all, and everything else role by role."""
+        role, _ = split(place_of(update, sender=self.client))
+        if not update.examples:
+            return {}
+        parts = {}
+        if update.delta:
+            parts[f"delta.{role}"] = Addend(update.delta, update.examples)
+        if "spread" in update.extras:
+            parts["spread"] = Addend(update.extras["spread"], 1.0)
+        if "embedding" in update.extras:
+            parts[f"embedding.{role}"] = Addend(update.extras["embedding"], update.examples)
+        return parts
+
+    def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
+        """Find the bandwidth, keep the means, or move the model."""
+        if state.phase == "train":
+            return state.moved(added(merged, "delta"))
+        memory = dict(state.memory)
+        if state.phase == "spread" and "spread" in merged.means:
+            found = merged.total("spread")
+            count = max(float(found["count"]), 2.0)
+            width = mean_squared_distance(found["sum"], float(found["squares"]), count)
+            bandwidth = torch.tensor(max(width, 1e-12), dtype=torch.float64)
+            memory["joint"] = {**memory["joint"], "bandwidth": bandwidth}
+        for role in ("source", "target"):
+            if (mean := merged.means.get(f"embedding.{role}")) is not None:
+                memory[f"mean.{role}"] = mean
+        return replace(state, memory=memory)

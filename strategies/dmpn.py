@@ -1,0 +1,127 @@
+"""DMPN, reconstructed: both domains' features gather around one prototype a class.
+
+References:
+    Zhu et al., "Distribution Matching Prototypical Network for Unsupervised Domain Adaptation",
+    submission to ICLR 2020: only its abstract was at hand, and this is a reconstruction of ours,
+    on the Gaussian loss of Wan, Zhong, Li, Chen, CVPR 2018, arXiv:1803.02988.  That prototypes
+    are means of the sources' features, refreshed each round, and the federated form are ours too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Lt
+
+from fedsim.adapt.adversary import ramp
+from fedsim.adapt.prototypes import nearest_head, updated
+from fedsim.clients._places import place_of, split
+from fedsim.strategies._domains import added, check_roles, classifier_shape
+from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
+
+__all__ = ["Dmpn"]
+
+
+@dataclass(frozen=True)
+class Dmpn(Strategy):
+    """The head is the nearest prototype's; a target example counts where its class is sure."""
+
+    mean_matching: Annotated[float, Ge(0)] = 0.1
+    """Weight of the distance between a class's means in both domains (GCMM)."""
+    likelihood: Annotated[float, Ge(0)] = 0.1
+    """Weight of a sure target example's distance to its prototype (PDM)."""
+    compactness: Annotated[float, Ge(0)] = 0.01
+    """Weight of a source example's distance to its prototype."""
+    threshold: Annotated[float, Ge(0), Lt(1)] = 0.9
+    """A target example counts where its likeliest class has more probability than this."""
+    prototypes: Literal["learnt", "means"] = "learnt"
+    """`learnt`: parameters, averaged as the model is; `means`: of the sources' features, refreshed
+    in every round."""
+    keep: Annotated[float, Ge(0), Lt(1)] = 0.5
+    """Of `means`: how much of the prototypes of the round before stays."""
+    warm_up: Annotated[int, Ge(0)] = 5
+    """Rounds before targets are matched."""
+    ramp_rounds: Annotated[int, Ge(1)] = 40
+    """Rounds in which matching comes to count in full."""
+    client: ClassVar[str] = "prototypical"
+
+    def phases(self) -> Sequence[str]:
+        """Gather sums by class, then train."""
+        return ("prototypes", "train")
+
+    def asks(self, phase: str, client: ClientInfo) -> bool:
+        """Ask everyone."""
+        return True
+
+    def begin(self, weights: Weights, clients: Sequence[ClientInfo]) -> ServerState:
+        """Check that there is something to match.
+
+        Raises:
+            RunError: if a role has no client, or the model no ``head``.
+        """
+        check_roles(clients, "Dmpn")
+        classifier_shape(weights, "Dmpn")
+        return ServerState(weights, len(clients))
+
+    def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
+        """Send model and prototypes, and in training what the targets' means are."""
+        strength = ramp((state.round - self.warm_up) / self.ramp_rounds)
+        settings: dict[str, Setting] = {
+            "classes": len(state.weights["head.weight"]),
+            "threshold": self.threshold,
+            "means": self.mean_matching * strength,
+            "nearest": self.likelihood * strength,
+            "compactness": self.compactness,
+            "learnt": self.prototypes == "learnt",
+        }
+        extras = {name: state.memory[name] for name in ("prototypes",) if name in state.memory}
+        if state.phase == "train" and extras:
+            extras["other"] = state.memory["other"]
+        return Broadcast(state.weights, extras, settings)
+
+    def addends(self, update: Update) -> Mapping[str, Addend]:
+        """Add class sums as they are, and deltas role by role."""
+        name = place_of(update, sender=self.client)
+        role, _ = split(name)
+        parts = {}
+        if sums := update.extras[name]:
+            parts[f"sums.{role}"] = Addend(sums, 1.0)
+        if update.delta and update.examples:
+            parts[f"delta.{role}"] = Addend(update.delta, update.examples)
+        return parts
+
+    def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
+        """Move the prototypes to the sources' means, or the model."""
+        if state.phase == "train":
+            return state.moved(added(merged, "delta"))
+        like = state.weights["head.weight"]
+        empty = {"sums": torch.zeros_like(like).double(), "counts": torch.zeros(len(like))}
+        names = {role: f"sums.{role}" for role in ("source", "target")}
+        found = {
+            role: merged.total(name) if name in merged.means else empty
+            for role, name in names.items()
+        }
+        memory = dict(state.memory)
+        # No prototypes yet: the sources' first means as they are.
+        known = memory.get("prototypes")
+        old = found["source"]["sums"] * 0 if known is None else known["means"].double()
+        keep = 0.0 if known is None else self.keep
+        means = updated(old, found["source"], keep).to(like.dtype)
+        memory["prototypes"] = {"means": like if self.prototypes == "learnt" else means}
+        other = updated(torch.zeros_like(old), found["target"], 0.0)
+        memory["other"] = {"means": other.to(like.dtype), "counts": found["target"]["counts"]}
+        return replace(state, memory=memory)
+
+    def evaluate(self, state: ServerState) -> Weights:
+        """Judge the model with the head that chooses the nearest prototype."""
+        if self.prototypes == "learnt":
+            weight, bias = nearest_head(state.weights["head.weight"])
+        elif "prototypes" in state.memory:
+            weight, bias = nearest_head(state.memory["prototypes"]["means"])
+        else:
+            return state.weights
+        return {**state.weights, "head.weight": weight, "head.bias": bias}
