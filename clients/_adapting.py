@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from fedsim.adapt.gls import confusion_sum
@@ -29,6 +31,10 @@ BATCH = 512
 @dataclass(frozen=True)
 class Adapting(Sgd):
     """SGD on an objective of the client's own domain; where the server sends none it is SGD."""
+
+    max_norm: Annotated[float, Gt(0)] = 5.0
+    """Gradients of the objective are cut to this length: domains that pull against each other
+    can pull each other away."""
 
     def objective(self, model: nn.Module, task: Task) -> Objective:
         """Return the loss of a batch, for the client's role."""
@@ -83,13 +89,17 @@ class Adapting(Sgd):
             loss = loss_of(examples.inputs[batch], None if labels is None else labels[batch])
             passed.append((loss.detach(), len(batch)))
             gradients = slopes(loss, trained)
-            self.tame(gradients)
+            self._tame(gradients)
             self._step(weights, gradients, velocity, self.rate(task))
         losses, sizes = zip(*passed, strict=True)
         return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
 
-    def tame(self, gradients: Weights) -> None:
-        """Change a batch's gradients in place before the step; here not at all."""
+    def _tame(self, gradients: Weights) -> None:
+        """Cut a batch's gradients to ``max_norm``, all together and in place."""
+        length = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+        scale = (self.max_norm / length.clamp(min=1e-12)).clamp(max=1)
+        for gradient in gradients.values():
+            gradient.mul_(scale)
 
 
 def slopes(loss: Tensor, leaves: Mapping[str, Tensor]) -> Weights:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,8 +28,6 @@ __all__ = ["Prototypical"]
 class Prototypical(Adapting):
     """A source gathers around its classes' prototypes, a target around those it surely is of."""
 
-    max_norm: Annotated[float, Gt(0)] = 5.0
-    """Gradients are cut to this length: near the start distances are large."""
     min_examples: Annotated[int, Ge(1)] = 10
     """A class with fewer examples is not sent: the sum over one is that one."""
 
@@ -87,10 +85,3 @@ class Prototypical(Adapting):
             return to_nearest * near + to_means * gap
 
         return lambda x, y: of_target(x) if y is None else of_source(x, y)
-
-    def tame(self, gradients: Weights) -> None:
-        """Cut a batch's gradients to ``max_norm``, all together."""
-        length = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
-        scale = (self.max_norm / length.clamp(min=1e-12)).clamp(max=1)
-        for gradient in gradients.values():
-            gradient.mul_(scale)

@@ -39,9 +39,7 @@ def strategy_of(scenario: Scenario, claim: Claim | None = None) -> Strategy:
     if not isinstance(found, FlowerStrategy):
         raise _fault(scenario, "strategy.use", f"{name} is no strategy, neither ours nor Flower's")
     if name.startswith("FedXgb"):
-        raise _fault(
-            scenario, "strategy.use", f"{name} grows trees; our clients train networks"
-        )
+        raise _fault(scenario, "strategy.use", f"{name} grows trees; our clients train networks")
     return Stock(found)
 
 

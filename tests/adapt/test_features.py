@@ -61,7 +61,7 @@ def test_a_gaussian_discrepancy_by_class_sums_falls_to_the_exact_one() -> None:
     same = torch.cat([y_s, y_t])[:, None] == torch.cat([y_s, y_t])
     exact = float(sign @ (kernel * same) @ sign)
     errors = []
-    for m in (30, 3000):
+    for m in (30, 1000):
         found = []
         for seed in range(5):
             drawn = torch.randn(5, m, generator=torch_stream(seed, "w"), dtype=torch.float64)
@@ -71,7 +71,7 @@ def test_a_gaussian_discrepancy_by_class_sums_falls_to_the_exact_one() -> None:
             ]
             found.append(float((means[0] - means[1]).square().sum()))
         errors.append(sum(abs(value - exact) for value in found))
-    assert errors[1] < errors[0] / 3
+    assert errors[1] < errors[0] / 2
 
 
 INFOS = [
