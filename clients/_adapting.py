@@ -16,10 +16,9 @@ from fedsim.adapt.gls import confusion_sum
 from fedsim.client import Examples
 from fedsim.clients._places import place
 from fedsim.clients.sgd import Sgd
-from fedsim.errors import RunError
 from fedsim.wire import Task, Update, Weights
 
-__all__ = ["Adapting", "Objective", "check_embedding", "repeated", "slopes"]
+__all__ = ["Adapting", "Objective", "repeated", "slopes"]
 
 Objective = Callable[[Tensor, Tensor | None], Tensor]
 """A batch's loss: of inputs `(batch, *features)` and labels `(batch,)`, None at a target."""
@@ -114,29 +113,6 @@ def slopes(loss: Tensor, leaves: Mapping[str, Tensor]) -> Weights:
 def batches(examples: int) -> Iterator[slice]:
     """Yield slices that together hold all rows, in order."""
     yield from (slice(start, start + BATCH) for start in range(0, examples, BATCH))
-
-
-def check_embedding(model: nn.Module, rule: str) -> None:
-    """Refuse a model without features, or one that mixes the examples of a batch.
-
-    Args:
-        model: of a client.
-        rule: the client half that asks, for the message.
-
-    Raises:
-        RunError: if domains cannot be aligned on it.
-    """
-    if not all(callable(getattr(model, part, None)) for part in ("features", "head")):
-        raise RunError(
-            f"{rule} aligns features(x), which {type(model).__name__} lacks: take a reference "
-            "model, or give yours features(x) and head(z)"
-        )
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise RunError(
-                f"{rule}: batch normalisation ({name}) mixes statistics of the domains; take "
-                "group or instance normalisation, or none"
-            )
 
 
 def repeated(draws: torch.Generator, turn: int) -> torch.Generator:

@@ -21,7 +21,7 @@ def check_split(model: nn.Module, rule: str) -> None:
         rule: the client half that asks, for the message.
 
     Raises:
-        RunError: if images cannot be matched on it.
+        RunError: if it has no features of an example alone.
     """
     if not all(callable(getattr(model, part, None)) for part in ("features", "head")):
         raise RunError(
@@ -31,7 +31,7 @@ def check_split(model: nn.Module, rule: str) -> None:
     coupled = [name for name, m in model.named_modules() if isinstance(m, _BATCH_NORMS)]
     if coupled:
         raise RunError(
-            f"{rule} cannot match on batch normalisation ({coupled[0]}): it makes an image's "
+            f"{rule} cannot work on batch normalisation ({coupled[0]}): it makes an example's "
             "features depend on the others in its batch; take norm: instance, group or none"
         )
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from fedsim.adapt.adversary import certainty, domain_losses, product, reverse, verdict
 from fedsim.client import Examples
-from fedsim.clients._adapting import Adapting, Objective, check_embedding, repeated, slopes
+from fedsim.clients._adapting import Adapting, Objective, repeated, slopes
+from fedsim.clients._embedding import check_split
 from fedsim.clients._layers import layers_draw_from
 from fedsim.clients._places import place
 from fedsim.wire import Task, Update, Weights
@@ -84,7 +85,7 @@ class _Contest:
     """The losses of one client's turn, as the server asks for them."""
 
     def __init__(self, model: nn.Module, task: Task) -> None:
-        check_embedding(model, "adversarial")
+        check_split(model, "adversarial")
         self._model = model
         self._sent = task.broadcast
         self._said = task.broadcast.settings

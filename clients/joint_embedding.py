@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from fedsim.adapt.features import JointFeatures
 from fedsim.client import Examples
-from fedsim.clients._adapting import Adapting, Objective, batches, check_embedding
+from fedsim.clients._adapting import Adapting, Objective, batches
+from fedsim.clients._embedding import check_split
 from fedsim.clients._places import place
 from fedsim.wire import Task, Update, Weights
 
@@ -30,7 +31,7 @@ class JointEmbedding(Adapting):
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
         """Return the sum of the features, of their squared lengths, and their number."""
-        check_embedding(model, "joint_embedding")
+        check_split(model, "joint_embedding")
         sent: Weights = {}
         for rows in batches(len(examples)):
             with torch.no_grad():

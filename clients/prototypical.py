@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from fedsim.adapt.prototypes import class_sums, confident, mean_gap, squared_distances
 from fedsim.client import Examples
-from fedsim.clients._adapting import Adapting, Objective, batches, check_embedding
+from fedsim.clients._adapting import Adapting, Objective, batches
+from fedsim.clients._embedding import check_split
 from fedsim.clients._places import place
 from fedsim.wire import Task, Update, Weights
 
@@ -35,7 +36,7 @@ class Prototypical(Adapting):
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
         """Return sums of features by class, at a target by the class that is surely meant."""
-        check_embedding(model, "prototypical")
+        check_split(model, "prototypical")
         known = task.broadcast.extras.get("prototypes")
         classes = int(task.broadcast.settings["classes"])
         sent: Weights = {}
@@ -58,7 +59,7 @@ class Prototypical(Adapting):
 
     def objective(self, model: nn.Module, task: Task) -> Objective:
         """Return the loss of a batch, around the prototypes as they were sent."""
-        check_embedding(model, "prototypical")
+        check_split(model, "prototypical")
         said, sent = task.broadcast.settings, task.broadcast.extras
         is_learnt, other = bool(said["learnt"]), sent["other"]
         # Learnt prototypes are the head's own weights, and move with the features.

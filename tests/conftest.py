@@ -69,6 +69,28 @@ def play(tmp_path: Path) -> Callable[[Scenario], Outcome]:
     return run
 
 
+@pytest.fixture
+def run_killed_at() -> Callable[[Scenario, RunFolder, int], None]:
+    """Return a function that runs a scenario and kills the run at its n-th event."""
+    from fedsim import simulation
+
+    class Killed(BaseException):
+        """Stands for a process that ends without a chance to tidy up."""
+
+    def run(of: Scenario, folder: RunFolder, number: int) -> None:
+        heard: list[Event] = []
+
+        def watch(event: Event) -> None:
+            heard.append(event)
+            if len(heard) == number:
+                raise Killed
+
+        with pytest.raises(Killed):
+            simulation.run(of, folder, watch)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Start Ray once for all tests that need it: starting takes seconds."""

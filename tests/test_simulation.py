@@ -35,41 +35,25 @@ def test_chunks_change_nothing(chunk, scenario, play) -> None:
     assert cut.metrics_sha256 == whole.metrics_sha256
 
 
-class Killed(BaseException):
-    """Stands for a process that ends without a chance to tidy up."""
-
-
-def kill_at(event_number: int):
-    """Return a watcher that ends the run when it hears its n-th event."""
-    heard: list[Event] = []
-
-    def watch(event: Event) -> None:
-        heard.append(event)
-        if len(heard) == event_number:
-            raise Killed
-
-    return watch
-
-
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
-def test_a_run_killed_anywhere_resumes_to_the_same_end(strategy, scenario, play, tmp_path) -> None:
+def test_a_run_killed_anywhere_resumes_to_the_same_end(
+    strategy, scenario, play, tmp_path, run_killed_at
+) -> None:
     of = scenario(strategy=strategy, references=["local"], checkpoint={"every": 2})
     whole = play(of)
     for number in range(1, len(whole.events)):
         folder = RunFolder.create(tmp_path / f"killed {number}")
-        with pytest.raises(Killed):
-            simulation.run(of, folder, kill_at(number))
+        run_killed_at(of, folder, number)
         result = simulation.resume(folder, lambda event: None)
         assert result.weights_sha256 == whole.result.weights_sha256, number
         assert result.metrics_sha256 == whole.result.metrics_sha256, number
         assert result.references == whole.result.references, number
 
 
-def test_a_damaged_checkpoint_is_passed_over(scenario, play, tmp_path) -> None:
+def test_a_damaged_checkpoint_is_passed_over(scenario, play, tmp_path, run_killed_at) -> None:
     of = scenario()
     folder = RunFolder.create(tmp_path / "damaged")
-    with pytest.raises(Killed):
-        simulation.run(of, folder, kill_at(5))
+    run_killed_at(of, folder, 5)
     newest = sorted(folder.checkpoints.iterdir())[-1] / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:-7])
     events: list[Event] = []

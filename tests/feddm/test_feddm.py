@@ -13,7 +13,7 @@ from fedsim.errors import QuorumLost, RunError
 from fedsim.models._build import weights_of
 from fedsim.models.mlp import MLP
 from fedsim.report import checkpoint
-from fedsim.report.events import Event, Note
+from fedsim.report.events import Note
 from fedsim.report.folder import RunFolder
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.feddm import FedDM
@@ -142,31 +142,16 @@ def test_chunks_change_nothing(chunk, scenario, play, shared) -> None:
     assert shared.setdefault("metrics", result.metrics_sha256) == result.metrics_sha256
 
 
-class Killed(BaseException):
-    """Stands for a process that ends without a chance to tidy up."""
-
-
-def kill_at(event_number: int):
-    """Return a watcher that ends the run when it hears its n-th event."""
-    heard: list[Event] = []
-
-    def watch(event: Event) -> None:
-        heard.append(event)
-        if len(heard) == event_number:
-            raise Killed
-
-    return watch
-
-
-def test_a_run_killed_anywhere_resumes_to_the_same_end(scenario, play, tmp_path) -> None:
+def test_a_run_killed_anywhere_resumes_to_the_same_end(
+    scenario, play, tmp_path, run_killed_at
+) -> None:
     of = scenario(**{**SMALL, "rounds": 2, "references": ["local"]})
     whole = play(of)
     drawn = pictures(whole.folder)
     assert len(drawn) == 2
     for number in range(1, len(whole.events)):
         folder = RunFolder.create(tmp_path / f"killed {number}")
-        with pytest.raises(Killed):
-            simulation.run(of, folder, kill_at(number))
+        run_killed_at(of, folder, number)
         result = simulation.resume(folder, lambda event: None)
         assert result.weights_sha256 == whole.result.weights_sha256, number
         assert result.metrics_sha256 == whole.result.metrics_sha256, number

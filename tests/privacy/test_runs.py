@@ -45,21 +45,6 @@ PRIVATE: dict[str, dict[str, Any]] = {
 }
 
 
-class Killed(BaseException):
-    """Stands for a process that ends without a chance to tidy up."""
-
-
-def kill_at(event_number: int):
-    heard: list[Event] = []
-
-    def watch(event: Event) -> None:
-        heard.append(event)
-        if len(heard) == event_number:
-            raise Killed
-
-    return watch
-
-
 def ledger_of(folder: RunFolder) -> Ledger:
     found = Ledger.read(folder.path / "privacy.jsonl")
     assert found is not None
@@ -68,14 +53,13 @@ def ledger_of(folder: RunFolder) -> Ledger:
 
 @pytest.mark.parametrize("name", ["client", "adaptive", "local", "record"])
 def test_a_private_run_killed_anywhere_resumes_to_the_same_end(
-    name, scenario, play, tmp_path
+    name, scenario, play, tmp_path, run_killed_at
 ) -> None:
     of = scenario(**PRIVATE[name], checkpoint={"every": 2}, rounds=3)
     whole = play(of)
     for number in range(2, len(whole.events), 2):
         folder = RunFolder.create(tmp_path / f"killed {number}")
-        with pytest.raises(Killed):
-            simulation.run(of, folder, kill_at(number))
+        run_killed_at(of, folder, number)
         result = simulation.resume(folder, lambda _: None)
         assert result.weights_sha256 == whole.result.weights_sha256
         assert result.metrics_sha256 == whole.result.metrics_sha256
@@ -113,11 +97,10 @@ def test_secure_cohorts_are_not_those_of_the_seed(scenario, play) -> None:
     assert [r.cohort for r in first.rounds] != [r.cohort for r in second.rounds]
 
 
-def test_a_secure_round_that_is_done_again_is_paid_again(scenario, tmp_path) -> None:
+def test_a_secure_round_that_is_done_again_is_paid_again(scenario, tmp_path, run_killed_at) -> None:
     of = scenario(privacy={**CLIENT, "rng": "secure"}, clients=POISSON, checkpoint={"every": 9})
     folder = RunFolder.create(tmp_path / "run")
-    with pytest.raises(Killed):
-        simulation.run(of, folder, kill_at(5))
+    run_killed_at(of, folder, 5)
     done = len(ledger_of(folder).charges)
     simulation.resume(folder, lambda _: None)
     assert done == 2
@@ -185,11 +168,12 @@ def test_what_clients_measure_does_not_leave(scenario, play) -> None:
 
 
 @pytest.mark.parametrize("how", ["rolled back", "edited", "removed"])
-def test_a_ledger_that_was_tampered_with_ends_the_run(how, scenario, tmp_path) -> None:
+def test_a_ledger_that_was_tampered_with_ends_the_run(
+    how, scenario, tmp_path, run_killed_at
+) -> None:
     of = scenario(privacy=CLIENT, clients=POISSON)
     folder = RunFolder.create(tmp_path / "run")
-    with pytest.raises(Killed):
-        simulation.run(of, folder, kill_at(6))
+    run_killed_at(of, folder, 6)
     path = folder.path / "privacy.jsonl"
     lines = path.read_text().splitlines()
     assert len(lines) >= 3
