@@ -118,7 +118,8 @@ def main() -> None:
         low, high = CLIENTS / max(values), CLIENTS / min(values)
         milliseconds = 1000 / rate[name]
         print(
-            f"{name:7} {rate[name]:7.0f} clients/s ({low:.0f}-{high:.0f}), {milliseconds:.2f} ms each"
+            f"{name:7} {rate[name]:7.0f} clients/s ({low:.0f}-{high:.0f}), "
+            f"{milliseconds:.2f} ms each"
         )
     print(f"ratio   {rate['fedsim'] / rate['flower']:.1f}")
 

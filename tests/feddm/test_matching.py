@@ -213,9 +213,7 @@ def test_a_model_in_one_piece_is_refused() -> None:
 
 def test_batch_normalisation_is_refused(model) -> None:
     model.body[1] = torch.nn.BatchNorm2d(4)
-    assert "cannot work on batch normalisation (body.1)" in refused(
-        model, torch.zeros(12, 1, 8, 8)
-    )
+    assert "cannot work on batch normalisation (body.1)" in refused(model, torch.zeros(12, 1, 8, 8))
 
 
 @pytest.mark.parametrize("kind", ["mlp", "resnet"])
