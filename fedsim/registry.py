@@ -57,6 +57,7 @@ SHELVES = {
     "shift": Shelf("fedsim.data.shift", "fedsim.shifts"),
     "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes")),
     "sampler": Shelf("fedsim.cohort", "fedsim.samplers"),
+    "tracker": Shelf("fedsim.report.trackers", "fedsim.trackers"),
 }
 
 

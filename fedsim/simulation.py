@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from fedsim.privacy.claim import settled
 from fedsim.privacy.guard import Guard
 from fedsim.references import reference
 from fedsim.registry import build as build_part
+from fedsim.registry import find
 from fedsim.report import checkpoint, gallery
 from fedsim.report.checkpoint import Checkpoint
 from fedsim.report.events import (
@@ -43,6 +44,7 @@ from fedsim.report.events import (
 from fedsim.report.folder import RunFolder
 from fedsim.report.manifest import manifest
 from fedsim.report.rounds import metrics_sha256
+from fedsim.report.trackers import tracked
 from fedsim.round import Federation, run_round
 from fedsim.runtime.choose import backend_of, open_grid
 from fedsim.scenario.load import load
@@ -119,10 +121,18 @@ def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Wat
     client_of(
         scenario, strategy_of(scenario)
     )  # What is wrong with them is said before workers start.
-    with closing(open_grid(scenario, data, folder.store)) as grid:
-        result = _Run.of(scenario, folder, data, grid, noted).play()
+    with (
+        _tracked(scenario, folder, noted) as watched,
+        closing(open_grid(scenario, data, folder.store)) as grid,
+    ):
+        result = _Run.of(scenario, folder, data, grid, watched).play()
     shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
     return result
+
+
+def _tracked(scenario: Scenario, folder: RunFolder, watch: Watch) -> AbstractContextManager[Watch]:
+    trackers = {name: find("tracker", name, scenario.folder)() for name in scenario.tracking}
+    return tracked(trackers, scenario.resolved(), folder, watch)
 
 
 def server_app(scenario: Scenario, folder: RunFolder, watch: Watch) -> ServerApp:
@@ -136,8 +146,8 @@ def server_app(scenario: Scenario, folder: RunFolder, watch: Watch) -> ServerApp
         folder.write(folder.scenario.name, text)
         data = prepare(scenario, folder.store)
         folder.write("manifest.json", manifest(text, data.digest, scenario.seed, sys.argv[1:]))
-        with folder.lock():
-            return _Run.of(scenario, folder, data, grid, watch).play()
+        with folder.lock(), _tracked(scenario, folder, watch) as watched:
+            return _Run.of(scenario, folder, data, grid, watched).play()
 
     return make_server_app(play)
 

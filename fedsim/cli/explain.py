@@ -1,7 +1,8 @@
-"""``fedsim explain`` and ``fedsim schema``: what a scenario may say."""
+"""``fedsim explain`` and ``fedsim schema``: what a scenario or a study may say."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -11,27 +12,43 @@ from fedsim.cli.screen import Screen
 __all__ = ["explain", "schema"]
 
 
+class _Kind(StrEnum):
+    """What a file can be."""
+
+    scenario = "scenario"
+    study = "study"
+
+
+Kind = Annotated[_Kind, typer.Option("--kind", help="Of which kind of file.")]
+
+
 def explain(
     key: Annotated[
         str, typer.Argument(metavar="KEY", help="Dotted, such as clients.per_round; none: all.")
     ] = "",
+    kind: Kind = _Kind.scenario,
 ) -> None:
     """Say what a key of the scenario means, what it may be and what it is by default."""
     from fedsim.scenario.explain import explain as explained
+    from fedsim.scenario.explain_study import explain_study
 
     screen = Screen.current()
-    text = explained(key)
+    is_study = kind is _Kind.study
+    text = explain_study(key) if is_study else explained(key)
     if screen.json:
         screen.dump({"key": key, "text": text})
     else:
         screen.say(text)
-    screen.next("fedsim run scenario.yaml --set KEY=VALUE")
+    screen.next(f"fedsim {'check study.yaml' if is_study else 'run scenario.yaml --set KEY=VALUE'}")
 
 
-def schema() -> None:
-    """Print the JSON Schema of a scenario, for editors."""
+def schema(kind: Kind = _Kind.scenario) -> None:
+    """Print the JSON Schema of a scenario or a study, for editors."""
     from fedsim.scenario.explain import json_schema
+    from fedsim.scenario.explain_study import study_schema
 
     screen = Screen.current()
-    screen.dump(json_schema())
-    screen.next("fedsim schema > scenario.schema.json, and name that file in your editor")
+    is_study = kind is _Kind.study
+    screen.dump(study_schema() if is_study else json_schema())
+    words = "fedsim schema" + " --kind study" * is_study
+    screen.next(f"{words} > {kind}.schema.json, and name that file in your editor")

@@ -40,7 +40,7 @@ def rerun(
     expected = before.result()
     if expected is None:
         raise RunFolderError(f"{before.path} is not finished; go on with: fedsim resume {run}")
-    scenario = load(before.scenario)
+    scenario = load(before.scenario, ["tracking=[]"] if verify else [])
     with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
         after = RunFolder(Path(folder))
         if not verify:

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     partitions = "partitions"
     samplers = "samplers"
     shifts = "shifts"
+    trackers = "trackers"
 
     @property
     def one(self) -> str:
@@ -39,6 +40,7 @@ _KEYS = {
     "partition": "data.partition",
     "sampler": "clients.sampler",
     "shift": "data.feature_shift",
+    "tracker": "tracking",
 }
 """Where a scenario names one."""
 
@@ -67,7 +69,8 @@ def shelves(
                 what += f", by default {json.dumps(parameter['default'])}"
             screen.say(f"      {what}", "dim")
     key = _KEYS[kind.one]
-    return screen.next(f"fedsim explain {key}, or --set {key}.use=NAME with any command")
+    change = "tracking=[NAME]" if kind is Kind.trackers else f"{key}.use=NAME"
+    return screen.next(f"fedsim explain {key}, or --set '{change}' with any command")
 
 
 def _about(kind: str, name: str, signature: Any) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
+import click
 import typer
 
 from fedsim.cli.ls import Row, row
 from fedsim.cli.options import Run
 from fedsim.cli.screen import Screen
+from fedsim.cli.study import is_study_folder, show_study
 from fedsim.cli.watch import result_lines
 from fedsim.cli.words import number, part_name, round_line, size, spark
 from fedsim.errors import RunFolderError
@@ -28,8 +30,12 @@ def show(
         bool, typer.Option("--resolved", help="Print the scenario with nothing left implicit.")
     ] = False,
 ) -> None:
-    """Show what came of a run: result, rounds, dropped clients, files."""
+    """Show what came of a run: result, rounds, dropped clients, files; or of a study: its cells."""
     screen = Screen.current()
+    if is_study_folder(run):
+        if resolved:
+            raise click.UsageError(f"--resolved is for runs; a study's: {run / 'scenarios'}")
+        return show_study(run)
     folder = RunFolder.open(run)
     if resolved:
         screen.out.out(folder.scenario.read_text(), highlight=False, end="")

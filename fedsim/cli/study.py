@@ -1,19 +1,24 @@
-"""Studies on the command line: what ``check``, ``run`` and ``resume`` do with one."""
+"""Studies on the command line: what ``check``, ``run``, ``resume`` and ``show`` do."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fedsim.cli.ls import row
 from fedsim.cli.screen import Screen
 from fedsim.cli.words import duration, number, size
 from fedsim.errors import StudyIncomplete
-from fedsim.report.ledger import LEDGER
+from fedsim.report import lock
+from fedsim.report.folder import RunFolder
+from fedsim.report.ledger import LEDGER, Entry, Ledger
 
 if TYPE_CHECKING:
     from fedsim.study.run import Progress
 
-__all__ = ["check_study", "is_study_folder", "resume_study", "run_study"]
+__all__ = ["check_study", "is_study_folder", "resume_study", "run_study", "show_study"]
 
 
 def is_study_folder(path: Path) -> bool:
@@ -101,6 +106,60 @@ def resume_study(folder: Path, jobs: int, retry_failed: bool) -> None:
     else:
         screen.say(f"saved   {folder}  ({ledger.counts()['finished']} cells)")
     screen.next(report)
+
+
+def show_study(folder: Path) -> None:
+    """Show every cell of the study in ``folder``, and why those that failed did.
+
+    Raises:
+        RunFolderError: if the ledger is damaged.
+    """
+    screen, ledger = Screen.current(), Ledger.read(folder)
+    is_running = lock.is_held(folder)
+    cells = [_cell(folder, entry, is_running) for entry in ledger.cells]
+    if screen.json:
+        return screen.dump({"study": ledger.name, "cells": cells})
+    counts = Counter(cell.status for cell in cells)
+    screen.say(f"{ledger.name}  {' · '.join(f'{many} {state}' for state, many in counts.items())}")
+    screen.say()
+    screen.table(
+        ["cell", "status", "rounds", "accuracy"],
+        [[cell.name, cell.status, cell.progress(), number(cell.accuracy)] for cell in cells],
+        right=frozenset({"rounds", "accuracy"}),
+    )
+    for cell in cells:
+        if cell.status == "failed":
+            screen.say(f"failed  {cell.name}: {cell.why[:160]}", "red")
+    if counts["interrupted"] + counts["waiting"] and not is_running:
+        return screen.next(f"fedsim resume {folder}")
+    return screen.next(f"fedsim report {folder} -o report.html")
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell at a glance."""
+
+    name: str
+    status: str
+    done: int
+    """Rounds."""
+    rounds: int
+    accuracy: float | None
+    """The last one that was taken."""
+    why: str
+    """Why it failed."""
+
+    def progress(self) -> str:
+        return f"{self.done}/{self.rounds}" if self.rounds else "-"
+
+
+def _cell(folder: Path, entry: Entry, is_running: bool) -> _Cell:
+    run = row(RunFolder(folder / "cells" / entry.name))
+    states = {"left": "waiting", "started": "running" if is_running else "interrupted"}
+    if entry.status == "left" and run.rounds:
+        states["left"] = "interrupted"
+    status = states.get(entry.status, entry.status)
+    return _Cell(entry.name, status, run.done, run.rounds, run.accuracy, entry.why)
 
 
 def _tell(progress: Progress, screen: Screen) -> None:

@@ -11,7 +11,7 @@ __all__ = ["flat", "label"]
 
 _ASIDE = {
     *("schema", "kind", "name", "description", "tags", "extends", "seed"),
-    *("references", "compute", "checkpoint", "output"),
+    *("references", "compute", "checkpoint", "tracking", "output"),
 }
 """What changes no number of a run, or is compared over."""
 _OWN = ("strategy.", "local.")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, TypeGuard
 
-from fedsim.errors import Fault
+from fedsim import registry
+from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import adapt, privacy
 from fedsim.scenario.node import Node, Place
 from fedsim.scenario.quantity import Quantity
@@ -20,7 +21,8 @@ COUNT_THEMSELVES = ("natural", "domains")
 
 def faults(tree: Node) -> list[Fault]:
     """Return the faults between keys; what is wrong by itself is left to the schema."""
-    return [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree), *_privacy(tree)]
+    own = [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree)]
+    return [*own, *_tracking(tree), *_privacy(tree)]
 
 
 def _clients(tree: Node) -> Iterator[Fault]:
@@ -63,6 +65,19 @@ def _evaluation(tree: Node) -> Iterator[Fault]:
 def _compute(tree: Node) -> Iterator[Fault]:
     if _value(tree, "compute.backend") == "local" and _value(tree, "compute.address") is not None:
         yield _fault(tree, "compute.address", "is not used by the backend local")
+
+
+def _tracking(tree: Node) -> Iterator[Fault]:
+    trackers = tree.child("tracking")
+    items = trackers.value if trackers and isinstance(trackers.value, list) else []
+    for position, item in enumerate(items):
+        if not isinstance(item.value, str):
+            continue  # the schema says so
+        try:
+            registry.describe("tracker", item.value, item.place.folder)
+        except ScenarioError as error:
+            for one in error.faults:
+                yield item.place.fault(("tracking", position), one.message, one.hint)
 
 
 def _privacy(tree: Node) -> Iterator[Fault]:

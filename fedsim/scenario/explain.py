@@ -17,11 +17,12 @@ from fedsim.scenario.yaml_file import dump
 from fedsim.signature import COMPUTED, REQUIRED, Parameter, Signature
 from fedsim.words import did_you_mean, expected
 
-__all__ = ["explain", "json_schema"]
+__all__ = ["DIALECT", "explain", "facts", "json_schema", "page", "part_schema", "unknown"]
 
 Row = tuple[str, str]
 Schema = dict[str, Any]
 
+DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 ELSEWHERE = r":|/"
 """Names that are not on the shelf: ``package.module:Class``, ``./file.py:Class``, ``npz:PATH``."""
 
@@ -42,7 +43,7 @@ def explain(key: str = "") -> str:
         if path[:length] in PARTS:
             return _explain_part(path[:length], path[length:])
     if path and field_at(path) is None:
-        raise _unknown(key, [dotted(known) for known, _ in fields()])
+        raise unknown(key, [dotted(known) for known, _ in fields()])
     return _explain_key(path)
 
 
@@ -50,10 +51,10 @@ def _explain_key(path: tuple[str, ...]) -> str:
     rows = [(name, _of_field((*path, name))) for name in known_at(path)]
     field = field_at(path)
     if field is None:
-        return _page("A scenario file may have", "", rows)
+        return page("A scenario file may have", "", rows)
     if rows:
-        return _page(dotted(path), field.description or "", rows)
-    return _page(dotted(path), _of_field(path), [])
+        return page(dotted(path), field.description or "", rows)
+    return page(dotted(path), _of_field(path), [])
 
 
 def _of_field(path: tuple[str, ...]) -> str:
@@ -63,11 +64,11 @@ def _of_field(path: tuple[str, ...]) -> str:
     default = field.get_default(call_default_factory=True)
     if known_at(path):
         return field.description or ""
-    facts = _facts(expected(type_of(path)), default)
-    return f"{field.description} {facts}"
+    return f"{field.description} {facts(expected(type_of(path)), default)}"
 
 
-def _facts(wanted: str, default: object) -> str:
+def facts(wanted: str, default: object) -> str:
+    """Return what a value may be and what it is by default, in parentheses."""
     if default is PydanticUndefined or default is REQUIRED:
         return f"({wanted}; required)"
     if default is COMPUTED:
@@ -89,7 +90,7 @@ def _explain_part(path: tuple[str, ...], rest: tuple[str, ...]) -> str:
     names = registry.names(kind)
     if not rest:
         rows = [(name, registry.describe(kind, name).about) for name in names]
-        return _page(dotted(path), _of_field(path), rows)
+        return page(dotted(path), _of_field(path), rows)
     if rest[0] in names and len(rest) <= 2:
         return _explain_plugin(path, registry.describe(kind, rest[0]), rest)
     pages = [
@@ -100,7 +101,7 @@ def _explain_part(path: tuple[str, ...], rest: tuple[str, ...]) -> str:
     if pages:
         return "\n".join(pages)
     there = [dotted((*path, *steps)) for steps in _parts_and_parameters(kind, names)]
-    raise _unknown(dotted((*path, *rest)), there)
+    raise unknown(dotted((*path, *rest)), there)
 
 
 def _parts_and_parameters(kind: str, names: Iterable[str]) -> Iterable[tuple[str, ...]]:
@@ -115,24 +116,30 @@ def _explain_plugin(path: tuple[str, ...], known: Signature, rest: tuple[str, ..
     if len(rest) == 1:
         rows = [(name, _of_parameter(one)) for name, one in known.parameters.items()]
         client = f" Its clients run {known.client!r}." if known.client else ""
-        return _page(title, known.doc + client, rows)
+        return page(title, known.doc + client, rows)
     if rest[1] not in known.parameters:
         names = [dotted((*path, rest[0], name)) for name in known.parameters]
-        raise _unknown(title, names)
-    return _page(title, _of_parameter(known.parameters[rest[1]]), [])
+        raise unknown(title, names)
+    return page(title, _of_parameter(known.parameters[rest[1]]), [])
 
 
 def _of_parameter(parameter: Parameter) -> str:
-    return f"{parameter.doc} {_facts(expected(parameter.type), parameter.default)}".strip()
+    return f"{parameter.doc} {facts(expected(parameter.type), parameter.default)}".strip()
 
 
-def _page(title: str, text: str, rows: list[Row]) -> str:
+def page(title: str, text: str, rows: list[Row]) -> str:
+    """Return a title with its text, and below it the rows in two columns."""
     width = max((len(name) for name, _ in rows), default=0)
     head = f"{title}: {text}" if text else title
-    return "\n".join([head, *(f"  {name.ljust(width)}  {words}" for name, words in rows)])
+    return "\n".join([head, *(f"  {name.ljust(width)}  {_line(words)}" for name, words in rows)])
 
 
-def _unknown(key: str, known: list[str]) -> ScenarioError:
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def unknown(key: str, known: list[str]) -> ScenarioError:
+    """Return the error for a key that is not ``known``, with the nearest that is."""
     last = key.rpartition(".")[2]
     homes = [one for one in known if one.rpartition(".")[2] == last]
     hint = did_you_mean(key, homes or known)
@@ -147,16 +154,16 @@ def json_schema() -> Schema:
     for (*above, name), kind in PARTS.items():
         section = sections[above[0].title()] if above else schema
         field = section["properties"][name]
-        sections[f"{kind} part"] = _part(kind)
+        sections[f"{kind} part"] = part_schema(kind)
         may_be = [{"$ref": f"#/$defs/{kind} part"}]
         if kind == "shift":
             may_be.append({"type": "null"})
         section["properties"][name] = {"description": field["description"], "anyOf": may_be}
-    title = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return title | schema
+    return DIALECT | schema
 
 
-def _part(kind: str) -> Schema:
+def part_schema(kind: str) -> Schema:
+    """Return the schema of a plug-in part: a name, or a mapping with its parameters."""
     names = registry.names(kind)
     name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": ELSEWHERE}]}
     needs_name: list[Schema] = (

@@ -139,6 +139,8 @@ def _normal(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
     """Return the tree with every part as a mapping with ``use``."""
     if path in PARTS:
         return _part(node, path, faults)
+    if path == ("tracking",) and isinstance(node.value, list):
+        return node.with_value([_absolute(item) for item in node.value])
     if not isinstance(node.value, dict) or len(path) > 1:
         return node
     return node.with_value(
@@ -172,7 +174,14 @@ def _used(part: Node, own: dict[str, Node], path: tuple[str, ...], faults: list[
             message = f"{shown(use.value)} is a path already"
             faults.append(own["path"].key.fault((*path, "path"), message))
         own["path"] = use.with_value(short[2])
-    elif (file := re.fullmatch(r"(.+\.py):([^:]*)", use.value)) is not None:
-        absolute = os.path.abspath(use.place.folder / file[1])
-        own["use"] = use.with_value(f"{absolute}:{file[2]}")
+    else:
+        own["use"] = _absolute(use)
     return part.with_value(own)
+
+
+def _absolute(use: Node) -> Node:
+    """Return a plug-in's name with an absolute path, where it names a file."""
+    file = re.fullmatch(r"(.+\.py):([^:]*)", use.value) if isinstance(use.value, str) else None
+    if file is None:
+        return use
+    return use.with_value(f"{os.path.abspath(use.place.folder / file[1])}:{file[2]}")

@@ -231,6 +231,9 @@ class Scenario(_Section):
     """What the run may use of which machine."""
     checkpoint: Checkpoint = Checkpoint()
     """What is kept so that a run can be resumed."""
+    tracking: Texts = ()
+    """Where rounds are reported besides the run's folder: tensorboard, mlflow, wandb, or your
+    own as package.module:Class or ./file.py:Class."""
     output: Output = Output()
     """Where results go."""
 

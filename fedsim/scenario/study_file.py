@@ -102,6 +102,9 @@ def _fault(detail: Any, values: dict[str, Any], tree: Node) -> Fault:
     loc, steps = detail["loc"], walked(values, detail["loc"])
     model: Any = Compare if loc[0] == "report" and len(loc) > 1 else Head
     known = {field.alias or name: field for name, field in model.model_fields.items()}
+    if steps == ("tune",):
+        hint = "compare values as an axis: {low: {local.lr: 0.01}, high: {local.lr: 0.1}}"
+        return tree.deepest(steps).key.fault(steps, "tuning is not built", hint)
     if detail["type"] == "extra_forbidden":
         hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
         return tree.deepest(steps).key.fault(steps, "unknown key", hint)

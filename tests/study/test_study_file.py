@@ -78,6 +78,7 @@ WRONG = {
     "no seeds": ({"seeds": "[]"}, "small.yaml:3:8: seeds: a list of at least one"),
     "seed that is text": ({"seeds": "[1, x]"}, "small.yaml:3:12: seeds[1]: a whole number >= 0"),
     "unknown key": ({"more": "seedz: [1]\n"}, "small.yaml:9:1: seedz: unknown key"),
+    "tuning": ({"more": "tune: {trials: 9}\n"}, "small.yaml:9:1: tune: tuning is not built"),
     "no such strategy": (
         {"strategies": "[fedavgg]"},
         "small.yaml:5:14: strategy: no strategy is called 'fedavgg'",

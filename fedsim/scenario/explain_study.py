@@ -1,0 +1,67 @@
+"""What a study may say: in words for people, and as a JSON schema for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from fedsim.scenario.explain import DIALECT, Schema, facts, page, part_schema, unknown
+from fedsim.scenario.study import Head
+from fedsim.words import expected
+
+__all__ = ["explain_study", "study_schema"]
+
+
+def explain_study(key: str = "") -> str:
+    """Return what a study file may say under ``key``, such as ``report.primary``.
+
+    Raises:
+        ScenarioError: if there is no such key; names the nearest.
+    """
+    top = _fields(Head)
+    below = {name: _fields(kind) for name, field in top.items() if (kind := _section(field))}
+    known = dict(top)
+    for name, some in below.items():
+        known |= {f"{name}.{one}": field for one, field in some.items()}
+    if not key:
+        rows = [(name, _told(field)) for name, field in top.items()]
+        return page("A study file may have", "", rows)
+    if key not in known:
+        raise unknown(key, list(known))
+    rows = [(name, _told(field)) for name, field in below.get(key, {}).items()]
+    return page(key, _told(known[key]), rows)
+
+
+def study_schema() -> Schema:
+    """Return the schema of study files, with the strategies that are installed here."""
+    schema = Head.model_json_schema(by_alias=True)
+    strategy = "strategy part"
+    schema["$defs"] |= {
+        strategy: part_schema("strategy"),
+        "levels": {"type": "object", "additionalProperties": {"type": "object"}},
+    }
+    strategies = {"type": "array", "items": {"$ref": f"#/$defs/{strategy}"}}
+    levels = {"$ref": "#/$defs/levels"}
+    schema["properties"]["axes"] |= {
+        "properties": {"strategy": {"anyOf": [strategies, levels]}},
+        "additionalProperties": levels,
+    }
+    return DIALECT | schema
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    kind: Any = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _told(field: FieldInfo) -> str:
+    if _section(field):
+        return field.description or ""
+    default = field.get_default(call_default_factory=True)
+    return f"{field.description} {facts(expected(field.rebuild_annotation()), default)}"
