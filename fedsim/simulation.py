@@ -90,12 +90,17 @@ def _tell(result: Result) -> None:
 
 
 def _begin(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
+    return _play(scenario, folder, _prepared(scenario, folder), watch)
+
+
+def _prepared(scenario: Scenario, folder: RunFolder) -> FederatedData:
+    """Deal the data and write down what the run begins with, the manifest last."""
     text = dump(scenario.resolved())
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
     write_partition(data, folder.path)
     folder.write("manifest.json", manifest(text, data.digest, scenario.seed, sys.argv[1:]))
-    return _play(scenario, folder, data, watch)
+    return data
 
 
 def _go_on(folder: RunFolder, watch: Watch) -> Result:
@@ -118,9 +123,7 @@ def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Wat
         watch(event)
 
     scenario, _ = settled(scenario, data.clients)
-    client_of(
-        scenario, strategy_of(scenario)
-    )  # What is wrong with them is said before workers start.
+    client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
     with (
         _tracked(scenario, folder, noted) as watched,
         closing(open_grid(scenario, data, folder.store)) as grid,
@@ -142,11 +145,8 @@ def server_app(scenario: Scenario, folder: RunFolder, watch: Watch) -> ServerApp
     """
 
     def play(grid: Grid) -> Result:
-        text = dump(scenario.resolved())
-        folder.write(folder.scenario.name, text)
-        data = prepare(scenario, folder.store)
-        folder.write("manifest.json", manifest(text, data.digest, scenario.seed, sys.argv[1:]))
         with folder.lock(), _tracked(scenario, folder, watch) as watched:
+            data = _prepared(scenario, folder)
             return _Run.of(scenario, folder, data, grid, watched).play()
 
     return make_server_app(play)
@@ -173,7 +173,7 @@ class _Run:
         grid: Grid,
         watch: Watch,
     ) -> _Run:
-        _, claim = settled(scenario, data.clients)
+        scenario, claim = settled(scenario, data.clients)
         strategy = strategy_of(scenario, claim)
         carrier = Carrier(grid, strategy)
         model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
