@@ -27,11 +27,12 @@ class Noop:
 
 @dataclass(frozen=True)
 class OneEach:
-    """``clients`` examples of 312 numbers."""
+    """``clients`` examples of ``width`` numbers."""
 
     clients: int = 1000
+    width: int = 312
 
     def load(self, seed: int, folder: Path) -> Dataset:
         labels = np.arange(self.clients, dtype=np.int64) % 2
-        inputs = np.zeros((self.clients, 312), np.float32)
+        inputs = np.zeros((self.clients, self.width), np.float32)
         return Dataset(inputs, labels, inputs[:2], labels[:2], classes=2)

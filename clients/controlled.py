@@ -7,13 +7,15 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from fedsim.client import Examples
+from fedsim.client import Examples, Seat
 from fedsim.clients._reach import reach
+from fedsim.clients._stacked import Steering
 from fedsim.clients.sgd import Correction, Sgd
 from fedsim.wire import Task, Update, Weights
 
@@ -51,14 +53,39 @@ class Controlled(Sgd):
         :func:`~fedsim.clients._reach.reach` of the steps, so that ``c_i`` is a mean of
         gradients still.
         """
-        update = super().train(model, examples, task, draws)
+        return self._controlled(super().train(model, examples, task, draws), task)
+
+    def train_together(self, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+        """Do the same for several clients in the same steps."""
+        updates = super().train_together(model, seats)
+        return [
+            self._controlled(update, seat.task) for update, seat in zip(updates, seats, strict=True)
+        ]
+
+    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None:
+        """Return :meth:`correction` for stacked weights, in one operation for all clients."""
+        if any("control" not in task.broadcast.extras for task in tasks):
+            return super().steering(tasks, weights)
+        both = [_controls(task) for task in tasks]
+        shift = {
+            name: torch.stack([theirs[name] - ours[name] for ours, theirs in both]).to(w.device)
+            for name, w in weights.items()
+        }
+
+        def steer(gradients: Weights, count: int) -> None:
+            for name, gradient in gradients.items():
+                gradient.add_(shift[name][:count])
+
+        return steer
+
+    def _controlled(self, update: Update, task: Task) -> Update:
         if "control" not in task.broadcast.extras:
             return update
         ours, theirs = _controls(task)
         if update.examples == 0:
             change = {name: torch.zeros_like(control) for name, control in ours.items()}
         else:
-            scale = -1 / (self.rate(task) * reach(self.step_count(len(examples)), self.momentum))
+            scale = -1 / (self.rate(task) * reach(self.step_count(update.examples), self.momentum))
             change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
         kept = {name: ours[name] + change[name] for name in change}
         return replace(update, extras={"control": change}, memory={"control": kept})

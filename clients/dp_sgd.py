@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from fedsim.client import Examples
 from fedsim.clients._layers import layers_draw_from
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
-from fedsim.privacy.noise import Source, gaussian, grid, snap, source_of
+from fedsim.privacy.noise import Source, gaussian, grid, source_of
 from fedsim.privacy.terms import Terms
 from fedsim.wire import Task, Update, Weights
 
@@ -51,6 +51,7 @@ class DpSgd:
     """What the noisy sums are divided by: a public number, whatever came into the batch."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Of the noisy steps; it starts from rest in every round."""
+    protects: ClassVar[tuple[str, ...]] = ("train",)
 
     def under(self, terms: Terms) -> _Private:
         """Return the rule that trains under ``terms``."""
@@ -143,13 +144,15 @@ def clipped_sum(
     for first in range(0, len(batch), AT_ONCE):
         inputs = batch.inputs[first : first + AT_ONCE]
         found = gradients(weights, inputs, batch.labels[first : first + AT_ONCE])
-        wide = {name: g.double() for name, g in found.items()}
-        squares = [g.flatten(1).square().sum(dim=1) for g in wide.values()]
+        wide = {name: g.double().flatten(1) for name, g in found.items()}
+        squares = [g.square().sum(dim=1) for g in wide.values()]
         norms = torch.stack(squares).sum(dim=0).sqrt()  # (batch,)
         scale = torch.where(norms <= clip * SHRINK, 1.0, clip / norms * SHRINK)
-        is_finite = torch.isfinite(norms)
+        if not bool((is_finite := torch.isfinite(norms)).all()):
+            wide, scale = {name: g[is_finite] for name, g in wide.items()}, scale[is_finite]
+        # On the grid of ``step``, a power of two, the terms are whole numbers: one pass puts them
+        # there, and :func:`~fedsim.privacy.noise.snap` would give the same bits in four.
+        cells = (scale / step).unsqueeze(1)
         for name, g in wide.items():
-            fitting = (-1, *[1] * (g.dim() - 1))
-            cut = torch.where(is_finite.reshape(fitting), g * scale.reshape(fitting), 0.0)
-            total[name] += snap(cut, step).sum(dim=0)
+            total[name] += g.mul_(cells).trunc_().sum(dim=0).mul_(step).view_as(total[name])
     return total

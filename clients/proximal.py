@@ -7,9 +7,11 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fedsim.clients._stacked import Steering
 from fedsim.clients.sgd import Correction, Sgd
 from fedsim.wire import Task, Weights
 
@@ -34,6 +36,21 @@ class Proximal(Sgd):
         def hold(gradients: Weights) -> None:
             for name, gradient in gradients.items():
                 gradient.add_(weights[name] - anchor[name], alpha=mu)
+
+        return hold
+
+    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None:
+        """Return the same for stacked weights, in one operation for all clients."""
+        mu = strength(tasks[0])
+        if any(strength(task) != mu for task in tasks):
+            return super().steering(tasks, weights)
+        if mu == 0:
+            return None
+        anchor = {name: weight[0].clone() for name, weight in weights.items()}
+
+        def hold(gradients: Weights, count: int) -> None:
+            for name, gradient in gradients.items():
+                gradient.add_(weights[name][:count] - anchor[name], alpha=mu)
 
         return hold
 

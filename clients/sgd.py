@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated
@@ -14,8 +14,10 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from fedsim.client import Examples
+from fedsim.client import Examples, Seat
 from fedsim.clients._layers import layers_draw_from
+from fedsim.clients._stacked import Steering, train_stacked
+from fedsim.errors import RunError
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Correction", "Sgd"]
@@ -59,6 +61,17 @@ class Sgd:
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
         return Update(task.client.id, delta, len(examples), metrics)
 
+    def train_together(self, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+        """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
+
+        Raises:
+            RunError: if ``model`` cannot be stacked, or a subclass descends in a way of its own.
+        """
+        own = (type(self)._descend, type(self)._batches)
+        if own != (Sgd._descend, Sgd._batches):
+            raise RunError(f"{type(self).__name__} descends in a way of its own")
+        return train_stacked(self, model, seats)
+
     def correction(self, task: Task, weights: Weights) -> Correction | None:
         """Return what is to change the gradients of every batch of this turn, if anything.
 
@@ -68,6 +81,22 @@ class Sgd:
                 and hold ``task.broadcast.weights`` when this is called.
         """
         return None
+
+    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None:
+        """Return what :meth:`correction` would, for stacked weights `(clients, *shape)`."""
+        each = [
+            self.correction(task, {name: weight[at] for name, weight in weights.items()})
+            for at, task in enumerate(tasks)
+        ]
+        if not any(each):
+            return None
+
+        def steer(gradients: Weights, count: int) -> None:
+            for at, correct in enumerate(each[:count]):
+                if correct is not None:
+                    correct({name: gradient[at] for name, gradient in gradients.items()})
+
+        return steer
 
     def rate(self, task: Task) -> float:
         """Return the step size in the round of ``task``."""
@@ -97,7 +126,7 @@ class Sgd:
             gradients = _gradients(loss, trained)
             if correct is not None:
                 correct(gradients)
-            self._step(weights, gradients, velocity, lr)
+            self.step(weights, gradients, velocity, lr)
         losses, sizes = zip(*last_pass, strict=True)
         return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
 
@@ -113,8 +142,8 @@ class Sgd:
 
         return islice(passes(), self.step_count(examples))
 
-    def _step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None:
-        """Move ``weights`` in place."""
+    def step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None:
+        """Move ``weights`` in place; ``velocity`` is what is left of the steps before."""
         for name, gradient in gradients.items():
             weight = weights[name]
             if self.weight_decay:

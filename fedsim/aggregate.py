@@ -25,16 +25,19 @@ LIMIT = 2.0**30
 """The largest absolute value of a term; 2**17 terms of that size still fit the upper limb."""
 
 UPPER, LOWER = 2.0**16, 2.0**60
-ROUND_UPPER, ROUND_LOWER = 1.5 * 2.0**36, 1.5 * 2.0**-8
-"""Adding one of these and taking it away again rounds a float64 to the grid of its limb: the
-sum's last bit is worth ``2**-16`` or ``2**-60``.  Faster than rounding, and the same, half to even.
+RATIO = 2**44
+ROUND = 1.5 * 2.0**8
+"""Adding this to a fraction of a float64 rounds it to multiples of ``1 / RATIO``, half to even:
+that is what the sum's last bit is worth.  Faster than rounding, and the same.
 """
 
-RATIO = 2**44
 FLUSH_AFTER = 64
-"""So many terms of ``2**30`` on the upper grid are exact in a float64 of 53 bits."""
+"""So many fractions on that grid, and ``ROUND``, are exact in a float64 of 53 bits."""
+SMALL = 2.0**38
+"""Up to here, ``2**22`` after weighting, the float64 sum of so many terms is off by less than a
+quarter, and with the exact sum of their fractions it tells the whole numbers between them."""
 CARRY_AFTER = 2**17
-"""Each term adds at most ``2**43`` to the lower limb, so that many stay within ``2**60``."""
+"""Each term adds at most ``2**44`` to the lower limb, so that many stay within ``2**61``."""
 
 Layout = tuple[tuple[str, "Size"], ...]
 
@@ -49,14 +52,17 @@ class ExactSum:
     def __init__(self) -> None:
         self._layout: Layout | None = None
         self._limbs: list[Tensor] = []  # upper and lower, int64
-        self._recent: list[Tensor] = []  # the same of the last few terms, float64
-        self._buffers: list[Tensor] = []  # the term at hand and room to round it, float64
+        self._recent: list[Tensor] = []  # the last few terms and their fractions, float64
+        self._term: Tensor | None = None  # the one at hand, in units of the upper limb, float64
+        self._places: list[Tensor] = []  # where in it each tensor goes
+        self._placed: Layout = ()
+        self._is_small = True
         self._units = 0  # the weights' sum in units of 2**-60, a Python integer: exact
         self._unflushed = self._uncarried = 0
 
     def __getstate__(self) -> dict[str, object]:
         self._flush()
-        return {**self.__dict__, "_recent": [], "_buffers": []}
+        return {**self.__dict__, "_recent": [], "_term": None, "_places": []}
 
     @property
     def weight(self) -> float:
@@ -74,38 +80,46 @@ class ExactSum:
 
         layout = _layout(addend)
         self._check(layout)
-        size = sum(math.prod(shape) for _, shape in layout)
-        if not self._buffers or self._buffers[0].numel() != size:
-            self._buffers = [torch.empty(size, dtype=torch.float64) for _ in range(2)]
-        term, _ = self._buffers
-        start = 0
-        for name, _ in layout:
-            value = addend.value[name]
-            term[start : start + value.numel()].view(value.shape).copy_(value)
-            start += value.numel()
-        term.mul_(addend.weight)
-        if size:
-            low, high = torch.aminmax(term)  # NaN if any is, and comparisons with NaN are false
-            if not (low.item() >= -LIMIT and high.item() <= LIMIT):
+        if self._term is None or self._placed != layout:
+            self._placed = layout
+            sizes = [math.prod(shape) for _, shape in layout]
+            self._term = torch.empty(sum(sizes), dtype=torch.float64)
+            parts = zip(torch.split(self._term, sizes), layout, strict=True)
+            self._places = [part.view(shape) for part, (_, shape) in parts]
+        for place, (name, _) in zip(self._places, layout, strict=True):
+            place.copy_(addend.value[name])
+        term = self._term.mul_(addend.weight * UPPER)
+        self._is_small = torch.dot(term, term).item() <= SMALL**2  # false with a NaN
+        if not self._is_small:
+            low, high = torch.aminmax(term)
+            if not (low.item() >= -LIMIT * UPPER and high.item() <= LIMIT * UPPER):
                 raise ValueError(
                     f"{_worst(addend)}: not finite, or larger than 2**30 after weighting"
                 )
 
     def commit(self, addend: Addend) -> None:
-        """Add the term that was prepared last."""
+        """Add the term that was prepared last.
+
+        Raises:
+            ValueError: if none was.
+        """
         import torch
 
+        if self._term is None:
+            raise ValueError("no term was prepared")
         if self._layout is None:
             self._layout = _layout(addend)
-        term, rounded = self._buffers
-        if not self._recent:
-            self._recent = [torch.zeros_like(term) for _ in range(2)]
-        for grid, recent in zip((ROUND_UPPER, ROUND_LOWER), self._recent, strict=True):
-            torch.add(term, grid, out=rounded)
-            rounded.sub_(grid)
-            recent.add_(rounded)
-            term.sub_(rounded)  # exact: what the upper limb leaves is the lower limb's
         self._units += round(addend.weight * LOWER)
+        if not self._is_small:
+            self._absorb(_limbs(self._term), 1)
+            return
+        if not self._recent:
+            self._recent = [torch.zeros_like(self._term) for _ in range(2)]
+        whole, fractions = self._recent
+        whole.add_(self._term)
+        # The sign in turns, so that every other term takes away what the one before brought.
+        sign = 1 if self._unflushed % 2 else -1
+        fractions.add_(self._term.frac_().add_(sign * ROUND))
         self._unflushed += 1
         if self._unflushed >= FLUSH_AFTER:
             self._flush()
@@ -137,14 +151,15 @@ class ExactSum:
     def _flush(self) -> None:
         """Put the recent terms to the integers."""
         if self._unflushed:
-            scaled = [
-                recent.mul_(scale).long()
-                for recent, scale in zip(self._recent, (UPPER, LOWER), strict=True)
-            ]
+            whole, fractions = self._recent
+            if self._unflushed % 2:
+                fractions.add_(ROUND)
+            upper = whole.sub_(fractions).round_().long()
+            lower = fractions.mul_(RATIO).long()
             for recent in self._recent:
                 recent.zero_()
             count, self._unflushed = self._unflushed, 0
-            self._absorb(scaled, count)
+            self._absorb((upper, lower), count)
 
     def _absorb(self, limbs: Sequence[Tensor], terms: int) -> None:
         if not self._limbs:
@@ -193,6 +208,11 @@ class ExactSum:
 
 def _layout(addend: Addend) -> Layout:
     return tuple((name, value.shape) for name, value in sorted(addend.value.items()))
+
+
+def _limbs(term: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a term in units of the upper limb as two limbs, the lower rounded half to even."""
+    return term.trunc().long(), term.frac().mul_(RATIO).round_().long()
 
 
 def _worst(addend: Addend) -> str:

@@ -7,8 +7,9 @@ takes and gives an :class:`~fedsim.wire.Update`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from fedsim.errors import RunError
 from fedsim.wire import Task, Update
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Client", "Examples", "Unlabelled"]
+__all__ = ["Client", "Examples", "Seat", "Unlabelled", "together"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,31 @@ class Client(Protocol):
             draws: the only source of randomness that this client may use in this turn.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one client brings to a turn that several take together."""
+
+    examples: Examples
+    task: Task
+    draws: torch.Generator
+
+
+Together = Callable[["nn.Module", Sequence[Seat]], list[Update]]
+
+
+def together(client: Client, phase: str) -> Together | None:
+    """Return the client half's verb for several clients in the same steps, if it has one.
+
+    It is called ``<phase>_together`` and gives each seat the update that the verb itself would,
+    up to rounding; all seats were sent the same broadcast, and the model holds its weights.  A
+    class that overrides the verb alone has said that the other is not its own.
+    """
+    for cls in type(client).__mro__:
+        if f"{phase}_together" in vars(cls):
+            verb: Any = getattr(client, f"{phase}_together")
+            return verb  # type: ignore[no-any-return]
+        if phase in vars(cls):
+            return None
+    return None

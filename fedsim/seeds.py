@@ -20,7 +20,11 @@ __all__ = ["integer", "numpy_stream", "torch_defaults", "torch_stream"]
 
 
 def _spread(root: int, name: str, where: tuple[int, ...]) -> np.random.SeedSequence:
-    return np.random.SeedSequence([root, zlib.crc32(name.encode()), *where])
+    words = (root, zlib.crc32(name.encode()), *where)
+    if max(words) < 2**32 and min(words) >= 0:
+        # The same numbers as from the list below, three times as fast.
+        return np.random.SeedSequence(np.array(words, np.uint32))
+    return np.random.SeedSequence(words)
 
 
 def integer(root: int, name: str, *where: int) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "Merged",
     "Role",
     "Setting",
+    "Stint",
     "Task",
     "Turn",
     "Update",
@@ -99,10 +100,23 @@ class Turn:
     examples: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
-    """Wall time on the worker; 0 where the client is a real device."""
+    """Wall time on the worker, or on a real device as that says; 0 where nobody knows."""
     bytes_up: int = 0
     fault: str = ""
     """Why the reply was not used; empty where it was."""
+
+
+@dataclass(frozen=True)
+class Stint:
+    """When and where a simulated client's turn ran."""
+
+    phase: str
+    client: ClientId
+    worker: int
+    """The process's number."""
+    start: float
+    """In seconds of the clock."""
+    seconds: float
 
 
 @dataclass(frozen=True)

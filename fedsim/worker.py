@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
-from fedsim.client import Client, Examples, Unlabelled
+from fedsim.client import Client, Examples, Seat, Unlabelled, together
 from fedsim.data.federated import FederatedData
+from fedsim.errors import RunError
 from fedsim.evaluate import Score, score
 from fedsim.models._build import build
 from fedsim.seeds import torch_stream
@@ -47,6 +48,7 @@ class Worker:
         # Looked up once: walking the modules costs more than a small model's copy.
         self._slots = self._model.state_dict(keep_vars=True)
         self._trained = [(one, one.requires_grad) for one in self._model.parameters()]
+        self._modules = list(self._model.modules())
 
     @property
     def initial(self) -> Weights:
@@ -64,12 +66,37 @@ class Worker:
             AttributeError: if the client half has no verb of the phase's name.
         """
         verb = getattr(self._client, task.phase)
-        where = zlib.crc32(task.phase.encode())
-        draws = torch_stream(self._seed, "client", task.round, task.client.id, where)
         here = self._here(task)
         examples = self._examples(task.client.id)
-        update: Update = verb(self._fresh(here.broadcast.weights), examples, here, draws)
+        model = self._fresh(here.broadcast.weights)
+        update: Update = verb(model, examples, here, self._draws(task))
         return update
+
+    def has_together(self, phase: str) -> bool:
+        """Return whether several clients can take a turn of ``phase`` in the same steps."""
+        return together(self._client, phase) is not None
+
+    def turns(self, tasks: Sequence[Task]) -> list[Update]:
+        """Return the updates of clients that take one turn in the same steps.
+
+        Args:
+            tasks: of one round and phase, all with the same broadcast.
+
+        Raises:
+            RunError: if the client half has no verb for that, or the model cannot be stacked.
+        """
+        verb = together(self._client, tasks[0].phase)
+        if verb is None:
+            raise RunError(f"{type(self._client).__name__} trains one client at a time")
+        here = [self._here(task) for task in tasks]
+        # As with one client, those without labels are refused when somebody asks for a label.
+        held = [cast(Examples, self._examples(task.client.id)) for task in here]
+        seats = [Seat(own, task, self._draws(task)) for own, task in zip(held, here, strict=True)]
+        return verb(self._fresh(here[0].broadcast.weights), seats)
+
+    def _draws(self, task: Task) -> torch.Generator:
+        where = zlib.crc32(task.phase.encode())
+        return torch_stream(self._seed, "client", task.round, task.client.id, where)
 
     def score(self, client: ClientId, weights: Weights, part: str) -> Score:
         """Return how good ``weights`` are on a client's ``val`` or ``test`` part."""
@@ -106,7 +133,9 @@ class Worker:
         for parameter, trained in self._trained:
             parameter.grad = None
             parameter.requires_grad_(trained)
-        return self._model.train()
+        if not all(module.training for module in self._modules):
+            self._model.train()
+        return self._model
 
     def _examples(self, client: ClientId) -> Examples | Unlabelled:
         if client in (POOL, ORACLE):

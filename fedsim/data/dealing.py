@@ -147,23 +147,33 @@ def _check(owned: Sequence[Array], examples: int) -> None:
     """Check what a partition, maybe a plug-in, dealt."""
     if not owned:
         raise DataError("the partition dealt to no client at all")
-    for client, indices in enumerate(owned):
-        if not len(indices):
-            raise DataError(f"client {client} has no examples; use fewer clients or a milder skew")
-        if indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= examples:
-            raise DataError(f"client {client} was dealt indices that are not 0 to {examples - 1}")
+    sizes = np.fromiter(map(len, owned), np.int64, len(owned))
+    if not sizes.all():
+        client = int(sizes.argmin())
+        raise DataError(f"client {client} has no examples; use fewer clients or a milder skew")
+    whose, kinds = np.cumsum(sizes), [indices.dtype.kind in "iu" for indices in owned]
+    if all(kinds):
+        dealt = np.concatenate(owned)
+        wrong = np.flatnonzero((dealt < 0) | (dealt >= examples))
+        if not len(wrong):
+            return
+        client = int(np.searchsorted(whose, wrong[0], side="right"))
+    else:
+        client = kinds.index(False)
+    raise DataError(f"client {client} was dealt indices that are not 0 to {examples - 1}")
 
 
 def _parts(owned: Sequence[Array], labels: Array, recipe: Recipe) -> tuple[Array, Array]:
     """Return all indices, by client and within it by part, and where each part begins."""
     shares = [recipe.client_val, recipe.client_test]
+    if not any(shares):
+        whole = np.fromiter(map(len, owned), np.int64, len(owned))
+        sizes = np.column_stack([whole, np.zeros((len(whole), 2), np.int64)]).ravel()
+        return np.concatenate(owned), np.concatenate([[0], np.cumsum(sizes)])
     parts: list[Array] = []
     for client, indices in enumerate(owned):
-        if any(shares):
-            draws = numpy_stream(recipe.seed, "split", client)
-            parts += [indices[positions] for positions in cut(labels[indices], shares, draws)]
-        else:
-            parts += [indices, indices[:0], indices[:0]]
+        draws = numpy_stream(recipe.seed, "split", client)
+        parts += [indices[positions] for positions in cut(labels[indices], shares, draws)]
     sizes = np.array([len(part) for part in parts], dtype=np.int64)
     if not sizes[::3].all():
         client = int(np.flatnonzero(sizes[::3] == 0)[0])

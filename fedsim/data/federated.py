@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -13,6 +14,7 @@ from fedsim.client import Examples, Unlabelled
 from fedsim.data import store as stores
 from fedsim.data.dataset import Array
 from fedsim.data.dealing import Recipe, deal_out
+from fedsim.data.recent import Recent
 from fedsim.data.scale import Scale
 from fedsim.wire import ClientInfo
 
@@ -80,13 +82,15 @@ class FederatedData:
     ) -> None:
         self._arrays = arrays
         self._scale = Scale(arrays["centre"], arrays["spread"])
-        self._cache = _Cache(cache_bytes)
+        self._cache = Recent(cache_bytes)
         self.clients: Sequence[ClientInfo] = _Clients(arrays, tuple(meta["domain_names"]))
         self.shape: tuple[int, ...] = arrays["inputs"].shape[1:]
         self.classes: int = meta["classes"]
         self.class_names: tuple[str, ...] = tuple(meta["class_names"])
         self.domain_names: tuple[str, ...] = tuple(meta["domain_names"])
         self.digest: str = meta["digest"]
+        self.is_here = True
+        """Whether the clients' examples are these; on real devices they stay there."""
 
     @classmethod
     def open(cls, store: Path, cache_bytes: int = 256 << 20) -> FederatedData:
@@ -101,6 +105,33 @@ class FederatedData:
         """
         arrays, meta = stores.read(store)
         return cls(arrays, meta, cache_bytes)
+
+    def terms(self) -> dict[str, Any]:
+        """Return, as plain values, what a device needs to prepare examples of its own alike."""
+        arrays = self._arrays
+        numbers = ("centre", "spread", "domain", "target")
+        return {
+            "shape": list(self.shape),
+            "dtype": arrays["inputs"].dtype.name,
+            "classes": self.classes,
+            "class_names": list(self.class_names),
+            "domain_names": list(self.domain_names),
+            **{name: arrays[name].tolist() for name in numbers},
+        }
+
+    def elsewhere(self, examples: Mapping[int, int]) -> FederatedData:
+        """Return the same for devices that hold ``examples`` of their own, which stay there."""
+        other = copy(self)
+        other.is_here = False
+        other.clients = [replace(info, examples=examples[info.id]) for info in self.clients]
+        return other
+
+    @property
+    def sizes(self) -> Array:
+        """How many training examples each client holds, `(clients,)`."""
+        if not self.is_here:
+            return np.array([info.examples for info in self.clients])
+        return _train_sizes(self._arrays["offsets"])
 
     def train(self, client: int) -> Examples | Unlabelled:
         """Return the training part of ``client``, normalised; a target's without labels."""
@@ -124,7 +155,7 @@ class FederatedData:
             at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
             rows = slice(*self._arrays["offsets"][at : at + 2])
             found = self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
-            self._cache.put(key, found)
+            found = self._cache.put(key, found)
         return found
 
     def server_test(self, domain: str | None = None) -> Examples:
@@ -136,7 +167,7 @@ class FederatedData:
                 rows = self._arrays["test_domain"] == self.domain_names.index(domain)
                 inputs, labels = inputs[rows], labels[rows]
             found = self._examples(inputs, labels)
-            self._cache.put(key, found)
+            found = self._cache.put(key, found)
         return found
 
     def pooled(self, targets: bool = False) -> Examples:
@@ -180,8 +211,9 @@ class _Clients(Sequence[ClientInfo]):
 
     def __init__(self, arrays: Mapping[str, Array], domain_names: tuple[str, ...]) -> None:
         self._sizes = _train_sizes(arrays["offsets"])
-        self._domain = arrays["domain"]
-        self._target = arrays["target"]
+        # As plain arrays: a memory-mapped one takes three times as long to give one number.
+        self._domain = np.asarray(arrays["domain"])
+        self._target = np.asarray(arrays["target"])
         self._names = (*domain_names, "")  # -1, no domain, is the last.
 
     def __len__(self) -> int:
@@ -192,31 +224,8 @@ class _Clients(Sequence[ClientInfo]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[ClientInfo]: ...
     def __getitem__(self, at: int | slice) -> ClientInfo | Sequence[ClientInfo]:
+        if isinstance(at, slice):
+            return [self[k] for k in range(*at.indices(len(self)))]
         which = range(len(self))[at]
-        if isinstance(which, range):
-            return [self[k] for k in which]
         role: Literal["source", "target"] = "target" if self._target[which] else "source"
         return ClientInfo(which, int(self._sizes[which]), self._names[self._domain[which]], role)
-
-
-class _Cache:
-    """The most recently used examples, up to a number of bytes."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._held = most, 0
-        self._entries: OrderedDict[tuple[int, str], Examples] = OrderedDict()
-
-    def get(self, key: tuple[int, str]) -> Examples | None:
-        if key in self._entries:
-            self._entries.move_to_end(key)
-        return self._entries.get(key)
-
-    def put(self, key: tuple[int, str], examples: Examples) -> None:
-        self._entries[key] = examples
-        self._held += _bytes(examples)
-        while self._held > self._most:
-            self._held -= _bytes(self._entries.popitem(last=False)[1])
-
-
-def _bytes(examples: Examples) -> int:
-    return examples.inputs.nbytes + examples.labels.nbytes

@@ -7,20 +7,22 @@ give the same sums, bit by bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedsim.aggregate import Sums
 from fedsim.flower import codec
 from fedsim.flower.arrays import count_bytes
+from fedsim.flower.chunk import ChunkReply
 from fedsim.flower.client_app import message_type
+from fedsim.flower.devices import Answer, Devices
 from fedsim.flower.grid import ChunkGrid, node_of
-from fedsim.flower.host import Asked, ChunkReply, blame, read
+from fedsim.flower.host import Asked, blame, read
 from fedsim.strategy import Strategy, is_sum
-from fedsim.wire import Broadcast, ClientId, ClientInfo, Merged, Turn, Update, Weights
+from fedsim.wire import Broadcast, ClientId, ClientInfo, Merged, Stint, Turn, Update, Weights
 
 __all__ = ["Carrier", "Exchange", "Gathered"]
 
@@ -43,6 +45,14 @@ class Gathered:
         """What the clients sent, in bytes."""
         return sum(turn.bytes_up for turn in self.turns)
 
+    def named(self, names: Mapping[ClientId, str]) -> Gathered:
+        """Return the same with the device's name before each fault."""
+        turns = [
+            replace(turn, fault=f"{names[turn.client]}: {turn.fault}") if turn.fault else turn
+            for turn in self.turns
+        ]
+        return replace(self, turns=turns)
+
     def merged(self, strategy: Strategy) -> Merged:
         """Return what the updates come to."""
         return self.sums.merged() if is_sum(strategy) else strategy.aggregate(self.updates)
@@ -52,7 +62,8 @@ class Exchange:
     """One phase's messages to a cohort, and what its replies come to."""
 
     def __init__(self, number: int, phase: str, strategy: Strategy) -> None:
-        self.messages: list[Message] = []
+        self.asks: list[tuple[int, RecordDict]] = []
+        """Who is sent what: the node's id, and a content that many of them share."""
         self.summed = phase in strategy.phases() and is_sum(strategy)
         """Whether the replies are added up, rather than kept one by one."""
         self._number, self._phase, self._strategy = number, phase, strategy
@@ -69,13 +80,27 @@ class Exchange:
         self._gathered.bytes_down += self._sizes[id(content)]
         asked = Asked(self._phase, broadcast.weights, self._strategy, broadcast.settings)
         self._asked[node] = info, asked
+        self.asks.append((node, content))
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that ask for it all."""
         kind, group = message_type(self._phase), str(self._number)
-        self.messages.append(Message(content, node, kind, group_id=group))
+        return [Message(content, node, kind, group_id=group) for node, content in self.asks]
 
     def take(self, reply: Message) -> None:
         """Check one reply and use it; what is wrong with it is kept in the client's turn."""
-        info, asked = self._asked.pop(reply.metadata.src_node_id)
-        update, turn = read(reply, info, asked)
+        self.answered(reply.metadata.src_node_id, reply)
+
+    def answered(self, node: int, reply: Answer) -> None:
+        """Use what came of asking ``node``: a reply, or why there is none."""
+        info, asked = self._asked.pop(node)
+        if isinstance(reply, str):  # why there is none
+            update, turn = None, Turn(info.id, fault=reply)
+        else:
+            update, turn = read(reply, info, asked)
+            if reply.has_content():
+                turn = replace(turn, seconds=codec.seconds_of(reply.content))
         if update is not None and self.summed:
             try:
                 self._gathered.sums.add(info.id, asked.addends(update))
@@ -89,9 +114,7 @@ class Exchange:
         """Use what one of our hosts made of a chunk: its replies are checked already."""
         self._gathered.turns += reply.turns
         self._gathered.sums.merge(reply.sums)
-        for message in reply.replies:
-            info, _ = self._asked[message.metadata.src_node_id]
-            self._gathered.updates.append(codec.update_of(message, info.id))
+        self._gathered.updates += reply.updates
         for turn in reply.turns:
             self._asked.pop(node_of(turn.client))
 
@@ -107,21 +130,36 @@ class Exchange:
 class Carrier:
     """The way from a strategy to its clients and back, round after round."""
 
-    def __init__(self, grid: Grid, strategy: Strategy) -> None:
+    def __init__(self, grid: Grid | Devices, strategy: Strategy) -> None:
         """Use ``grid``; the nodes of one that is not ours are clients 0, 1, ... by their ids."""
         self._grid = grid
         self._strategy = strategy
-        self._nodes = [] if isinstance(grid, ChunkGrid) else sorted(grid.get_node_ids())
+        self._number = 0
+        self._shifts: list[tuple[str, int, float, Sequence[Turn]]] = []
+        self._nodes: list[int] = []
+        if not isinstance(grid, ChunkGrid | Devices):
+            self._nodes = sorted(grid.get_node_ids())
+
+    def _node(self, client: ClientId) -> int:
+        if isinstance(self._grid, Devices):
+            return client  # it knows the nodes itself
+        return self._nodes[client] if self._nodes else node_of(client)
 
     def exchange(self, number: int, phase: str, tasks: Tasks) -> Gathered:
         """Ask each client for ``phase`` of round ``number`` and return what came back."""
         exchange = Exchange(number, phase, self._strategy)
+        if number != self._number:
+            self._number, self._shifts = number, []
         for info, broadcast in tasks:
-            node = self._nodes[info.id] if self._nodes else node_of(info.id)
-            exchange.ask(node, info, broadcast)
+            exchange.ask(self._node(info.id), info, broadcast)
         if isinstance(self._grid, ChunkGrid):
-            for chunk in self._grid.exchange(exchange.messages, phase, exchange.summed):
+            for chunk in self._grid.exchange(exchange.asks, phase, exchange.summed):
                 exchange.take_chunk(chunk)
+                self._shifts.append((phase, chunk.worker, chunk.begun, chunk.turns))
+        elif isinstance(self._grid, Devices):
+            for client, answer in self._grid.answers(number, phase, exchange.asks):
+                exchange.answered(client, answer)
+            return exchange.finish().named(self._grid.names)
         else:
             for reply in self._grid.send_and_receive(exchange.messages):
                 exchange.take(reply)
@@ -133,15 +171,30 @@ class Carrier:
         return isinstance(self._grid, ChunkGrid)
 
     @property
+    def is_real(self) -> bool:
+        """Whether the clients are devices."""
+        return isinstance(self._grid, Devices)
+
+    @property
     def workers(self) -> int:
         """How many clients run side by side."""
+        if isinstance(self._grid, Devices):
+            return len(self._grid.names)
         return self._grid.workers if isinstance(self._grid, ChunkGrid) else len(self._nodes)
+
+    @property
+    def stints(self) -> Iterator[Stint]:
+        """When and where the clients worked since the last round began, where hosts are ours."""
+        for phase, worker, at, turns in self._shifts:
+            for turn in turns:
+                yield Stint(phase, turn.client, worker, at, turn.seconds)
+                at += turn.seconds
 
     @property
     def memories(self) -> dict[ClientId, dict[str, Weights]]:
         """What each simulated client keeps between its turns; real devices keep it themselves."""
         states = self._grid.states if isinstance(self._grid, ChunkGrid) else {}
-        return {client: codec.memory_of(state) for client, state in states.items()}
+        return {client: dict(state) for client, state in states.items()}
 
     @property
     def set_aside(self) -> dict[ClientId, str]:
@@ -156,7 +209,7 @@ class Carrier:
         """Put back what a checkpoint kept of the clients."""
         if isinstance(self._grid, ChunkGrid):
             for client, memory in memories.items():
-                self._grid.states[client] = codec.memory_records(memory)
+                self._grid.states[client] = memory
             self._grid.set_aside.update(set_aside)
 
     def take_notes(self) -> list[str]:

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedsim.flower import codec
-from fedsim.wire import Broadcast, ClientId, Task, Update
+from fedsim.wire import Broadcast, ClientId, Task, Update, Weights
 from fedsim.worker import Worker
 
-__all__ = ["CLIENT_KEY", "EVALUATE", "REFERENCE", "make_client_app", "message_type", "phase_of"]
+__all__ = [
+    "CLIENT_KEY",
+    "DESCRIBE",
+    "EVALUATE",
+    "REFERENCE",
+    "Mod",
+    "Verb",
+    "make_client_app",
+    "mark_of",
+    "message_type",
+    "phase_of",
+    "verbs_of",
+]
 
 CLIENT_KEY = "partition-id"
 """Where a node's configuration says which client it is: Flower's own key."""
 
-EVALUATE, REFERENCE = "evaluate", "reference"
-"""Two phases that every client knows, whatever the strategy."""
+EVALUATE, REFERENCE, DESCRIBE = "evaluate", "reference", "describe"
+"""Phases that every client knows, whatever the strategy."""
 
-Verb = Callable[[int, ClientId, Broadcast, RecordDict], Update]
+Memory = Mapping[str, Weights]
+
+Mod = Callable[[Message, Context, Callable[[Message, Context], Message]], Message]
+"""What stands around an answer: Flower's form."""
+
+Verb = Callable[[int, ClientId, Broadcast, Memory], Update]
+"""What a client does when it is asked: a function of the round's number, who it is, what it was
+sent, and what it kept."""
 
 
 def message_type(phase: str) -> str:
@@ -32,47 +51,71 @@ def phase_of(kind: str) -> str:
     return kind.removeprefix("query.")
 
 
-def make_client_app(worker: Worker, phases: Sequence[str], decoder: codec.Decoder) -> ClientApp:
-    """Return the app that answers ``phases``, evaluation and references for any client."""
+def verbs_of(worker: Worker, phases: Sequence[str]) -> dict[str, Verb]:
+    """Return what any client does in each of ``phases``, in evaluation and for references.
+
+    Our own hosts call these, and so does the ClientApp of a device: it adds but the messages.
+    """
 
     def turn(phase: str) -> Verb:
-        def run(number: int, client: ClientId, sent: Broadcast, state: RecordDict) -> Update:
-            info, memory = worker.data.clients[client], codec.memory_of(state)
-            update = worker.turn(Task(number, phase, info, sent, memory))
-            state.clear()
-            state.update(codec.memory_records(update.memory))
-            return update
+        def run(number: int, client: ClientId, sent: Broadcast, memory: Memory) -> Update:
+            return worker.turn(Task(number, phase, worker.data.clients[client], sent, memory))
 
         return run
 
-    def evaluate(_: int, client: ClientId, sent: Broadcast, state: RecordDict) -> Update:
+    def evaluate(_: int, client: ClientId, sent: Broadcast, memory: Memory) -> Update:
         result = worker.score(client, sent.weights, str(sent.settings["part"]))
         metrics = {"correct": float(result.correct), "loss-sum": result.loss_sum}
-        return Update(client, {}, result.examples, metrics)
+        return Update(client, {}, result.examples, metrics, memory=memory)
 
-    def reference(number: int, _: ClientId, sent: Broadcast, state: RecordDict) -> Update:
+    def reference(number: int, _: ClientId, sent: Broadcast, memory: Memory) -> Update:
         of = int(sent.settings["of"])
         result = worker.reference(of, number)
         metrics = {"accuracy": result.accuracy, "loss": result.loss}
-        return Update(of, {}, 0, metrics)
+        return Update(of, {}, 0, metrics, memory=memory)
+
+    def describe(_: int, client: ClientId, sent: Broadcast, memory: Memory) -> Update:
+        # What it was sent goes back, so that a line's speed can be measured.
+        metrics, back = {"data": mark_of(worker.data.digest)}, dict(sent.extras)
+        return Update(client, {}, worker.data.clients[client].examples, metrics, back, memory)
 
     verbs: dict[str, Verb] = {phase: turn(phase) for phase in phases}
-    verbs |= {EVALUATE: evaluate, REFERENCE: reference}
-    app = ClientApp()
-    for phase, verb in verbs.items():
-        _register(app, phase, verb, decoder)
+    return verbs | {EVALUATE: evaluate, REFERENCE: reference, DESCRIBE: describe}
+
+
+def mark_of(digest: str) -> float:
+    """Return the first 48 bits of a hash as a number, which a metric can carry exactly."""
+    return float(int(digest[:12], 16))
+
+
+def make_client_app(
+    worker: Callable[[Context], Worker], phases: Sequence[str], mods: Sequence[Mod] = ()
+) -> ClientApp:
+    """Return the app that answers ``phases``, evaluation, references and what a client is.
+
+    Args:
+        worker: makes what the answers come from, when the first is asked for.
+        phases: the strategy's.
+        mods: what each message and its answer go through, Flower's way.
+    """
+    app, decoder = ClientApp(mods=list(mods)), codec.Decoder()
+    for phase in dict.fromkeys((*phases, EVALUATE, REFERENCE, DESCRIBE)):
+
+        def answer(message: Message, context: Context, phase: str = phase) -> Message:
+            verb = verbs_of(worker(context), phases)[phase]
+            client = int(context.node_config[CLIENT_KEY])
+            number, sent = decoder.opened(message.content)
+            update = verb(number, client, sent, codec.memory_of(context.state))
+            content, state = codec.update_records(update), codec.memory_records(update.memory)
+            context.state.clear()
+            context.state.update(state)
+            return Message(content, reply_to=message)
+
+        _register(app, phase, answer)
     return app
 
 
-def _register(app: ClientApp, phase: str, verb: Verb, decoder: codec.Decoder) -> None:
+def _register(app: ClientApp, phase: str, answer: Callable[[Message, Context], Message]) -> None:
     category, _, action = message_type(phase).partition(".")
     register = {"train": app.train, "evaluate": app.evaluate, "query": app.query}[category]
-
-    def answer(message: Message, context: Context) -> Message:
-        content = message.content
-        client = int(context.node_config[CLIENT_KEY])
-        sent = decoder.broadcast(content)
-        update = verb(codec.round_of(content), client, sent, context.state)
-        return Message(codec.update_records(update), reply_to=message)
-
     register(action or "default")(answer)

@@ -11,21 +11,27 @@ from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedsim.flower.arrays import record_of, weights_of
+from fedsim.flower.arrays import plain_bytes, record_of, weights_of
 from fedsim.wire import Broadcast, ClientId, Setting, Update, Weights
 
 __all__ = [
+    "DEVICE",
     "Decoder",
     "Encoder",
     "memory_of",
     "memory_records",
+    "received",
     "round_of",
+    "seconds_of",
+    "update_in",
     "update_of",
     "update_records",
 ]
 
 EXTRA, MEMORY = "extra.", "memory."
 ROUND, EXAMPLES = "server-round", "num-examples"  # Flower's own keys
+DEVICE = "device"
+"""The record of a reply in which a real device says how long its turn took."""
 
 
 class Encoder:
@@ -65,15 +71,19 @@ class Decoder:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[RecordDict, Broadcast]] = {}
+        self._seen: dict[int, tuple[RecordDict, int, Broadcast]] = {}
 
     def broadcast(self, content: RecordDict) -> Broadcast:
         """Return the broadcast that a message's content holds."""
+        return self.opened(content)[1]
+
+    def opened(self, content: RecordDict) -> tuple[int, Broadcast]:
+        """Return the round that a message belongs to, and the broadcast that it carries."""
         if id(content) not in self._seen:
             while len(self._seen) >= 8:
                 del self._seen[next(iter(self._seen))]
-            self._seen[id(content)] = content, _broadcast(content)
-        return self._seen[id(content)][1]
+            self._seen[id(content)] = content, round_of(content), _broadcast(content)
+        return self._seen[id(content)][1:]
 
 
 def _broadcast(content: RecordDict) -> Broadcast:
@@ -101,13 +111,38 @@ def update_records(update: Update) -> RecordDict:
     return RecordDict(records)
 
 
+def received(update: Update, client: ClientId) -> tuple[Update, int] | None:
+    """Return ``update`` as the server would decode it, and its message's size, without either.
+
+    None where the update is not plainly what :func:`update_of` would give: whoever sent it, only
+    encoding and decoding can tell what becomes of it.
+    """
+    metrics = update.metrics
+    if type(update.examples) is not int or EXAMPLES in metrics:
+        return None
+    for name, value in metrics.items():
+        if type(name) is not str or type(value) not in (float, int):
+            return None
+    size = 8 + len(EXAMPLES) + sum(8 + len(name) for name in metrics)
+    for weights in (update.delta, *update.extras.values()):
+        if (more := plain_bytes(weights)) is None:
+            return None
+        size += more
+    plain = {name: float(value) for name, value in metrics.items()}
+    return Update(client, update.delta, update.examples, plain, update.extras), size
+
+
 def update_of(reply: Message, client: ClientId) -> Update:
     """Return the update that ``client``'s reply carries.
 
     Raises:
         ValueError: if the reply is not made as :func:`update_records` makes it.
     """
-    content = reply.content
+    return update_in(reply.content, client)
+
+
+def update_in(content: RecordDict, client: ClientId) -> Update:
+    """Return the update in a reply's content; see :func:`update_of`."""
     if "delta" not in content.array_records or "metrics" not in content.metric_records:
         raise ValueError(f"a reply with {sorted(content)} where delta and metrics were expected")
     metrics = dict(content.metric_records["metrics"])
@@ -117,6 +152,12 @@ def update_of(reply: Message, client: ClientId) -> Update:
     plain = {name: float(x) for name, x in metrics.items() if isinstance(x, int | float)}
     delta = weights_of(content.array_records["delta"])
     return Update(client, delta, examples, plain, _prefixed(content, EXTRA))
+
+
+def seconds_of(content: RecordDict) -> float:
+    """Return how long a real device's turn took, as it says; 0 where it says nothing."""
+    said = content.metric_records.get(DEVICE, MetricRecord()).get("seconds", 0.0)
+    return float(said) if isinstance(said, int | float) and said >= 0 else 0.0
 
 
 def memory_records(memory: Mapping[str, Weights]) -> RecordDict:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from fedsim.flower import codec
+from fedsim.flower.chunk import Chunk, ChunkReply, Memory
 from fedsim.flower.client_app import phase_of
-from fedsim.flower.host import FIRST_NODE, Chunk, ChunkReply, node_client
+from fedsim.flower.dealing import Dealing
 from fedsim.flower.private import Run, empty_run, identify, set_message_id
-from fedsim.wire import ClientId
+from fedsim.wire import ClientId, Turn
 
 __all__ = ["ChunkGrid", "Deal", "node_of"]
 
 RUN_ID = 1
+FIRST_NODE = 1_000_000
+"""Node ids are client numbers, shifted past Flower's own."""
+
+Asks = Sequence[tuple[int, RecordDict]]
+"""Node ids, each with what it is sent."""
 
 
 def node_of(client: ClientId) -> int:
@@ -28,7 +34,7 @@ def node_of(client: ClientId) -> int:
 
 @dataclass(frozen=True)
 class Deal:
-    """An exchange's messages, dealt into chunks that share their contents."""
+    """An exchange's tasks, dealt into chunks that share their contents."""
 
     chunks: Sequence[Chunk]
     contents: Sequence[RecordDict]
@@ -37,22 +43,16 @@ class Deal:
 class ChunkGrid(Grid):
     """Everything of a grid but the way to the workers."""
 
-    def __init__(self, clients: int, workers: int, chunk: int | None) -> None:
-        """Make the grid of a run.
-
-        Args:
-            clients: how many there are.
-            workers: how many take chunks side by side.
-            chunk: clients per chunk; None for four chunks a worker and exchange.
-        """
-        self.workers = workers
-        self.states: dict[ClientId, RecordDict] = {}
+    def __init__(self, clients: int, dealing: Dealing) -> None:
+        """Make the grid of a run with so many clients."""
+        self.workers = dealing.workers
+        self.states: dict[ClientId, Memory] = {}
         """What each client keeps between its turns; on real devices it stays there."""
         self.set_aside: dict[ClientId, str] = {}
         """Clients that are not asked again, with the reason."""
         self.notes: list[str] = []
         """What a user should know of the workers; whoever passes it on empties it."""
-        self._clients, self._chunk = clients, chunk
+        self._clients, self._dealing = clients, dealing
         self._run = empty_run(RUN_ID)
         self._pushed = 0
         self._waiting: dict[str, Message] = {}
@@ -66,47 +66,34 @@ class ChunkGrid(Grid):
     def close(self) -> None:
         """End the workers."""
 
-    def exchange(
-        self, messages: Sequence[Message], phase: str, summed: bool
-    ) -> Iterator[ChunkReply]:
-        """Send ``messages`` and yield the replies chunk by chunk, states already put away."""
-        for reply in self.deliver(self._deal(messages, phase, summed)):
+    def exchange(self, asks: Asks, phase: str, summed: bool) -> Iterator[ChunkReply]:
+        """Send ``asks`` and yield the replies chunk by chunk, states already put away."""
+        turns: list[Turn] = []
+        for reply in self.deliver(self._deal(asks, phase, summed)):
             self.states.update(reply.states)
+            turns += reply.turns
             yield reply
+        self._dealing.costs.learn(phase, turns)
 
-    def _deal(self, messages: Sequence[Message], phase: str, summed: bool) -> Deal:
-        contents: dict[int, int] = {}
-        kept: list[RecordDict] = []
-        by_home: dict[int, list[Message]] = defaultdict(list)
-        for message in messages:
-            if id(message.content) not in contents:
-                contents[id(message.content)] = len(kept)
-                kept.append(message.content)
-            by_home[node_client(message) % self.workers].append(message)
-        size = self._chunk or max(1, -(-len(messages) // (4 * self.workers)))
-        chunks = [
-            self._chunk_of(home[start : start + size], contents, phase, summed)
-            for home in by_home.values()
-            for start in range(0, len(home), size)
-        ]
-        return Deal(chunks, kept)
-
-    def _chunk_of(
-        self, messages: Sequence[Message], contents: dict[int, int], phase: str, summed: bool
-    ) -> Chunk:
-        shells = []
-        for message in messages:
-            shell = copy.copy(message)
-            shell.content = RecordDict()
-            shells.append(shell)
-        clients = [node_client(message) for message in messages]
-        return Chunk(
-            messages=shells,
-            content_of=[contents[id(message.content)] for message in messages],
-            states={client: self.states[client] for client in clients if client in self.states},
-            phase=phase,
-            summed=summed,
-        )
+    def _deal(self, asks: Asks, phase: str, summed: bool) -> Deal:
+        contents = {id(content): content for _, content in asks}
+        number = {key: at for at, key in enumerate(contents)}
+        whose = [(node - FIRST_NODE, number[id(content)]) for node, content in asks]
+        chunks = []
+        for home, groups in self._dealing.chunks(phase, whose):
+            clients = [client for group in groups for client in group.clients]
+            chunk = Chunk(
+                clients=clients,
+                content_of=[group.content for group in groups for _ in group.clients],
+                states={k: self.states[k] for k in clients if k in self.states},
+                phase=phase,
+                summed=summed,
+                groups=[len(group.clients) for group in groups],
+                home=home,
+                cost=sum(group.cost for group in groups),
+            )
+            chunks.append(chunk)
+        return Deal(chunks, list(contents.values()))
 
     # What Flower asks of a grid, so that its own strategies and ServerApps run on this one.
 
@@ -142,11 +129,21 @@ class ChunkGrid(Grid):
             self._pushed += 1
             identifiers.append(f"{RUN_ID}-{self._pushed}")
             set_message_id(message, identifiers[-1])
-        for kind in dict.fromkeys(message.metadata.message_type for message in sent):
-            same = [message for message in sent if message.metadata.message_type == kind]
-            for reply in self.exchange(same, phase_of(kind), summed=False):
-                for message in reply.replies:
-                    self._waiting[message.metadata.reply_to_message_id] = message
+        # A node that is sent two messages of a kind answers them one after the other.
+        waves: dict[tuple[str, int], dict[int, Message]] = defaultdict(dict)
+        met: Counter[tuple[str, int]] = Counter()
+        for message in sent:
+            kind, node = message.metadata.message_type, message.metadata.dst_node_id
+            waves[kind, met[kind, node]][node] = message
+            met[kind, node] += 1
+        for (kind, _), asked in waves.items():
+            asks = [(node, message.content) for node, message in asked.items()]
+            for reply in self.exchange(asks, phase_of(kind), summed=False):
+                for update in reply.updates:
+                    message = asked[node_of(update.client)]
+                    content = codec.update_records(update)
+                    answer = Message(content, reply_to=message)
+                    self._waiting[answer.metadata.reply_to_message_id] = answer
         return identifiers
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:

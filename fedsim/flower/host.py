@@ -10,74 +10,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Message, RecordDict
 
-from fedsim.aggregate import Sums
 from fedsim.check import fault_of
 from fedsim.data.federated import FederatedData
 from fedsim.flower import codec
-from fedsim.flower.arrays import count_bytes, settled
-from fedsim.flower.client_app import CLIENT_KEY, EVALUATE, REFERENCE, make_client_app
+from fedsim.flower.arrays import count_bytes, plain_bytes
+from fedsim.flower.chunk import Chunk, ChunkReply, Memory
+from fedsim.flower.client_app import DESCRIBE, EVALUATE, REFERENCE, verbs_of
 from fedsim.flower.limit import OutOfTime, time_limit
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.privacy.guarded import Guarded
 from fedsim.scenario.schema import Scenario
 from fedsim.strategy import Strategy
-from fedsim.wire import Addend, ClientId, ClientInfo, Setting, Turn, Update, Weights
+from fedsim.wire import Addend, ClientId, ClientInfo, Setting, Task, Turn, Update, Weights
 from fedsim.worker import Worker
 
-__all__ = ["Asked", "Chunk", "ChunkReply", "Host", "blame", "node_client", "read"]
-
-CLIENT_FAILED = 2  # Flower's error code for an exception in a ClientApp
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Several clients' messages on their way to one worker."""
-
-    messages: Sequence[Message]
-    """Without their contents, which many of them share."""
-    content_of: Sequence[int]
-    """Which of the contents each message carries."""
-    states: Mapping[ClientId, RecordDict]
-    """What each client kept from its last turn."""
-    phase: str
-    summed: bool
-    """Whether a partial sum should come back in place of whole replies."""
-
-    @property
-    def clients(self) -> list[ClientId]:
-        """Whose messages these are."""
-        return [node_client(message) for message in self.messages]
-
-    def alone(self, position: int) -> Chunk:
-        """Return the chunk of one of the clients, for another try."""
-        message = self.messages[position]
-        message.content = RecordDict()
-        return replace(self, messages=[message], content_of=[self.content_of[position]])
-
-
-@dataclass
-class ChunkReply:
-    """What one worker made of a chunk."""
-
-    turns: list[Turn] = field(default_factory=list)
-    replies: list[Message] = field(default_factory=list)
-    """Whole replies, in the order of the messages; empty where ``sums`` holds their sum."""
-    sums: Sums = field(default_factory=Sums)
-    states: dict[ClientId, RecordDict] = field(default_factory=dict)
-
-
-FIRST_NODE = 1_000_000
-
-
-def node_client(message: Message) -> ClientId:
-    """Return whom a message is for.  Node ids are client numbers, shifted past Flower's own."""
-    return message.metadata.dst_node_id - FIRST_NODE
+__all__ = ["Asked", "Host", "blame", "read"]
 
 
 class Host:
-    """One worker's share of a run: the data, the client app, the strategy's addends."""
+    """One worker's share of a run: the data, what clients do, the strategy's addends."""
 
     def __init__(self, scenario: Scenario, store: Path, device: str = "cpu") -> None:
         # One thread a worker: as many workers as cores beat threads on small batches, and a
@@ -91,59 +44,105 @@ class Host:
             scenario, FederatedData.open(store), client_of(scenario, self.strategy), device
         )
         self._decoder = codec.Decoder()
-        self._app = make_client_app(self.worker, self.strategy.phases(), self._decoder)
+        self._verbs = verbs_of(self.worker, self.strategy.phases())
         self._deadline = scenario.clients.deadline_s
 
     def run(self, chunk: Chunk, contents: Sequence[RecordDict]) -> ChunkReply:
         """Let each client of ``chunk`` take its turn; one that fails harms no other."""
-        out = ChunkReply()
-        for shell, which in zip(chunk.messages, chunk.content_of, strict=True):
-            self._turn(chunk, shell, contents[which], out)
+        out, first = ChunkReply(chunk.summed), 0
+        for size in chunk.groups:
+            clients = chunk.clients[first : first + size]
+            sent = contents[chunk.content_of[first]]
+            first += size
+            if size == 1 or not self._together(chunk, clients, sent, out):
+                for client in clients:
+                    self._turn(chunk, client, sent, out)
         return out
 
-    def _turn(self, chunk: Chunk, shell: Message, content: RecordDict, out: ChunkReply) -> None:
-        client = node_client(shell)
-        shell.content = content
-        state = chunk.states.get(client)
-        context = Context(
-            run_id=shell.metadata.run_id,
-            node_id=shell.metadata.dst_node_id,
-            node_config={CLIENT_KEY: client},
-            state=RecordDict() if state is None else RecordDict(dict(state)),
-            run_config={},
-        )
+    def _turn(self, chunk: Chunk, client: ClientId, content: RecordDict, out: ChunkReply) -> None:
+        number, sent = self._decoder.opened(content)
+        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings)
         start = time.perf_counter()
         try:
             # A reference is many rounds of work in one turn.
             with time_limit(None if chunk.phase == REFERENCE else self._deadline):
-                reply = self._app(shell, context)
+                memory = _own(chunk.states.get(client, {}))
+                update = self._verbs[chunk.phase](number, client, sent, memory)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # SystemExit and OutOfTime too: an error reply, no raise
-            reply = Message(Error(CLIENT_FAILED, blame(error)), reply_to=shell)
+        except BaseException as error:  # SystemExit and OutOfTime too: a fault, no raise
+            seconds = time.perf_counter() - start
+            out.turns.append(Turn(client, seconds=seconds, fault=blame(error)))
+            return
         seconds = time.perf_counter() - start
-        turn = replace(self._take(chunk, client, content, reply, out), seconds=seconds)
-        out.turns.append(turn)
-        if not turn.fault and context.state:
-            out.states[client] = settled(context.state)
+        if update.memory is memory:
+            update = replace(update, memory={})
+        _take(self.worker.data.clients[client], update, asked, seconds, out)
 
-    def _take(
-        self, chunk: Chunk, client: ClientId, content: RecordDict, reply: Message, out: ChunkReply
-    ) -> Turn:
-        info = self.worker.data.clients[client]
-        sent = self._decoder.broadcast(content)
+    def _together(
+        self, chunk: Chunk, clients: Sequence[ClientId], content: RecordDict, out: ChunkReply
+    ) -> bool:
+        """Let ``clients`` take one turn in the same steps; False, and nothing done, if it fails.
+
+        Whose fault it is shows when they take their turns one by one.
+        """
+        if not self.worker.has_together(chunk.phase):
+            return False
+        number, sent = self._decoder.opened(content)
         asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings)
-        update, turn = read(reply, info, asked)
-        if update is not None and chunk.summed:
-            try:
-                out.sums.add(client, asked.addends(update))
-            except Exception as error:  # what cannot be summed is the client's fault
-                return replace(turn, fault=blame(error))
-        elif update is not None:
-            # Kept for later, when the model that its tensors may share is another client's.
-            reply.content = settled(reply.content)
-            out.replies.append(reply)
-        return turn
+        infos = [self.worker.data.clients[client] for client in clients]
+        limit = None if self._deadline is None else self._deadline * len(infos)
+        start = time.perf_counter()
+        try:
+            with time_limit(limit):
+                tasks = [
+                    Task(number, chunk.phase, info, sent, _own(chunk.states.get(info.id, {})))
+                    for info in infos
+                ]
+                updates = self.worker.turns(tasks)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return False
+        seconds = (time.perf_counter() - start) / len(infos)
+        for info, update in zip(infos, updates, strict=True):
+            _take(info, update, asked, seconds, out)
+        return True
+
+
+def _take(info: ClientInfo, update: Update, asked: Asked, seconds: float, out: ChunkReply) -> None:
+    """Check an update and put it, or what it adds, to what goes back."""
+    try:
+        got, turn = taken(update, info, asked, seconds)
+        kept = kept_of(update.memory)
+    except Exception as error:  # what cannot be encoded is the client's fault
+        got, turn, kept = None, Turn(info.id, seconds=seconds, fault=blame(error)), {}
+    if got is not None and out.summed:
+        try:
+            out.sums.add(info.id, asked.addends(got))
+        except Exception as error:  # and so is what cannot be summed
+            turn = replace(turn, fault=blame(error))
+    elif got is not None:
+        # Kept for later, when the model that its tensors may share is another client's.
+        out.updates.append(replace(got, delta=_cut(got.delta), extras=_own(got.extras)))
+    out.turns.append(turn)
+    if kept and not turn.fault:
+        out.states[info.id] = kept
+
+
+def _cut(weights: Weights) -> Weights:
+    return {name: tensor.clone() for name, tensor in weights.items()}
+
+
+def _own(memory: Memory) -> dict[str, Weights]:
+    return {name: _cut(weights) for name, weights in memory.items()}
+
+
+def kept_of(memory: Memory) -> dict[str, Weights]:
+    """Return what a client keeps, as if it had gone through the state of a Flower context."""
+    if all(plain_bytes(weights) is not None for weights in memory.values()):
+        return _own(memory)
+    return codec.memory_of(codec.memory_records(memory))
 
 
 @dataclass(frozen=True)
@@ -163,23 +162,41 @@ class Asked:
 
     def fault(self, update: Update, client: ClientInfo) -> str:
         """Return what is wrong with an update; empty if nothing is."""
-        if self.phase in (EVALUATE, REFERENCE):
+        if self.phase in (EVALUATE, REFERENCE, DESCRIBE):
             return ""
         wants_delta = self.phase in self.strategy.deltas
         return fault_of(update, client, self.weights, wants_delta) or ""
 
 
-def read(reply: Message, client: ClientInfo, asked: Asked) -> tuple[Update | None, Turn]:
+Read = tuple[Update | None, Turn]
+
+
+def read(reply: Message, client: ClientInfo, asked: Asked) -> Read:
     """Return the update that a reply carries, or None and, in the turn, what is wrong with it."""
     if reply.has_error():
         return None, Turn(client.id, fault=reply.error.reason or "an error without a reason")
-    size = count_bytes(reply.content)
+    return _opened(reply.content, client, asked)
+
+
+def taken(update: Update, client: ClientInfo, asked: Asked, seconds: float = 0.0) -> Read:
+    """Return what :func:`read` would of a reply with ``update``, mostly without making one."""
+    if (found := codec.received(update, client.id)) is None:
+        return _opened(codec.update_records(update), client, asked, seconds)
+    plain, size = found
+    fault = asked.fault(plain, client)
+    turn = Turn(client.id, plain.examples, plain.metrics, seconds, size, fault)
+    return (None if fault else plain), turn
+
+
+def _opened(content: RecordDict, client: ClientInfo, asked: Asked, seconds: float = 0.0) -> Read:
+    size = count_bytes(content)
     try:
-        update = codec.update_of(reply, client.id)
+        update = codec.update_in(content, client.id)
     except Exception as error:  # any malformed content: the client's fault, never the run's end
-        return None, Turn(client.id, bytes_up=size, fault=f"unreadable reply: {error}")
+        fault = f"unreadable reply: {error}"
+        return None, Turn(client.id, seconds=seconds, bytes_up=size, fault=fault)
     fault = asked.fault(update, client)
-    turn = Turn(client.id, update.examples, update.metrics, bytes_up=size, fault=fault)
+    turn = Turn(client.id, update.examples, update.metrics, seconds, size, fault)
     return (None if fault else update), turn
 
 

@@ -12,7 +12,7 @@ from fedsim.errors import Fault, ScenarioError
 from fedsim.flower.stock import Stock
 from fedsim.privacy.claim import Claim
 from fedsim.privacy.guarded import Guarded, Noised
-from fedsim.privacy.terms import Private, Terms
+from fedsim.privacy.terms import Private, Terms, unprotected
 from fedsim.registry import build
 from fedsim.scenario.schema import Scenario
 from fedsim.strategy import Strategy
@@ -67,4 +67,7 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     if said.unit == "client":
         return Noised(client, terms)
     half: Private = build("client", part, scenario.folder)
+    if open_phases := unprotected(half, strategy.phases()):
+        what = f"'{part.use}' sends nothing private when asked to {' or '.join(open_phases)}, as "
+        raise _fault(scenario, "local.use", f"{what}{type(strategy).__name__} does")
     return half.under(terms)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -10,12 +11,12 @@ from flwr.serverapp import Grid, ServerApp
 __all__ = ["Grid", "ServerApp", "make_server_app"]
 
 
-def make_server_app(play: Callable[[Grid], object]) -> ServerApp:
-    """Return the app that calls ``play`` with the grid it is started on."""
+def make_server_app(play: Callable[[Grid, Mapping[str, Any]], object]) -> ServerApp:
+    """Return the app that calls ``play`` with the grid it is started on and Flower's run config."""
     app = ServerApp()
 
     def main(grid: Grid, context: Context) -> None:
-        play(grid)
+        play(grid, context.run_config)
 
     app.main()(main)
     return app

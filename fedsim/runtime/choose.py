@@ -30,7 +30,7 @@ def backend_of(scenario: Scenario, data: FederatedData) -> str:
         return "ray"
     if (os.cpu_count() or 1) < 2 or scenario.compute.workers == 1 or find_spec("ray") is None:
         return "local"
-    mean = sum(info.examples for info in data.clients) / len(data.clients)
+    mean = float(data.sizes.mean())
     turns = scenario.rounds * scenario.clients.per_round.of(len(data.clients), at_least=1)
     epochs = scenario.local.parameters.get("epochs", 1)
     return "ray" if turns * mean * epochs * prod(data.shape) > LARGE else "local"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from fedsim.flower.chunk import ChunkReply
+from fedsim.flower.dealing import dealing
 from fedsim.flower.grid import ChunkGrid, Deal
-from fedsim.flower.host import ChunkReply, Host
+from fedsim.flower.host import Host
 from fedsim.scenario.schema import Scenario
 
 __all__ = ["LocalGrid"]
@@ -17,8 +19,8 @@ class LocalGrid(ChunkGrid):
 
     def __init__(self, scenario: Scenario, store: Path, device: str = "cpu") -> None:
         self._host = Host(scenario, store, device)
-        chunk = scenario.compute.chunk
-        super().__init__(len(self._host.worker.data.clients), 1, None if chunk == "auto" else chunk)
+        data = self._host.worker.data
+        super().__init__(len(data.clients), dealing(scenario, data.sizes, workers=1))
 
     def deliver(self, deal: Deal) -> Iterator[ChunkReply]:
         """Yield the reply to each chunk in turn."""

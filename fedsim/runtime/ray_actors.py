@@ -11,21 +11,26 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import ray
 from ray._private import ray_constants
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fedsim.errors import RunError
+from fedsim.flower.chunk import Chunk, ChunkReply
 from fedsim.flower.client_app import REFERENCE
+from fedsim.flower.dealing import dealing
 from fedsim.flower.grid import ChunkGrid, Deal
-from fedsim.flower.host import Chunk, ChunkReply, Host
+from fedsim.flower.host import Host
 from fedsim.scenario.schema import Scenario
 from fedsim.wire import ClientId, Turn
 
-__all__ = ["RayGrid", "start"]
+__all__ = ["RayGrid", "Shared", "shared", "start"]
 
 MOST_DEATHS = 2
 """A client whose turn ended this many workers is set aside for the rest of the run."""
@@ -35,6 +40,9 @@ GRACE_S = 10.0
 
 POLL_S = 1.0
 
+JOIN = "FEDSIM_RAY"
+"""The environment variable that names a Ray on this machine which a run joins, not starts."""
+
 
 class Actor:
     """A host in a process of its own."""
@@ -43,9 +51,9 @@ class Actor:
         self._host = Host(scenario, store, "cuda" if ray.get_gpu_ids() else "cpu")
         self._contents: dict[str, Any] = {}
 
-    def clients(self) -> int:
-        """Return how many clients there are, once the host is ready."""
-        return len(self._host.worker.data.clients)
+    def sizes(self) -> Any:
+        """Return how many examples each client holds, once the host is ready."""
+        return self._host.worker.data.sizes
 
     def pid(self) -> int:
         """Return the process id."""
@@ -80,22 +88,29 @@ class RayGrid(ChunkGrid):
         if self._ours:
             start(scenario.compute.address, scenario.compute.workers)
         self._actors: list[Any] = []
+        self._room: Any = None
         try:
             workers, gpus = _share(scenario)
         except RunError:
             self.close()
             raise
+        # All workers or none: two runs that each hold half of a cluster would wait for ever.
+        self._room = placement_group([{"CPU": 1, **({"GPU": gpus} if gpus else {})}] * workers)
         remote: Any = ray.remote(Actor)  # ray makes its methods at run time
-        actor = remote.options(num_cpus=1, num_gpus=gpus, max_restarts=0)
+        actor = remote.options(
+            num_cpus=1,
+            num_gpus=gpus,
+            max_restarts=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(self._room),
+        )
         self._spawn: Callable[[], Any] = lambda: actor.remote(scenario, store)
         self._actors += [self._spawn() for _ in range(workers)]
         try:
-            clients = ray.get([actor.clients.remote() for actor in self._actors])[0]
+            sizes = ray.get([actor.sizes.remote() for actor in self._actors])[0]
         except ray.exceptions.RayError as error:
             self.close()
             raise RunError(f"a worker did not start: {_cause(error)}") from error
-        chunk = scenario.compute.chunk
-        super().__init__(clients, workers, None if chunk == "auto" else chunk)
+        super().__init__(len(sizes), dealing(scenario, sizes, workers))
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers."""
@@ -106,12 +121,12 @@ class RayGrid(ChunkGrid):
         refs = [ray.put(content) for content in deal.contents]
         queues: list[deque[Chunk]] = [deque() for _ in self._actors]
         for chunk in deal.chunks:
-            queues[chunk.clients[0] % self.workers].append(chunk)
+            queues[chunk.home].append(chunk)
         flights: dict[Any, Flight] = {}
         idle = set(range(self.workers))
         while flights or any(queues):
             for worker in sorted(idle):
-                queue = queues[worker] or max(queues, key=len)
+                queue = queues[worker] or max(queues, key=_cost)
                 if queue:
                     idle.discard(worker)
                     chunk = queue.popleft()
@@ -148,14 +163,18 @@ class RayGrid(ChunkGrid):
             "it was replaced and the work is done again"
         )
         lost = ChunkReply()
-        for position, client in enumerate(clients):
+        for part in flight.chunk.parts():
+            if len(part.clients) > 1:  # stacked, and perhaps none of them did it
+                queue.append(part)
+                continue
+            (client,) = part.clients
             self._deaths[client] = self._deaths.get(client, 0) + 1
             if self._deaths[client] >= MOST_DEATHS:
                 self.set_aside[client] = "its turn ended its worker twice"
                 lost.turns.append(Turn(client, fault=self.set_aside[client]))
                 self.notes.append(f"client {client} is set aside: {self.set_aside[client]}")
             else:
-                queue.append(flight.chunk.alone(position))
+                queue.append(part)
         if lost.turns:
             yield lost
 
@@ -165,7 +184,7 @@ class RayGrid(ChunkGrid):
         for flight in flights.values():
             if flight.chunk.phase == REFERENCE:
                 continue
-            limit = self._deadline * len(flight.chunk.messages) + GRACE_S
+            limit = self._deadline * len(flight.chunk.clients) + GRACE_S
             if time.monotonic() - flight.since > limit:
                 flight.since = time.monotonic()
                 ray.kill(self._actors[flight.worker])
@@ -174,6 +193,8 @@ class RayGrid(ChunkGrid):
         """End the workers, and Ray too if it was started here."""
         for actor in self._actors:
             ray.kill(actor)
+        if self._room is not None:
+            remove_placement_group(self._room)
         if self._ours:
             ray.shutdown()
 
@@ -184,7 +205,7 @@ def start(address: str | None, workers: int | Literal["auto"]) -> None:
     # Ray keeps to the loopback interface only where it thinks that there is no cluster; otherwise
     # it listens on all of them, and whoever reaches it runs code here.  Its switch is private.
     ray_constants.ENABLE_RAY_CLUSTER = address is not None
-    if address is not None:
+    if address is not None or (address := os.environ.get(JOIN)):
         ray.init(address=address, **quiet)
         return
     ray.init(
@@ -193,6 +214,32 @@ def start(address: str | None, workers: int | Literal["auto"]) -> None:
         runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
         **quiet,
     )
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A Ray that several runs are about to share."""
+
+    cpus: int
+    gpus: float
+    environment: dict[str, str]
+    """What lets a process join it."""
+
+
+@contextmanager
+def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[Shared]:
+    """Keep a Ray on this machine, or a link to the cluster at ``address``, for other processes."""
+    start(address, workers)
+    try:
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        own = {} if address else {JOIN: ray.get_runtime_context().gcs_address}
+        yield Shared(int(resources.get("CPU", 1)), resources.get("GPU", 0.0), own)
+    finally:
+        ray.shutdown()
+
+
+def _cost(queue: deque[Chunk]) -> float:
+    return sum(chunk.cost for chunk in queue)
 
 
 def _share(scenario: Scenario) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from importlib.metadata import requires, version
 from pathlib import Path
@@ -28,6 +29,22 @@ def test_a_process_with_an_identity_creates_messages() -> None:
     assert message.metadata.src_node_id == private.SERVER_NODE
     assert message.metadata.message_id == "an id"
     assert Message(RecordDict(), reply_to=message).metadata.reply_to_message_id == "an id"
+
+
+def test_a_supernode_waits_by_the_name_that_is_replaced() -> None:
+    from flwr.supernode import start_client_internal as loop
+    from flwr.supernode.cli.flower_supernode import flower_supernode
+    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+
+    source = inspect.getsource(loop)
+    assert set(re.findall(r"\btime\.(\w+)", source)) == {"sleep"}
+    assert "time.sleep(3)" in source
+    assert callable(flower_supernode)
+    assert callable(flwr_clientapp)
+
+
+def test_the_code_of_a_node_that_is_gone() -> None:
+    assert private.NODE_UNAVAILABLE == 5
 
 
 def test_no_other_file_touches_flowers_private_names() -> None:

@@ -37,7 +37,8 @@ class Domains:
 
         Raises:
             DataError: if the data has no domains, or has not those named in ``targets``, or
-                ``clients`` is another number than domains and ``clients_per_domain`` make.
+                ``clients`` is another number than domains and ``clients_per_domain`` make; if
+                no source is left, or the sources lack a class.
         """
         if dataset.domain is None:
             raise DataError("the domains partition needs domains, and the data has none")
@@ -63,9 +64,32 @@ class Domains:
             if name not in dataset.domain_names:
                 known = ", ".join(dataset.domain_names) or "none by name"
                 raise DataError(f"target domain '{name}' is not in the data; it has {known}")
+        if self.targets:
+            self._check_sources(dataset)
         made = domains * self.clients_per_domain
         if clients is not None and clients != made:
             raise DataError(
                 f"clients.count is {clients}, but {domains} domains with {self.clients_per_domain}"
                 f" clients each make {made}; say {made} or null"
+            )
+
+    def _check_sources(self, dataset: Dataset) -> None:
+        """Refuse what no one could adapt from, or to."""
+        domain = np.asarray(dataset.domain)
+        targets = [dataset.domain_names.index(name) for name in self.targets]
+        for name, target in zip(self.targets, targets, strict=True):
+            if not np.any(domain == target):
+                raise DataError(f"target domain '{name}' has no examples: no client can hold it")
+        at_source = ~np.isin(domain, targets)
+        if not at_source.any():
+            raise DataError(
+                f"targets names every domain ({', '.join(self.targets)}): a target is no source "
+                "of its own, so leave at least one domain out"
+            )
+        held = np.unique(dataset.labels[at_source])
+        if len(missing := np.setdiff1d(np.arange(dataset.classes), held)):
+            names = [dataset.class_names[c] if dataset.class_names else str(c) for c in missing]
+            raise DataError(
+                f"no source domain has an example of class {', '.join(names)}: it cannot be "
+                "learned, so leave it out of the data or make a domain that has it a source"
             )

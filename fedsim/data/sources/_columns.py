@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,18 @@ from fedsim.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "Planned"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """How one column of a table becomes numbers."""
+
+    name: str
+    values: tuple[str, ...] | None = None
+    """A category's, each of which becomes a column of 0 and 1; None for a column of numbers."""
+    fill: float | None = None
+    """What an absent number becomes; None where that is a fault."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,27 @@ class Columns:
         """Return the table in ``path``."""
         raise NotImplementedError
 
+    def plan(self, folder: Path) -> list[Planned]:
+        """Return how each column becomes numbers, so that another table becomes the same.
+
+        Raises:
+            DataError: as :meth:`load`.
+        """
+        frame = self._rows(folder / self.path)
+        return [_planned(str(name), frame, self.missing) for name in self._features(frame)]
+
+    def follow(self, plan: Sequence[Planned], folder: Path) -> tuple[Array, Array]:
+        """Return the inputs, ``(n, width)``, and the labels of this table, as ``plan`` says.
+
+        Raises:
+            DataError: if a column of the plan is absent, or holds what the plan does not know.
+        """
+        frame = self._rows(folder / self.path)
+        with reading(folder / self.path):
+            return np.concatenate([_followed(one, frame) for one in plan], axis=1), _whole(
+                self.label, frame
+            )
+
     def _rows(self, path: Path) -> pd.DataFrame:
         with reading(path):
             frame = self.read(path)
@@ -66,9 +99,12 @@ class Columns:
                     raise DataError(f"no column '{name}'; there are {', '.join(frame.columns)}")
             return frame
 
-    def _dataset(self, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
+    def _features(self, frame: pd.DataFrame) -> Sequence[str]:
         apart = (self.label, self.client, self.domain)
-        features = self.features or [str(name) for name in train.columns if name not in apart]
+        return self.features or [str(name) for name in frame.columns if name not in apart]
+
+    def _dataset(self, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
+        features = self._features(train)
         inputs, test_inputs = joined(
             [_column(name, train, test) for name in features], self.missing
         )
@@ -81,6 +117,30 @@ class Columns:
             domain=None if self.domain is None else _whole(self.domain, train),
             test_domain=None if self.domain is None or test is None else _whole(self.domain, test),
         ).dataset()
+
+
+def _planned(name: str, frame: pd.DataFrame, missing: Missing) -> Planned:
+    values = _values(frame[name])
+    if values.dtype.kind == "U":
+        return Planned(name, values=tuple(np.unique(values[values != ""]).tolist()))
+    fill = {"error": None, "zero": 0.0, "mean": float(np.nanmean(values))}[missing]
+    return Planned(name, fill=fill)
+
+
+def _followed(plan: Planned, frame: pd.DataFrame) -> Array:
+    if plan.name not in frame.columns:
+        raise DataError(f"no column '{plan.name}'; there are {', '.join(frame.columns)}")
+    values = _values(frame[plan.name])
+    if plan.values is not None:
+        texts = values.astype(np.str_)
+        hot: Array = (texts[:, None] == np.array(plan.values)).astype(np.float32)
+        return hot
+    if values.dtype.kind == "U":
+        raise DataError(f"column '{plan.name}' holds texts; the scenario's holds numbers")
+    absent = np.isnan(values)
+    if plan.fill is None and absent.any():
+        raise DataError(f"column '{plan.name}' lacks {int(absent.sum())} values")
+    return np.where(absent, np.float32(plan.fill or 0), values).astype(np.float32)[:, None]
 
 
 def _column(name: str, train: pd.DataFrame, test: pd.DataFrame | None) -> Column:

@@ -1,4 +1,11 @@
-"""The 1,797 handwritten digits of 8x8 pixels that come with scikit-learn: no download."""
+"""The 1,797 handwritten digits of 8x8 pixels that come with scikit-learn: no download.
+
+Licence: CC BY 4.0, as the UCI repository gives them.
+
+References:
+    Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+    Repository 1998.
+"""
 
 from __future__ import annotations
 

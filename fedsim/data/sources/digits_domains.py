@@ -1,4 +1,11 @@
-"""The digits of scikit-learn in several domains: the same signs, drawn in unlike ways."""
+"""The digits of scikit-learn in several domains: the same signs, drawn in unlike ways.
+
+Licence: CC BY 4.0, as the UCI repository gives the digits; the changes are ours.
+
+References:
+    Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+    Repository 1998.
+"""
 
 from __future__ import annotations
 

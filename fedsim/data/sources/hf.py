@@ -1,4 +1,7 @@
-"""Data sets of the Hugging Face hub, or in its format on disk."""
+"""Data sets of the Hugging Face hub, or in its format on disk.
+
+Licence: the data set's own, on its card on the hub.
+"""
 
 from __future__ import annotations
 

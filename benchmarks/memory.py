@@ -1,0 +1,92 @@
+"""Memory: 10,000 clients a round against 1,000, and a million clients that only exist.
+
+    python benchmarks/memory.py [cohort | population]
+
+Clients do nothing, on a model of 100,000 parameters.  Each figure is the peak resident size of a
+process of its own, without the libraries: what the same process holds before the run begins is
+taken away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+MIB = 1024**2
+
+
+def run(clients: int, cohort: int, workers: int) -> None:
+    """Run three rounds and print what they took."""
+    import ray  # noqa: F401  # so that it counts as a library
+    import torch
+
+    from fedsim import simulation
+    from fedsim.report.events import Event, RoundDone, Started
+    from fedsim.report.folder import RunFolder
+    from fedsim.scenario.load import load
+
+    torch.set_num_threads(1)
+    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    start, marks = time.perf_counter(), {}
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Started | RoundDone):
+            marks.setdefault(type(event).__name__, time.perf_counter() - start)
+
+    parts = HERE / "noop_parts.py"
+    text = {
+        "rounds": 3,
+        "data": {
+            "source": {"use": f"{parts}:OneEach", "clients": clients, "width": 8},
+            "partition": "iid",
+            "normalize": False,
+        },
+        "model": {"use": "mlp", "hidden": [4000, 16]},
+        "clients": {"count": clients, "per_round": cohort},
+        "local": {"use": f"{parts}:Noop"},
+        "strategy": "fedavg",
+        "evaluation": {"every": 10},
+        "compute": {"backend": "local" if workers == 1 else "ray", "workers": workers},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "memory.yaml"
+        path.write_text(json.dumps(text))
+        simulation.run(load(path), RunFolder.create(Path(folder) / "run"), watch)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    cpu = time.process_time()
+    print(json.dumps({"mib": (peak - base) / MIB, "cpu": cpu, **marks}))
+
+
+def measured(clients: int, cohort: int, workers: int = 1) -> dict[str, float]:
+    """Return what a run took, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", __file__, "run", f"{clients},{cohort},{workers}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{clients:9,} clients, {cohort:6,} a round, {workers} worker(s): {found}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", default="cohort", help="cohort, population or run")
+    parser.add_argument("numbers", nargs="?", default="")
+    options = parser.parse_args()
+    if options.what == "run":
+        run(*map(int, options.numbers.split(",")))
+    elif options.what == "cohort":
+        few, many = (measured(10_000, cohort)["mib"] for cohort in (1_000, 10_000))
+        print(f"10,000 a round take {many / few:.2f} times what 1,000 do")
+    else:
+        for clients in (10_000, 100_000, 1_000_000):
+            measured(clients, 100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Networks of several clients at once: each has weights of its own, and all go in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn import functional
+
+from fedsim.models._split import SplitModel
+from fedsim.wire import Weights
+
+__all__ = ["Batch", "Net", "net_of"]
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Inputs `(clients, batch, *features)`, labels `(clients, batch)`, and how much each example
+counts in its client's mean loss, `(clients, batch)`: nothing, where it only fills up the batch."""
+
+Fused = Callable[[Tensor, Tensor, Tensor], None]
+
+
+class Net(Protocol):
+    """A network whose weights are stacked, `(clients, *shape)` by name."""
+
+    def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
+        """Return each client's mean loss, `(clients,)`, and its gradients, stacked."""
+        ...
+
+
+def net_of(model: nn.Module) -> Net | str:
+    """Return ``model`` for many clients, or why there is no such thing.
+
+    A chain of linear layers is written out, other chains of known layers use grouped
+    convolutions and batched products, and anything else goes through ``torch.func.vmap``.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+            return f"dropout ({name}) draws for one client at a time"
+    if buffers := [name for name, _ in model.named_buffers()]:
+        return f"batch statistics ({buffers[0]}, ...) change with every pass"
+    if frozen := [name for name, p in model.named_parameters() if not p.requires_grad]:
+        return f"{frozen[0]} is not trained"
+    chain = _chain(model)
+    if chain is None:
+        return Vmapped(model)
+    if all(isinstance(layer, nn.Flatten | nn.Linear | nn.ReLU) for _, layer in chain):
+        return Mlp(chain)
+    return Layers(chain) if all(map(_is_known, chain)) else Vmapped(model)
+
+
+Chain = list[tuple[str, nn.Module]]
+
+
+def _chain(model: nn.Module) -> Chain | None:
+    """Return the layers of ``model`` by name, in order, if that is all that it is."""
+    names = {module: name for name, module in model.named_modules()}
+    layers: list[nn.Module] = []
+    if isinstance(model, SplitModel):
+        plain = (SplitModel.forward, SplitModel.features)
+        if (type(model).forward, type(model).features) != plain:
+            return None
+        layers = [*_flat(model.body), nn.Flatten(), model.head]
+    elif type(model) is nn.Sequential:
+        layers = list(_flat(model))
+    distinct = {layer for layer in layers if next(layer.parameters(), None) is not None}
+    held = sum(len(list(layer.parameters())) for layer in distinct)
+    if not layers or held != len(list(model.parameters())) or len(set(layers)) < len(layers):
+        return None
+    return [(names.get(layer, ""), layer) for layer in layers]
+
+
+def _flat(module: nn.Module) -> Iterator[nn.Module]:
+    if type(module) is nn.Sequential:
+        for inner in module:
+            yield from _flat(inner)
+    else:
+        yield module
+
+
+class Mlp:
+    """Linear layers and ReLUs, their gradients written out.
+
+    Written out, a plain step needs no gradient in memory: it is added to the weights by the
+    product that makes it, see :meth:`descend`.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = [(name, layer) for name, layer in chain if not isinstance(layer, nn.Flatten)]
+        self._has_bias = {
+            name: layer.bias is not None
+            for name, layer in self._chain
+            if isinstance(layer, nn.Linear)
+        }
+
+    def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
+        """Return each client's mean loss and gradients; see :class:`Net`."""
+        found: Weights = {}
+
+        def keep(name: str, error: Tensor, inputs: Tensor) -> None:
+            found[f"{name}.weight"] = torch.bmm(error.mT, inputs)
+            if self._has_bias[name]:
+                found[f"{name}.bias"] = error.sum(dim=1)
+
+        losses = self._pass(weights, batch, keep)
+        return losses, {name: found[name] for name in weights}
+
+    def descend(self, weights: Weights, batch: Batch, lr: float, decay: float) -> Tensor:
+        """Take one plain step in place and return each client's mean loss before it."""
+        keeps = 1 - lr * decay
+
+        def step(name: str, error: Tensor, inputs: Tensor) -> None:
+            weights[f"{name}.weight"].baddbmm_(error.mT, inputs, beta=keeps, alpha=-lr)
+            if self._has_bias[name]:
+                bias = weights[f"{name}.bias"]
+                bias.mul_(keeps).add_(error.sum(dim=1), alpha=-lr)
+
+        return self._pass(weights, batch, step)
+
+    def _pass(self, weights: Weights, batch: Batch, use: Callable[..., None]) -> Tensor:
+        """Go forth and back; ``use`` is given each linear layer's error and inputs, last first."""
+        inputs, labels, share = batch
+        x, met = inputs.flatten(2), []
+        for name, layer in self._chain:
+            met.append(x)
+            if isinstance(layer, nn.ReLU):
+                x = x.relu()
+            elif self._has_bias[name]:
+                bias = weights[f"{name}.bias"].unsqueeze(1)
+                x = torch.baddbmm(bias, x, weights[f"{name}.weight"].mT)
+            else:
+                x = torch.bmm(x, weights[f"{name}.weight"].mT)
+        logs, at = functional.log_softmax(x, dim=2), labels.unsqueeze(2)
+        losses = -(logs.gather(2, at).squeeze(2) * share).sum(dim=1)
+        error = logs.exp_().scatter_add_(2, at, -torch.ones_like(at, dtype=logs.dtype))
+        error.mul_(share.unsqueeze(2))
+        for place in range(len(self._chain) - 1, -1, -1):
+            (name, layer), x = self._chain[place], met[place]
+            if isinstance(layer, nn.ReLU):
+                error.mul_(x > 0)
+                continue
+            before = torch.bmm(error, weights[f"{name}.weight"]) if place else error
+            use(name, error, x)
+            error = before
+        return losses
+
+
+ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+
+
+def _is_known(named: tuple[str, nn.Module]) -> bool:
+    layer = named[1]
+    if type(layer) is nn.Conv2d:
+        return layer.groups == 1 and layer.padding_mode == "zeros"
+    if type(layer) is nn.Flatten:
+        return (layer.start_dim, layer.end_dim) == (1, -1)
+    return type(layer) in (nn.Linear, nn.GroupNorm, *ELEMENTWISE, *POOLS)
+
+
+class Layers:
+    """A chain in which clients lie side by side as channels: convolutions become grouped ones."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
+        """Return each client's mean loss and gradients; see :class:`Net`."""
+        inputs, labels, share = batch
+        leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+        with torch.enable_grad():
+            logits = self._logits(leaves, inputs)
+            each = functional.cross_entropy(
+                logits.flatten(0, 1), labels.flatten(), reduction="none"
+            )
+            losses = (each.view_as(share) * share).sum(dim=1)
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        return losses.detach(), dict(zip(leaves, found, strict=True))
+
+    def _logits(self, weights: Weights, inputs: Tensor) -> Tensor:
+        count, x = len(inputs), inputs
+        if x.dim() == 5:  # (clients, batch, channels, h, w) to (batch, clients * channels, h, w)
+            x = x.transpose(0, 1).flatten(1, 2)
+        for name, layer in self._chain:
+            own = {key: weights[f"{name}.{key}"] for key, _ in layer.named_parameters()}
+            bias = own.get("bias")
+            if isinstance(layer, nn.Conv2d):
+                x = functional.conv2d(
+                    x,
+                    own["weight"].flatten(0, 1),
+                    None if bias is None else bias.flatten(),
+                    stride=layer.stride,
+                    padding=layer.padding,
+                    dilation=layer.dilation,
+                    groups=count,
+                )
+            elif isinstance(layer, nn.GroupNorm):
+                groups = count * layer.num_groups
+                scale = own["weight"].flatten() if own else None
+                x = functional.group_norm(
+                    x, groups, scale, None if bias is None else bias.flatten(), layer.eps
+                )
+            elif isinstance(layer, nn.Flatten):
+                if x.dim() == 4:
+                    x = x.reshape(len(x), count, -1).transpose(0, 1)
+            elif isinstance(layer, nn.Linear):
+                x = torch.bmm(x, own["weight"].mT)
+                x = x if bias is None else x + bias.unsqueeze(1)
+            else:
+                x = layer(x)
+        return x
+
+
+class Vmapped:
+    """Any network that ``torch.func.vmap`` can follow."""
+
+    def __init__(self, model: nn.Module) -> None:
+        def loss(weights: Weights, inputs: Tensor, labels: Tensor, share: Tensor) -> Tensor:
+            logits = functional_call(model, weights, (inputs,))
+            return (functional.cross_entropy(logits, labels, reduction="none") * share).sum()
+
+        self._each = vmap(grad_and_value(loss))
+
+    def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
+        """Return each client's mean loss and gradients; see :class:`Net`."""
+        found, losses = self._each(weights, *batch)
+        return losses, dict(found)

@@ -1,0 +1,191 @@
+"""The devices of a federation, asked over any Flower grid: which node each is, and until when.
+
+A message goes to the node that is registered for a client, never to one by its place in a
+list.  Whoever has not answered at the deadline is named and the round goes on; an answer that
+comes later is never fetched.  A device that was restarted while it was asked has lost the
+message, so it is asked the same again: its first answer counts, another has no question left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedsim.flower import proof
+from fedsim.flower.arrays import settled
+from fedsim.flower.client_app import message_type
+from fedsim.flower.private import NODE_UNAVAILABLE
+from fedsim.wire import ClientId
+
+__all__ = ["DEADLINE_S", "Answer", "Devices", "Member", "Members"]
+
+DEADLINE_S = 1800.0
+"""How long a device may take where the scenario names no ``clients.deadline_s``."""
+
+_PATIENCE_S = 90.0
+"""How long a server waits for devices that are not there: Flower notices after 60 s."""
+
+_ROOM_S = 600.0
+"""What a message's life is longer than its deadline: the clocks of devices are not exact."""
+
+_LOOK_S = 3.0
+"""Between two looks at who was restarted."""
+
+Answer = Message | str
+"""What came of asking a device: its reply, or why there is none."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One device."""
+
+    name: str
+    node: int | None
+    """How Flower calls it; None where it never joined, or was revoked."""
+    key: proof.PublicKey | None = None
+    """What its replies must be signed by; None where no proof is asked."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """Who the clients of a run are."""
+
+    run: str
+    """Of fedsim's run, which outlives a restart of the server."""
+    members: Mapping[ClientId, Member]
+    deadline_s: float = DEADLINE_S
+    quorum: Callable[[int], int] = field(default=lambda asked: 1)
+    """How many of so many must be there for it to make sense to ask."""
+    poll_s: float = 0.25
+    patience_s: float = _PATIENCE_S
+
+
+@dataclass
+class _Letter:
+    """One client's question, under way."""
+
+    client: ClientId
+    member: Member
+    content: RecordDict
+    question: proof.Question
+    activated: str = ""
+    """When its node had last joined, as Flower says it, when it was asked."""
+
+
+class Devices:
+    """What stands between a run and the Flower grid that leads to its devices."""
+
+    def __init__(self, grid: Grid, members: Members) -> None:
+        self._grid, self._of = grid, members
+        self._met = False
+        self._counted = (0, 0)
+        self.took: dict[ClientId, float] = {}
+        """Seconds from the last exchange's beginning until each reply was here."""
+
+    @property
+    def names(self) -> Mapping[ClientId, str]:
+        """What each device is called."""
+        return {client: member.name for client, member in self._of.members.items()}
+
+    def answers(
+        self, number: int, phase: str, asks: Sequence[tuple[ClientId, RecordDict]]
+    ) -> Iterator[tuple[ClientId, Answer]]:
+        """Ask each client for ``phase`` of round ``number``; yield what comes of it, each once."""
+        letters, nodes = [], self._present(asks)
+        turn = self._exchange_of(number)
+        # Flower's network takes its own arrays only; many clients are sent the same.
+        plain = {id(content): settled(content) for _, content in asks}
+        for client, shared in asks:
+            content = plain[id(shared)]
+            member = self._of.members.get(client)
+            if member is None or member.node is None:
+                yield client, "no device has joined for this client"
+                continue
+            asked = proof.Question(self._of.run, number, turn, phase, client, proof.nonce())
+            sent = proof.with_question(content, asked)
+            letters.append(_Letter(client, member, sent, asked, nodes.get(member.node, "")))
+        yield from self._collected(number, phase, letters)
+
+    def _exchange_of(self, number: int) -> int:
+        """Count the exchanges of a round."""
+        self._counted = number, self._counted[1] + 1 if self._counted[0] == number else 1
+        return self._counted[1]
+
+    def _collected(
+        self, number: int, phase: str, letters: list[_Letter]
+    ) -> Iterator[tuple[ClientId, Answer]]:
+        began, self.took = time.monotonic(), {}
+        waiting = self._sent(number, phase, letters)
+        open_ = {letter.client: letter for letter in letters}
+        for unsent in open_.keys() - {one.client for one in waiting.values()}:
+            yield unsent, f"the server knows no node {open_.pop(unsent).member.node}"
+        end, look = began + self._of.deadline_s, began + _LOOK_S
+        while open_:
+            for reply in self._grid.pull_messages(list(waiting)):
+                name = reply.metadata.reply_to_message_id
+                letter = waiting.pop(name) if name in waiting else None
+                if letter and open_.get(letter.client) is letter:
+                    del open_[letter.client]
+                    self.took[letter.client] = time.monotonic() - began
+                    yield letter.client, _checked(reply, letter)
+            if not open_ or time.monotonic() >= end:
+                break
+            if time.monotonic() >= look:
+                lost = self._restarted(open_.values())
+                waiting |= self._sent(number, phase, lost)
+                look = time.monotonic() + _LOOK_S
+            time.sleep(min(self._of.poll_s, max(0.0, end - time.monotonic())))
+        for client in open_:
+            yield client, f"no reply within {self._of.deadline_s:g} s"
+
+    def _sent(self, number: int, phase: str, letters: Sequence[_Letter]) -> dict[str, _Letter]:
+        """Send the letters and return them by the ids of their messages, as far as they left."""
+        if not letters:
+            return {}
+        kind, ttl = message_type(phase), self._of.deadline_s + _ROOM_S
+        messages = [
+            Message(one.content, one.member.node or 0, kind, group_id=str(number), ttl=ttl)
+            for one in letters
+        ]
+        ids = list(self._grid.push_messages(messages))
+        return {name: one for name, one in zip(ids, letters, strict=False) if name}
+
+    def _restarted(self, letters: Iterable[_Letter]) -> list[_Letter]:
+        """Return the letters whose device has joined anew since it was asked."""
+        nodes, lost = self._online(), []
+        for letter in letters:
+            now = nodes.get(letter.member.node or 0, "")
+            if now and now != letter.activated:
+                letter.activated = now
+                lost.append(letter)
+        return lost
+
+    def _present(self, asks: Sequence[tuple[ClientId, RecordDict]]) -> dict[int, str]:
+        """Wait, but not for ever, until enough devices are there: all of them the first time."""
+        members = (self._of.members.get(client) for client, _ in asks)
+        wanted = {member.node for member in members if member and member.node is not None}
+        enough = min(len(wanted), self._of.quorum(len(asks))) if self._met else len(wanted)
+        end = time.monotonic() + self._of.patience_s
+        while len(wanted & (nodes := self._online()).keys()) < enough and time.monotonic() < end:
+            time.sleep(self._of.poll_s)
+        self._met = True
+        return nodes
+
+    def _online(self) -> dict[int, str]:
+        """Return the nodes that are there, and when each joined, as far as Flower says."""
+        nodes = self._grid.get_nodes()
+        return {node.node_id: str(getattr(node, "last_activated_at", "")) for node in nodes}
+
+
+def _checked(reply: Message, letter: _Letter) -> Answer:
+    if reply.has_error():
+        if reply.error.code == NODE_UNAVAILABLE:
+            return "the device is offline"
+        return reply.error.reason or "an error without a reason"
+    if letter.member.key is None:
+        return reply
+    return proof.fault(reply.content, letter.question, letter.member.key) or reply
