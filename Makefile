@@ -51,7 +51,7 @@ clean:
 
 .venv/test.stamp: .venv/python.stamp $(PINS)
 	@echo "installing into .venv: the first time this takes some minutes"
-	$(PIP) -e ".[sim,dp,dev]"
+	$(PIP) -e ".[sim,dp,tune,dev]"
 	@touch $@
 
 .venv/docs.stamp: .venv/python.stamp $(PINS)

@@ -7,6 +7,8 @@ FedsimError                exit code 4 unless said otherwise
 ├── RunError          4    the run cannot go on; what was computed is kept
 │   └── QuorumLost    4    fewer clients replied than ``clients.min_replies`` asks for
 ├── RunFolderError    2    a run folder is absent, in use, damaged, or of another scenario
+├── Refused           2    the server refuses this device, or cannot be trusted: for good
+├── Unreachable       4    the server does not answer, or not yet: asking again may help
 ├── BudgetSpent       6    the privacy budget allows no further round; the result so far is kept
 ├── StudyIncomplete   5    a cell of a study failed; all others are finished
 └── Interrupted     130    Ctrl-C or SIGTERM: the run can be resumed
@@ -25,10 +27,12 @@ __all__ = [
     "Interrupted",
     "MissingPackage",
     "QuorumLost",
+    "Refused",
     "RunError",
     "RunFolderError",
     "ScenarioError",
     "StudyIncomplete",
+    "Unreachable",
 ]
 
 
@@ -91,6 +95,16 @@ class RunFolderError(FedsimError):
     """A run folder is absent, in use by another process, damaged, or of another scenario."""
 
     exit_code = 2
+
+
+class Refused(FedsimError):
+    """The server refuses this device, or cannot be trusted; asking again would not help."""
+
+    exit_code = 2
+
+
+class Unreachable(FedsimError):
+    """The server does not answer this device, or not yet; asking again may help."""
 
 
 class StudyIncomplete(FedsimError):

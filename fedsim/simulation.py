@@ -7,17 +7,27 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from fedsim.atlas import atlas
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.preview import label_skew, write_partition
-from fedsim.errors import BudgetSpent, Interrupted, RunFolderError
+from fedsim.errors import (
+    BudgetSpent,
+    Fault,
+    Interrupted,
+    QuorumLost,
+    RunFolderError,
+    ScenarioError,
+)
 from fedsim.flower.carrier import Carrier
+from fedsim.flower.client_app import DESCRIBE, mark_of
+from fedsim.flower.devices import Devices
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
 from fedsim.judge import SELECTED, STANDING, Judge
@@ -27,7 +37,7 @@ from fedsim.privacy.guard import Guard
 from fedsim.references import reference
 from fedsim.registry import build as build_part
 from fedsim.registry import find
-from fedsim.report import checkpoint, gallery
+from fedsim.report import checkpoint, gallery, tables, timeline
 from fedsim.report.checkpoint import Checkpoint
 from fedsim.report.events import (
     Data,
@@ -47,13 +57,14 @@ from fedsim.report.rounds import metrics_sha256
 from fedsim.report.trackers import tracked
 from fedsim.round import Federation, run_round
 from fedsim.runtime.choose import backend_of, open_grid
+from fedsim.runtime.stacking import COHORT, Stacking, stacking, with_stacking
 from fedsim.scenario.load import load
 from fedsim.scenario.schema import Scenario
 from fedsim.scenario.yaml_file import dump
-from fedsim.strategy import ServerState
-from fedsim.wire import Weights
+from fedsim.strategy import ServerState, Wanted
+from fedsim.wire import Broadcast, Weights
 
-__all__ = ["resume", "run", "server_app", "weights_sha256"]
+__all__ = ["interruptible", "opened", "resume", "run", "serve", "server_app", "weights_sha256"]
 
 
 def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
@@ -62,7 +73,7 @@ def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     Raises:
         FedsimError: of any kind; what was finished before it is kept, and can be resumed.
     """
-    with folder.lock(), _interruptible(folder):
+    with folder.lock(), interruptible(folder):
         result = _begin(scenario, folder, watch)
     watch(Finished(result))
     _tell(result)
@@ -76,7 +87,7 @@ def resume(folder: RunFolder, watch: Watch) -> Result:
         RunFolderError: if the data is no longer what the run began with.
         FedsimError: as :func:`run`.
     """
-    with folder.lock(), _interruptible(folder):
+    with folder.lock(), interruptible(folder):
         result = folder.result() or _go_on(folder, watch)
     watch(Finished(result))
     _tell(result)
@@ -90,52 +101,73 @@ def _tell(result: Result) -> None:
 
 
 def _begin(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
-    return _play(scenario, folder, _prepared(scenario, folder), watch)
+    return _play(scenario, folder, _prepared(scenario, folder, sys.argv[1:]), watch)
 
 
-def _prepared(scenario: Scenario, folder: RunFolder) -> FederatedData:
-    """Deal the data and write down what the run begins with, the manifest last."""
+def opened(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> FederatedData:
+    """Return the run's data: as it was, or dealt and written down, the manifest last.
+
+    Raises:
+        RunFolderError: if the data is no longer what the run began with.
+    """
+    begun = folder.read_json("manifest.json")
+    if begun is None:  # or killed before the data was dealt
+        return _prepared(scenario, folder, command)
+    data = prepare(scenario, folder.store)
+    if data.digest != begun["data_sha256"]:
+        raise RunFolderError(f"the data of {folder.path} has changed since the run began")
+    return data
+
+
+def _prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> FederatedData:
     text = dump(scenario.resolved())
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
     write_partition(data, folder.path)
-    folder.write("manifest.json", manifest(text, data.digest, scenario.seed, sys.argv[1:]))
+    folder.write("manifest.json", manifest(text, data.digest, scenario.seed, command))
     return data
 
 
 def _go_on(folder: RunFolder, watch: Watch) -> Result:
     scenario = load(folder.scenario)
-    begun = folder.read_json("manifest.json")
-    if begun is None:  # killed before the data was dealt
-        return _begin(scenario, folder, watch)
-    data = prepare(scenario, folder.store)
-    if data.digest != begun["data_sha256"]:
-        raise RunFolderError(f"the data of {folder.path} has changed since the run began")
-    return _play(scenario, folder, data, watch)
+    return _play(scenario, folder, opened(scenario, folder, sys.argv[1:]), watch)
 
 
 def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Result:
     torch.set_num_threads(1)  # As in the workers: sums split over threads depend on their number.
+    scenario, _ = settled(scenario, data.clients)
+    client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
+    with _tracked(scenario, folder, watch) as watched:
+        scenario = _stacked(scenario, folder, data, watched)
+        with closing(open_grid(scenario, data, folder.store)) as grid:
+            result = _Run.of(scenario, folder, data, grid, watched).play()
+    shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
+    return result
 
+
+def _stacked(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
+    """Settle how many clients train together, once for a run: a second trial may end otherwise."""
+    if scenario.compute.cohort == "off":
+        return scenario
+    kept = folder.read_json(COHORT)
+    found = Stacking(**kept) if kept else None
+    if found is None:
+        private, claim = settled(scenario, data.clients)
+        found = stacking(private, data, strategy_of(private, claim), folder.store)
+        folder.write(COHORT, found)
+    if found.note:
+        watch(Note(found.note))
+    return with_stacking(scenario, found)
+
+
+def _tracked(scenario: Scenario, folder: RunFolder, watch: Watch) -> AbstractContextManager[Watch]:
     def noted(event: Event) -> None:
         if isinstance(event, Note):
             folder.log(event.text)
         watch(event)
 
-    scenario, _ = settled(scenario, data.clients)
-    client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
-    with (
-        _tracked(scenario, folder, noted) as watched,
-        closing(open_grid(scenario, data, folder.store)) as grid,
-    ):
-        result = _Run.of(scenario, folder, data, grid, watched).play()
-    shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
-    return result
-
-
-def _tracked(scenario: Scenario, folder: RunFolder, watch: Watch) -> AbstractContextManager[Watch]:
     trackers = {name: find("tracker", name, scenario.folder)() for name in scenario.tracking}
-    return tracked(trackers, scenario.resolved(), folder, watch)
+    return tracked(trackers, scenario.resolved(), folder, noted)
 
 
 def server_app(scenario: Scenario, folder: RunFolder, watch: Watch) -> ServerApp:
@@ -143,13 +175,67 @@ def server_app(scenario: Scenario, folder: RunFolder, watch: Watch) -> ServerApp
 
     The grid's nodes, in the order of their ids, are the scenario's clients 0, 1, 2, ...
     """
+    return make_server_app(lambda grid, _: serve(scenario, folder, watch, grid))
 
-    def play(grid: Grid) -> Result:
-        with folder.lock(), _tracked(scenario, folder, watch) as watched:
-            data = _prepared(scenario, folder)
-            return _Run.of(scenario, folder, data, grid, watched).play()
 
-    return make_server_app(play)
+def serve(scenario: Scenario, folder: RunFolder, watch: Watch, grid: Grid | Devices) -> Result:
+    """Run ``scenario`` on a grid of Flower's, from where the run in ``folder`` stopped, if it did.
+
+    Args:
+        scenario: what is run.
+        folder: where; it is held until this returns.
+        watch: is called with every event.
+        grid: which leads to the clients.
+    """
+    torch.set_num_threads(1)  # As everywhere: sums split over threads depend on their number.
+    with folder.lock(), _tracked(scenario, folder, watch) as watched:
+        data = opened(scenario, folder, ())
+        if isinstance(grid, Devices):
+            data = _met(scenario, folder, data, grid)
+        result = _Run.of(scenario, folder, data, grid, watched).play()
+        shutil.rmtree(folder.store, ignore_errors=True)  # As in _play.
+        return result
+
+
+def _met(
+    scenario: Scenario, folder: RunFolder, data: FederatedData, devices: Devices
+) -> FederatedData:
+    """Ask each device, once in a run, what it holds; return the data as the devices hold it.
+
+    Raises:
+        QuorumLost: if a device with examples of its own did not say how many.
+    """
+    known: dict[str, dict[str, float]] = folder.read_json("devices.json") or {}
+    asked = [(k, Broadcast({})) for k in data.clients if str(k.id) not in known]
+    turns = Carrier(devices, strategy_of(scenario)).exchange(0, DESCRIBE, asked).turns
+    for turn in turns:
+        if not turn.fault:
+            known[str(turn.client)] = {"examples": turn.examples, **turn.metrics}
+    folder.write("devices.json", known)
+    if known and all(one["data"] == mark_of(data.digest) for one in known.values()):
+        return data  # a rehearsal: each device deals the scenario's data to itself
+    if faults := [f"client {turn.client}: {turn.fault}" for turn in turns if turn.fault]:
+        raise QuorumLost(f"each device is needed once, before round 1: {'; '.join(faults)}")
+    if scenario.adapt.select != "last":
+        fault = Fault(scenario.name, 0, 0, "adapt.select", "only 'last' works on real devices")
+        raise ScenarioError([fault])
+    return data.elsewhere({int(client): int(one["examples"]) for client, one in known.items()})
+
+
+def _described(scenario: Scenario, data: FederatedData) -> Event:
+    sizes = sorted(data.sizes.tolist())
+    if not data.is_here:
+        held = f"{sizes[0]} to {sizes[-1]} examples of their own"
+        return Note(f"{len(sizes)} devices hold {held}, {sum(sizes)} in all")
+    labels = (data.counts() > 0).sum(axis=1)  # (clients,)
+    return Data(
+        source=scenario.data.source.use,
+        examples=sum(sizes),
+        server_test=len(data.server_test()),
+        client_sizes=(sizes[0], int(np.median(sizes)), sizes[-1]),
+        labels_per_client=(int(labels.min()), int(labels.max())),
+        label_skew=label_skew(data),
+    )
 
 
 @dataclass(frozen=True)
@@ -170,7 +256,7 @@ class _Run:
         scenario: Scenario,
         folder: RunFolder,
         data: FederatedData,
-        grid: Grid,
+        grid: Grid | Devices,
         watch: Watch,
     ) -> _Run:
         scenario, claim = settled(scenario, data.clients)
@@ -191,6 +277,7 @@ class _Run:
             carrier=carrier,
             model=model,
             release=guard.releaser(strategy) if guard else None,
+            wanted=Wanted(data.shape, data.classes, scenario.local.parameters),
         )
         judge = Judge(scenario, data, carrier, model)
         return cls(scenario, folder, data, fed, judge, watch, guard)
@@ -261,34 +348,24 @@ class _Run:
         )
 
     def _draw(self, number: int, state: ServerState) -> None:
-        """Keep a picture of the images that clients sent.
+        """Keep the strategy's tables, and a picture of the images that clients sent.
 
         Without privacy the nearest real ones are beside them: a simulation alone has them.
         """
+        tables.append(self.folder.path, number, self.fed.strategy.tables(state))
 
         def real(client: int) -> tuple[torch.Tensor, torch.Tensor]:
             held = self.data.train(client)
             return held.inputs, held.labels
 
         title = f"{self.scenario.name}, round {number}: what clients sent"
-        beside = real if self.scenario.privacy is None else None
+        beside = real if self.scenario.privacy is None and self.data.is_here else None
         if picture := gallery.draw(self.fed.strategy.pictures(state), beside, title):
             (self.folder.path / "pictures").mkdir(exist_ok=True)
             self.folder.write(f"pictures/round_{number:04d}.png", picture)
 
     def _announce(self, first_round: int) -> None:
-        sizes = sorted(info.examples for info in self.data.clients)
-        labels = (self.data.counts() > 0).sum(axis=1)  # (clients,)
-        self.watch(
-            Data(
-                source=self.scenario.data.source.use,
-                examples=sum(sizes),
-                server_test=len(self.data.server_test()),
-                client_sizes=(sizes[0], int(np.median(sizes)), sizes[-1]),
-                labels_per_client=(int(labels.min()), int(labels.max())),
-                label_skew=label_skew(self.data),
-            )
-        )
+        self.watch(_described(self.scenario, self.data))
         self.watch(
             Started(
                 scenario_name=self.scenario.name,
@@ -308,6 +385,9 @@ class _Run:
 
     def _references(self) -> dict[str, float]:
         """Return the references' accuracies; each is kept as soon as it is known."""
+        if self.scenario.references and self.fed.carrier.is_real:
+            self.watch(Note("references are left to a simulation: no device holds all examples"))
+            return {}
         known: dict[str, float] = self.folder.read_json("references.json") or {}
         for name in self.scenario.references:
             if name not in known:
@@ -320,6 +400,7 @@ class _Run:
         return known
 
     def _finish(self, state: ServerState, stopped: str) -> Result:
+        timeline.keep(self.folder, state.round, self.fed.carrier.stints)
         references = self._references()
         weights = self.fed.strategy.evaluate(state)
         if SELECTED in state.memory:
@@ -344,6 +425,8 @@ class _Run:
             domains=self.judge.by_domain(weights),
             stopped=stopped,
         )
+        if (seen := atlas(self.scenario, self.data, weights)) is not None:
+            self.folder.write("domains.json", seen)
         self.folder.write_weights(weights)
         self.folder.write("result.json", result)
         return result
@@ -377,7 +460,7 @@ def _reached(scenario: Scenario, records: list[RoundRecord]) -> dict[str, dict[s
 
 
 @contextmanager
-def _interruptible(folder: RunFolder) -> Iterator[None]:
+def interruptible(folder: RunFolder) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM inside the block into :class:`Interrupted`."""
 
     def stop(*_: object) -> None:

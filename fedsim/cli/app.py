@@ -27,6 +27,7 @@ from typing import Annotated
 import click
 import typer
 
+from fedsim.cli import edge
 from fedsim.cli.check import check
 from fedsim.cli.data import preview
 from fedsim.cli.diff import diff
@@ -89,6 +90,10 @@ _privacy.command("show", cls=Command)(show_privacy)
 _privacy.command("export", cls=Command)(export)
 _privacy.command("audit", cls=Command)(audit)
 app.add_typer(_privacy, name="privacy", rich_help_panel="Results")
+_edge = typer.Typer(cls=Group, no_args_is_help=True, help="Real devices instead of simulated ones.")
+for _verb in (edge.init, edge.server, edge.join, edge.status, edge.revoke, edge.calibrate):
+    _edge.command(_verb.__name__, cls=Command)(_verb)
+app.add_typer(_edge, name="edge", rich_help_panel="Experiments")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

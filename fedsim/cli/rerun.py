@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 from fedsim.cli.options import Run
@@ -13,10 +15,12 @@ from fedsim.cli.screen import Screen
 from fedsim.cli.watch import watching
 from fedsim.errors import RunError, RunFolderError
 from fedsim.report.diff import first_apart
+from fedsim.report.events import RoundDone
 from fedsim.report.folder import RunFolder
+from fedsim.report.rounds import metrics_sha256
 
 if TYPE_CHECKING:
-    from fedsim.report.events import Result
+    from fedsim.report.events import Event, Result
 
 __all__ = ["rerun"]
 
@@ -28,11 +32,19 @@ def rerun(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare with the run and keep nothing.")
     ] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --verify: compare the first rounds.", show_default=False),
+    ] = None,
 ) -> None:
     """Repeat a run from its resolved scenario, and say whether the same comes of it.
 
     With --verify the repetition is thrown away, and a difference is an error (exit code 4).
     """
+    if rounds is not None:
+        if not verify:
+            raise click.UsageError("--rounds is for --verify: half a run is no repetition to keep")
+        return _verify_first(RunFolder.open(run), rounds)
     from fedsim.scenario.load import load
 
     screen = Screen.current()
@@ -40,7 +52,10 @@ def rerun(
     expected = before.result()
     if expected is None:
         raise RunFolderError(f"{before.path} is not finished; go on with: fedsim resume {run}")
-    scenario = load(before.scenario, ["tracking=[]"] if verify else [])
+    changes = ["tracking=[]"] if verify else []
+    if kept := before.read_json("cohort.json"):  # found by a trial, which may end otherwise now
+        changes.append(f"compute.cohort={kept['cohort']}")
+    scenario = load(before.scenario, changes)
     with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
         after = RunFolder(Path(folder))
         if not verify:
@@ -52,6 +67,39 @@ def rerun(
             result = simulation.run(scenario, after, watch)
         _compare(expected, result, (before, after), verify)
     screen.note(f"the same as {before.path}: metrics and weights, to the last bit", "green")
+
+
+class _EnoughError(Exception):
+    """Ends a repetition at the round that was asked for."""
+
+
+def _verify_first(before: RunFolder, rounds: int) -> None:
+    """Repeat the first rounds, as the whole run would do them, and compare their metrics.
+
+    An unfinished run can be held against its repetition too.
+    """
+    from fedsim.scenario.load import load
+
+    screen, expected = Screen.current(), before.rounds()[:rounds]
+    if not expected:
+        raise RunFolderError(f"{before.path} has no finished round to compare with")
+    with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
+        from fedsim import simulation
+
+        with watching(screen) as watch, suppress(_EnoughError):
+
+            def until(event: Event) -> None:
+                watch(event)
+                if isinstance(event, RoundDone) and event.record.round == len(expected):
+                    raise _EnoughError
+
+            simulation.run(load(before.scenario, ["tracking=[]"]), RunFolder(Path(folder)), until)
+        found = RunFolder(Path(folder)).rounds()
+    for old, new in zip(expected, found, strict=True):
+        if metrics_sha256([old]) != metrics_sha256([new]):
+            raise RunError(f"{before.path} cannot be repeated: round {old.round} differs")
+    many = f"the first {len(expected)} rounds" if len(expected) > 1 else "the first round"
+    screen.note(f"the same as {before.path}: {many}, to the last bit", "green")
 
 
 def _compare(

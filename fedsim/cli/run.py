@@ -15,6 +15,8 @@ from fedsim.cli.options import File, Run, Set
 from fedsim.cli.screen import Screen
 from fedsim.cli.study import is_study_folder, resume_study, run_study
 from fedsim.cli.watch import result_lines, watching
+from fedsim.edge.attempt import is_on_devices
+from fedsim.edge.federation import Federation
 from fedsim.report.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -39,6 +41,14 @@ def run(
         typer.Option(help="Where run folders are made, instead of output.dir.", show_default=False),
     ] = None,
     jobs: Jobs = 1,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Run on the devices of this federation (fedsim edge init) instead of here.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run the experiment that a scenario file describes, or all experiments of a study."""
     from fedsim.scenario.load import load
@@ -48,6 +58,8 @@ def run(
     if run_dir and out:
         raise click.UsageError("--run-dir names the folder itself: leave --out away")
     if is_study(file):
+        if on is not None:
+            raise click.UsageError("--on is for scenarios: a study runs here")
         if seed is not None:
             raise click.UsageError("a study names its seeds itself: leave --seed away")
         return run_study(file, sets or [], run_dir, out, jobs)
@@ -56,12 +68,18 @@ def run(
     scenario = load(file, [*(sets or []), *([] if seed is None else [f"seed={seed}"])])
     if not (screen.json or screen.quiet):
         screen.say(f"check   {file} ok")
+    federation = None if on is None else Federation.load(on)
     folder = _folder(scenario, run_dir, out)
     with resumable(folder):
         from fedsim import simulation  # after the check: torch and flwr take seconds
 
         with watching(screen) as watch:
-            simulation.run(scenario, folder, watch)
+            if federation is None:
+                simulation.run(scenario, folder, watch)
+            else:
+                from fedsim.edge import drive
+
+                drive.begin(scenario, folder, federation, watch)
     return _saved(folder, screen)
 
 
@@ -90,7 +108,12 @@ def resume(
         from fedsim import simulation
 
         with watching(screen) as watch:
-            simulation.resume(folder, watch)
+            if is_on_devices(folder):
+                from fedsim.edge import drive
+
+                drive.go_on(folder, watch)
+            else:
+                simulation.resume(folder, watch)
     return _saved(folder, screen)
 
 

@@ -1,0 +1,124 @@
+"""``fedsim edge calibrate``: how fast each device trains and talks, and how often it is absent.
+
+The measurement runs on Flower's server like any run, and writes a file that a person can read.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from fedsim import simulation
+from fedsim.data.federated import FederatedData
+from fedsim.flower.carrier import Carrier, Gathered
+from fedsim.flower.client_app import DESCRIBE
+from fedsim.flower.devices import Devices
+from fedsim.flower.parts import strategy_of
+from fedsim.models._build import build, weights_of
+from fedsim.report.folder import RunFolder
+from fedsim.scenario.schema import Scenario
+from fedsim.wire import Broadcast, ClientId
+
+__all__ = ["RESULT", "measure", "text_of"]
+
+RESULT = "edge/calibration.json"
+"""In the folder of the run that measures."""
+
+_PINGS = 5
+_LOAD_BYTES = 4_000_000
+"""What is sent there and back to measure the line."""
+
+
+@dataclass
+class _Seen:
+    """What was seen of one device."""
+
+    asked: int = 0
+    answered: int = 0
+    turns: list[float] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+    load_s: float | None = None
+    examples: int = 0
+
+
+def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
+    """Ask every device to say who it is, to echo a load, and to take two turns; write what it took.
+
+    Raises:
+        DataError: if the scenario's data cannot be prepared.
+    """
+    data = simulation.opened(scenario, folder, ())
+    carrier = Carrier(devices, strategy_of(scenario))
+    seen = {info.id: _Seen() for info in data.clients}
+    nothing = Broadcast({})
+    for _ in range(_PINGS):
+        for turn in _asked(carrier, DESCRIBE, nothing, data, seen).turns:
+            if not turn.fault:
+                one = seen[turn.client]
+                one.examples = turn.examples
+                one.pauses.append(max(0.0, devices.took[turn.client] - turn.seconds))
+    load = replace(nothing, extras={"load": {"x": torch.zeros(_LOAD_BYTES // 4)}})
+    for turn in _asked(carrier, DESCRIBE, load, data, seen).turns:
+        if not turn.fault:
+            seen[turn.client].load_s = devices.took[turn.client] - turn.seconds
+    model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+    for _ in range(2):  # the first one warms up
+        for turn in _asked(carrier, "train", Broadcast(weights_of(model)), data, seen).turns:
+            if not turn.fault:
+                seen[turn.client].turns.append(turn.seconds)
+    epochs = float(scenario.local.parameters.get("epochs", 1))
+    names = devices.names
+    told = [_told(names[client], one, epochs) for client, one in seen.items()]
+    folder.write(RESULT, {"devices": told})
+
+
+def _asked(
+    carrier: Carrier, phase: str, sent: Broadcast, data: FederatedData, seen: dict[ClientId, _Seen]
+) -> Gathered:
+    gathered = carrier.exchange(0, phase, [(info, sent) for info in data.clients])
+    for turn in gathered.turns:
+        seen[turn.client].asked += 1
+        seen[turn.client].answered += not turn.fault
+    return gathered
+
+
+def _told(name: str, seen: _Seen, epochs: float) -> dict[str, Any]:
+    pause = statistics.median(seen.pauses) if seen.pauses else None
+    speed = None
+    if seen.load_s is not None and pause is not None and seen.load_s > pause:
+        speed = 2 * 8 * _LOAD_BYTES / 1e6 / (seen.load_s - pause)
+    return {
+        "name": name,
+        "examples": seen.examples,
+        "seconds_per_epoch": _rounded(seen.turns[-1] / epochs if seen.turns else None),
+        "seconds_per_message": _rounded(pause),
+        "mbit_per_s": _rounded(speed),
+        "dropout": _rounded(1 - seen.answered / seen.asked if seen.asked else None),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def text_of(told: dict[str, Any], federation: str, scenario: str) -> str:
+    """Return the file: YAML, with what each number means."""
+    import yaml
+
+    head = (
+        "# How fast the devices of a federation were, as `fedsim edge calibrate` measured it.\n"
+        "# seconds_per_message: what asking costs besides training and sending.\n"
+        "# mbit_per_s: there and back together.  dropout: share of questions without an answer.\n"
+    )
+    body = {
+        "schema": "fedsim-devices/1",
+        "federation": federation,
+        "scenario": scenario,
+        "measured": f"{datetime.now(UTC):%Y-%m-%d}",
+        **told,
+    }
+    return head + yaml.safe_dump(body, sort_keys=False)

@@ -1,0 +1,79 @@
+"""Flower's commands as processes: where they are, in what surroundings, and what they answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedsim.errors import FedsimError, MissingPackage
+
+__all__ = ["answer", "program", "surroundings"]
+
+_SECONDS = 120
+"""How long one command may take; Flower's take seconds, most of them to start."""
+
+
+def program(name: str) -> str:
+    """Return the path of one of Flower's commands, beside the Python that runs now.
+
+    Raises:
+        MissingPackage: if it is not installed.
+    """
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise MissingPackage(f"{name} is not installed: pip install 'fedsim[edge]'")
+    return found
+
+
+def surroundings(home: Path) -> dict[str, str]:
+    """Return the environment for a process of Flower that keeps its files in ``home``.
+
+    Nothing is sent to Flower's makers, nothing is installed at run time, and what the process
+    starts in turn is found beside it.
+    """
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {
+        **os.environ,
+        "PATH": programs,
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "NO_PROXY": "127.0.0.1,localhost,::1",
+    }
+
+
+def answer(words: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run ``flwr WORDS --format json`` and return what it answers.
+
+    The exit code of ``flwr`` is 0 even when it failed, so only ``success`` counts.
+
+    Raises:
+        FedsimError: if the command cannot be run, or says that it failed, with its reason.
+    """
+    command = [program("flwr"), *words, "--format", "json"]
+    said = f"flwr {' '.join(words[:2])}"
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FedsimError(f"{said} gave no answer within {_SECONDS} s") from error
+    start = done.stdout.find("{")
+    try:
+        told = json.loads(done.stdout[start:]) if start >= 0 else {}
+    except json.JSONDecodeError:
+        told = {}
+    if not told.get("success"):
+        reason = told.get("error-message") or done.stderr or done.stdout or "no answer"
+        raise FedsimError(f"{said} failed: {' '.join(str(reason).split())[-400:]}")
+    return dict(told)

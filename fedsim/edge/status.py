@@ -1,0 +1,97 @@
+"""Who of a federation is there, and taking one out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fedsim.edge.federation import Federation, Node, flwr
+from fedsim.edge.pki import days_left
+from fedsim.edge.server import SEEN
+from fedsim.errors import FedsimError
+from fedsim.report import lock
+
+__all__ = ["Row", "Status", "look", "take_out"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A device at a glance."""
+
+    name: str
+    client: int
+    state: str
+    """``online``, ``offline``, ``registered`` (never joined), ``revoked`` or ``unknown``."""
+    last_seen: str
+    """In ISO form; empty where it never called."""
+    address: str
+    flwr: str
+    bytes_up: int
+    bytes_down: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A federation at a glance."""
+
+    is_up: bool
+    days_left: float
+    """For how many days the server's certificate is still valid."""
+    nodes: tuple[Row, ...]
+
+
+def look(federation: Federation) -> Status:
+    """Return who is there; of a server that is down, who was."""
+    is_up = lock.is_held(federation.path / "server")
+    states: dict[str, str] = {}
+    if is_up:
+        listed = flwr(federation, "supernode", "list", federation.connection().name)["nodes"]
+        states = {node["node-id"]: node["status"] for node in listed}
+    try:
+        seen = json.loads((federation.path / "server" / SEEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        seen = {}
+    return Status(
+        is_up=is_up,
+        days_left=days_left(federation.path / "server" / "server.crt"),
+        nodes=tuple(_row(node, states, seen.get(node.name, {})) for node in federation.nodes),
+    )
+
+
+def _row(node: Node, states: Mapping[str, str], seen: Mapping[str, Any]) -> Row:
+    state = "revoked" if node.revoked else states.get(str(node.node_id), "unknown")
+    return Row(
+        name=node.name,
+        client=node.client,
+        state=state,
+        last_seen=str(seen.get("at", "")),
+        address=str(seen.get("address", "")),
+        flwr=str(seen.get("flwr", "")),
+        bytes_up=int(seen.get("bytes_up", 0)),
+        bytes_down=int(seen.get("bytes_down", 0)),
+    )
+
+
+def take_out(federation: Federation, name: str) -> str:
+    """Revoke the key of the node that is called ``name``.
+
+    The gate reads the federation's file anew and lets the device in no more from this moment on.
+
+    Returns:
+        What is still to come, in words; empty if nothing is.
+
+    Raises:
+        RunFolderError: if there is no such node.
+    """
+    node = federation.node(name)
+    federation.with_node(replace(node, revoked=True)).write()
+    if node.node_id is None:
+        return ""
+    try:
+        connection = federation.connection().name
+        flwr(federation, "supernode", "unregister", str(node.node_id), connection)
+    except FedsimError:
+        return "Flower's server does not answer; it is told when it starts"
+    return ""
