@@ -109,10 +109,11 @@ class Judge:
         ), rows
 
     def _on_clients(self, number: int, weights: Weights) -> tuple[list[ClientRow], int, int]:
-        sent = Broadcast(weights, settings={"part": "test"})
-        gathered = self.carrier.exchange(
-            number, EVALUATE, [(info, sent) for info in self.data.clients]
-        )
+        part = self.scenario.evaluation.part
+        sent = Broadcast(weights, settings={"part": part})
+        # What is judged on validation parts may choose a model, and a target's labels may not.
+        asked = [one for one in self.data.clients if part == "test" or one.role == "source"]
+        gathered = self.carrier.exchange(number, EVALUATE, [(info, sent) for info in asked])
         down = gathered.bytes_down // len(gathered.turns)
         rows = [self._row(number, turn, down) for turn in gathered.turns if not turn.fault]
         return rows, gathered.bytes_down, gathered.bytes_up

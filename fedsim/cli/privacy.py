@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,16 +12,16 @@ import typer
 from fedsim.cli.options import File, Run, Set
 from fedsim.cli.screen import Screen
 from fedsim.cli.words import spark
-from fedsim.errors import FedsimError
+from fedsim.errors import Fault, FedsimError, ScenarioError
 from fedsim.report import files
 from fedsim.report.folder import RunFolder
 
 if TYPE_CHECKING:
+    from fedsim.privacy.audit import Finding
     from fedsim.privacy.claim import Claim
     from fedsim.privacy.statement import Statement
     from fedsim.privacy.wish import Wish
     from fedsim.scenario.schema import Scenario
-    from fedsim.wire import Weights
 
 __all__ = ["audit", "export", "plan", "show"]
 
@@ -116,18 +117,16 @@ def audit(
         int | None, typer.Option(min=1, help="Releases; the scenario's rounds.", show_default=False)
     ] = None,
     canaries: Annotated[
-        int, typer.Option(min=32, help="Clients that give themselves away.")
+        int, typer.Option(min=32, help="Clients, or records of one, that give themselves away.")
     ] = 1000,
 ) -> None:
-    """Let canary clients measure what the noise really hides; a lower bound beside the claim."""
+    """Let canaries measure what the noise really hides; a lower bound beside the claim."""
     from fedsim.scenario.load import load
 
     screen = Screen.current()
     scenario = load(file, sets or [])
-    from fedsim.privacy.audit import audit as find
-
-    claim, weights = _audited(scenario)
-    found = find(claim, weights, rounds or scenario.rounds, canaries)
+    claim, find = _audited(scenario)
+    found = find(rounds or scenario.rounds, canaries)
     if screen.json:
         screen.dump(found)
     else:
@@ -149,18 +148,30 @@ def audit(
         raise FedsimError(f"the claim is broken: epsilon is at least {found.lower:.4g}")
 
 
-def _audited(scenario: Scenario) -> tuple[Claim, Weights]:
+def _audited(scenario: Scenario) -> tuple[Claim, Callable[[int, int], Finding]]:
+    """Return the scenario's claim, and its audit of so many rounds by so many canaries."""
     from fedsim.data.federated import prepare
     from fedsim.models._build import build, weights_of
+    from fedsim.privacy.audit import audit
     from fedsim.privacy.claim import claim_of
 
     with tempfile.TemporaryDirectory(prefix="fedsim-") as store:
         data = prepare(scenario, Path(store, "data"))
-        claim = claim_of(scenario, len(data.clients))
+        claim = claim_of(scenario, len(data.clients), sum(one.examples for one in data.clients))
         model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+    if claim.half is not None:
+        from fedsim.privacy.audit_records import audit_records, auditable
+
+        if not auditable(claim.half):
+            half = type(claim.half).__name__
+            message = f"{half} cannot be audited: canaries are seen in weights and in images alone"
+            raise ScenarioError([Fault(scenario.name, 0, 0, "local", message)])
+        return claim, lambda turns, canaries: audit_records(claim, turns, canaries)
     if not claim.privacy.is_central:
-        raise FedsimError("only client-level privacy with central noise can be audited so far")
-    return claim, weights_of(model)
+        message = "local cannot be audited: each reply is one client's own, with nobody to hide in"
+        raise ScenarioError([Fault(scenario.name, 0, 0, "privacy.placement", message)])
+    weights = weights_of(model)
+    return claim, lambda rounds, canaries: audit(claim, weights, rounds, canaries)
 
 
 def _population(scenario: Scenario) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,13 +47,16 @@ def check_study(file: Path, sets: list[str], plan: bool) -> object:
 
     planned = plan_study(study)
     if not screen.json:
-        screen.say(f"  runs   {planned.runs}, {planned.turns:,} turns of clients in all")
+        before = f" after {planned.trials} trials" if planned.trials else ""
+        screen.say(f"  runs   {planned.runs}{before}, {planned.turns:,} turns of clients in all")
         screen.say(f"  sent   {size(planned.bytes_down)} down, {size(planned.bytes_up)} up")
         screen.say(
             f"  time   about {duration(planned.seconds)} of clients' turns one cell at a time, "
-            f"judged by {planned.trials} trial turns; evaluation and references come on top"
+            f"judged by {planned.probes} turns taken; evaluation and references come on top"
         )
         screen.say(f"  disk   {size(planned.disk_bytes)} for checkpoints and weights")
+        for promise in planned.promises:
+            screen.say(f"  spent  {promise}")
     return planned
 
 
@@ -118,7 +122,8 @@ def show_study(folder: Path) -> None:
     is_running = lock.is_held(folder)
     cells = [_cell(folder, entry, is_running) for entry in ledger.cells]
     if screen.json:
-        return screen.dump({"study": ledger.name, "cells": cells})
+        searches = {"searches": ledger.searches, "trials": ledger.trials}
+        return screen.dump({"study": ledger.name, "cells": cells, **searches})
     counts = Counter(cell.status for cell in cells)
     screen.say(f"{ledger.name}  {' · '.join(f'{many} {state}' for state, many in counts.items())}")
     screen.say()
@@ -127,6 +132,8 @@ def show_study(folder: Path) -> None:
         [[cell.name, cell.status, cell.progress(), number(cell.accuracy)] for cell in cells],
         right=frozenset({"rounds", "accuracy"}),
     )
+    for line in _searched(ledger):
+        screen.say(line)
     for cell in cells:
         if cell.status == "failed":
             screen.say(f"failed  {cell.name}: {cell.why[:160]}", "red")
@@ -162,19 +169,40 @@ def _cell(folder: Path, entry: Entry, is_running: bool) -> _Cell:
     return _Cell(entry.name, status, run.done, run.rounds, run.accuracy, entry.why)
 
 
+def _searched(ledger: Ledger) -> list[str]:
+    """Return what came of each search so far, a line for each."""
+    lines = []
+    for search in ledger.searches:
+        own = [one for one in ledger.trials if one.levels == search.levels]
+        over = sum(one.status in ("finished", "failed") for one in own)
+        given = next((c.values for c in ledger.cells if c.levels == search.levels), {})
+        chosen = f": {_values(given)}" if given else ""
+        lines.append(f"tuned   {search.name}  {over} of {len(own)} trials{chosen}")
+    return lines
+
+
+def _values(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
 def _tell(progress: Progress, screen: Screen) -> None:
-    news, counts = progress.news, progress.ledger.counts()
+    news, ledger = progress.news, progress.ledger
     if news.status == "started" or screen.quiet or screen.json:
         return
-    done = counts["finished"] + counts["failed"]
+    entry = ledger.line(news.cell)
+    kind, lines = ("trial", ledger.trials) if entry.trial else ("cell ", ledger.cells)
+    done = sum(one.status in ("finished", "failed") for one in lines)
+    # The accuracy that a trial reached on the server's test set is nobody's business.
+    reached = f"accuracy {number(news.accuracy)}"
+    tried = f"score {number(entry.score)}  {_values(entry.values)}"
     said = {
-        "finished": f"finished  accuracy {number(news.accuracy)}",
+        "finished": f"finished  {tried if entry.trial else reached}",
         "failed": f"failed    {news.why[:160]}",
         "left": "stopped",
     }[news.status]
     left = progress.seconds_left
     eta = f"  {duration(left)} left" if left else ""
     screen.say(
-        f"cell    {done}/{len(progress.ledger.cells)}  {news.cell}  {said}{eta}",
+        f"{kind}   {done}/{len(lines)}  {news.cell}  {said}{eta}",
         "red" if news.status == "failed" else "",
     )

@@ -1,15 +1,17 @@
-"""Which papers a comparison rests on: what the methods' own files cite, as text and BibTeX."""
+"""What a comparison rests on: papers that methods and data cite, as text and BibTeX; licences."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedsim.python_file import NotRead, locate, module_at
 
-__all__ = ["Citation", "cited_by"]
+__all__ = ["Citation", "Origin", "cited_by", "origin_of"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,30 @@ class Citation:
     """As the method's file has it."""
     bibtex: str
     """Empty where the text does not say enough to be exact."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where data comes from."""
+
+    name: str
+    licence: str
+    """As the source's file has it; empty where it cannot know."""
+    citations: tuple[Citation, ...]
+
+
+def origin_of(source: Mapping[str, Any]) -> Origin:
+    """Return what the file of a data source says of it; nothing is imported.
+
+    Args:
+        source: the part of a scenario: ``use``, and ``path`` where it has one.
+    """
+    use, path = str(source.get("use", "")), source.get("path")
+    doc = _doc(use, "fedsim.data.sources")
+    said = re.search(r"^Licence:\s*((?:.+\n?)+)", doc, re.MULTILINE)
+    licence = " ".join(said[1].split()).rstrip(".") if said else ""
+    name = f"{use} {str(path).rpartition('/')[2] if use != 'hf' else path}" if path else use
+    return Origin(name, licence, tuple(_citation(text) for text in _references(doc)))
 
 
 def cited_by(uses: list[str]) -> dict[str, list[Citation]]:
@@ -37,13 +63,13 @@ def cited_by(uses: list[str]) -> dict[str, list[Citation]]:
     return found
 
 
-def _doc(use: str) -> str:
+def _doc(use: str, shelf: str = "fedsim.strategies") -> str:
     where = use.rpartition(":")[0]
     try:
         if where.endswith(".py"):
             module = module_at(Path(where))
         else:
-            found = locate(where or f"fedsim.strategies.{use}")
+            found = locate(where or f"{shelf}.{use}")
             if found is None:
                 return ""
             module = found

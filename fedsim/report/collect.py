@@ -14,6 +14,7 @@ from fedsim.report.events import Result, RoundRecord
 from fedsim.report.folder import RunFolder
 from fedsim.report.labels import label
 from fedsim.report.ledger import LEDGER, Ledger
+from fedsim.report.tuning import Tuned, tuned
 
 __all__ = ["Collection", "Question", "Trial", "collect", "metric_of"]
 
@@ -87,6 +88,8 @@ class Collection:
     trials: tuple[Trial, ...]
     left_out: tuple[tuple[str, str], ...] = field(default=())
     """Folders that are not in it, each with the reason."""
+    tuned: tuple[Tuned, ...] = ()
+    """How parameters were chosen, where a study looked for them."""
 
     def of(self, level: str, setting: str) -> list[Trial]:
         """Return the trials of one cell of the table, by seed."""
@@ -145,6 +148,7 @@ def _study(folder: Path, asked: Mapping[str, Any]) -> Collection:
         Question(**said | dict(asked)),
         tuple(trials),
         tuple(left_out),
+        tuple(tuned(ledger)),
     )
 
 

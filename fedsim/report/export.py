@@ -51,6 +51,11 @@ def numbers(page: Page) -> Any:
                 {"setting": one.setting, "seed": one.seed, "label_skew": one.label_skew}
                 for one in page.deals
             ],
+            "domains": page.domains.rows if page.domains else [],
+            "tuning": [
+                {name: value for name, value in vars(one).items() if name != "log"}
+                for one in collection.tuned
+            ],
             "runs": page.provenance.runs,
             "left_out": [{"run": name, "why": why} for name, why in collection.left_out],
         }

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fedsim.errors import RunFolderError
 from fedsim.report import files
 
-__all__ = ["LEDGER", "Entry", "Ledger"]
+__all__ = ["LEDGER", "Entry", "Ledger", "Search"]
 
 LEDGER = "study.lock.json"
 """A folder that has it is a study."""
@@ -31,6 +31,24 @@ class Entry:
     """How often it was started; a cell that was cut off goes on where it was."""
     why: str = ""
     """Why it failed."""
+    trial: int = 0
+    """Which trial of a search it belongs to, from 1; 0 for the cells that are compared."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """By key: what a trial tries, and what a cell was given once its search was over."""
+    score: float | None = None
+    """A trial's accuracy on the clients' validation parts."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is tried for one combination of levels."""
+
+    name: str
+    levels: Mapping[str, str]
+    space: Mapping[str, Mapping[str, Any]]
+    """By key: ``log``, ``uniform``, ``int`` or ``choice``, with the ends or the choices."""
+    rounds: int
+    """Of a trial."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +62,9 @@ class Ledger:
     report: Mapping[str, Any]
     """What is compared with what, as the study file says it."""
     cells: tuple[Entry, ...]
+    searches: tuple[Search, ...] = ()
+    trials: tuple[Entry, ...] = ()
+    """The searches' runs: what they try is known when it is their turn."""
     format: int = field(default=1)
 
     @classmethod
@@ -58,9 +79,13 @@ class Ledger:
             fields: dict[str, Any] = json.loads(path.read_bytes())
             if fields["format"] != 1:
                 raise RunFolderError(f"{path} has format {fields['format']}; this fedsim knows 1")
-            cells = tuple(Entry(**entry) for entry in fields["cells"])
+            runs = {
+                name: tuple(Entry(**entry) for entry in fields.get(name, ()))
+                for name in ("cells", "trials")
+            }
+            searches = tuple(Search(**search) for search in fields.get("searches", ()))
             axes = {axis: tuple(levels) for axis, levels in fields["axes"].items()}
-            return cls(**fields | {"cells": cells, "axes": axes})
+            return cls(**fields | runs | {"axes": axes, "searches": searches})
         except FileNotFoundError as error:
             raise RunFolderError(f"{folder} is not a study: it has no {LEDGER}") from error
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -75,11 +100,23 @@ class Ledger:
         files.write(folder / LEDGER, self)
 
     def changed(self, name: str, **changes: Any) -> Ledger:
-        """Return the ledger with another line for the cell ``name``."""
-        cells = (replace(one, **changes) if one.name == name else one for one in self.cells)
-        return replace(self, cells=tuple(cells))
+        """Return the ledger with another line for the cell or trial ``name``."""
+        cells, trials = (
+            tuple(replace(one, **changes) if one.name == name else one for one in lines)
+            for lines in (self.cells, self.trials)
+        )
+        return replace(self, cells=cells, trials=trials)
+
+    @property
+    def runs(self) -> tuple[Entry, ...]:
+        """The trials and the cells."""
+        return (*self.trials, *self.cells)
+
+    def line(self, name: str) -> Entry:
+        """Return the line of the cell or trial ``name``."""
+        return next(one for one in self.runs if one.name == name)
 
     def counts(self) -> dict[str, int]:
-        """Return how many cells are in which state."""
+        """Return how many cells are in which state; trials are not among them."""
         states = [entry.status for entry in self.cells]
         return {state: states.count(state) for state in ("finished", "failed", "left", "started")}

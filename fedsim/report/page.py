@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsim.errors import RunFolderError
-from fedsim.report.citations import Citation, cited_by
 from fedsim.report.collect import Collection
 from fedsim.report.compare import FEWEST, Comparison, compare
 from fedsim.report.curves import AXES, cost_drawings, curve_drawings, rank_drawing
+from fedsim.report.domains import Domains, domains_of
 from fedsim.report.pictures import Picture, pictures_of
 from fedsim.report.portraits import Deal, Spread, clients_of, deals, portraits, spreads
-from fedsim.report.spending import Spending, epsilon_drawings
+from fedsim.report.provenance import Provenance, provenance_of
+from fedsim.report.sizes import size_drawings, traffic_drawings
+from fedsim.report.spending import Spending, epsilon_drawings, spending_drawings
 from fedsim.report.svg import Drawing
+from fedsim.report.timeline import Shift, shifts
+from fedsim.report.tuning import tuning_drawings
 from fedsim.report.words import METRICS
 
-__all__ = ["Curves", "Page", "Provenance", "page_of"]
+__all__ = ["Curves", "Page", "page_of"]
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,6 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """With what the runs were computed."""
-
-    same: tuple[tuple[str, str], ...]
-    """What all runs share."""
-    differs: tuple[tuple[str, tuple[str, ...]], ...]
-    runs: tuple[Mapping[str, str], ...]
-    """Each run's hashes."""
-    citations: Mapping[str, Sequence[Citation]]
-
-
-@dataclass(frozen=True)
 class Page:
     """All of the report."""
 
@@ -51,22 +43,31 @@ class Page:
     notes: tuple[str, ...]
     curves: tuple[Curves, ...]
     costs: tuple[Drawing, ...]
+    traffic: tuple[Drawing, ...]
     ranks: Drawing | None
     spreads: tuple[Spread, ...]
     portraits: tuple[Drawing, ...]
+    sizes: tuple[Drawing, ...]
     deals: tuple[Deal, ...]
     pictures: tuple[Picture, ...]
     spendings: tuple[Spending, ...]
     epsilons: tuple[Drawing, ...]
+    tuning: tuple[Drawing, ...]
+    domains: Domains | None
+    shifts: tuple[Shift, ...]
     provenance: Provenance
 
     @property
     def drawings(self) -> list[Drawing]:
         """Every figure of the page."""
         lines = [drawing for curves in self.curves for drawing in curves.drawings]
-        ranks = [self.ranks] if self.ranks else []
-        dealt = [deal.drawing for deal in self.deals]
-        return [*lines, *self.costs, *self.epsilons, *self.portraits, *dealt, *ranks]
+        return [
+            *(*lines, *self.costs, *self.traffic, *self.epsilons, *self.portraits, *self.sizes),
+            *(deal.drawing for deal in self.deals),
+            *(() if self.ranks is None else (self.ranks,)),
+            *(*self.tuning, *(shift.drawing for shift in self.shifts)),
+            *(self.domains.drawings.all if self.domains else ()),
+        ]
 
 
 def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
@@ -90,23 +91,31 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
             if clients is not None:
                 known[trial.name] = clients
     return Page(
-        comparison,
-        answer(comparison),
-        tuple(notes(comparison)),
-        tuple(
+        comparison=comparison,
+        answer=answer(comparison),
+        notes=tuple(notes(comparison)),
+        curves=tuple(
             Curves(axis, AXES[axis], drawn)
             for axis in collection.question.x
             if (drawn := tuple(curve_drawings(collection, axis)))
         ),
-        tuple(cost_drawings(comparison)),
-        rank_drawing(comparison),
-        tuple(spreads(collection, known)),
-        tuple(portraits(collection, known)),
-        tuple(deals(collection)),
-        tuple(pictures_of(collection)),
-        tuple(spendings),
-        tuple(epsilon_drawings(comparison, spendings)),
-        _provenance(collection),
+        costs=tuple(cost_drawings(comparison)),
+        traffic=tuple(traffic_drawings(comparison)),
+        ranks=rank_drawing(comparison),
+        spreads=tuple(spreads(collection, known)),
+        portraits=tuple(portraits(collection, known)),
+        sizes=tuple(size_drawings(collection, known)),
+        deals=tuple(deals(collection)),
+        pictures=tuple(pictures_of(collection)),
+        spendings=tuple(spendings),
+        epsilons=(
+            *epsilon_drawings(comparison, spendings),
+            *spending_drawings(collection.levels, spendings),
+        ),
+        tuning=tuple(tuning_drawings(collection.tuned, collection.levels)),
+        domains=domains_of(collection),
+        shifts=tuple(shifts(collection)) if "seconds" in collection.question.x else (),
+        provenance=provenance_of(collection),
     )
 
 
@@ -185,61 +194,3 @@ def notes(comparison: Comparison) -> list[str]:
 def _unit(scenario: Mapping[str, Any]) -> str:
     privacy = scenario.get("privacy")
     return str(privacy.get("unit") or "") if isinstance(privacy, Mapping) else ""
-
-
-_SHOWN = ("python", "platform", "cpu", "cores", "gpus")
-
-
-def _provenance(collection: Collection) -> Provenance:
-    manifests: list[Mapping[str, Any]] = []
-    runs = []
-    for trial in collection.trials:
-        try:
-            said = trial.folder.read_json("manifest.json")
-        except RunFolderError:
-            said = None
-        said = said if isinstance(said, dict) else {}
-        if said:
-            manifests.append(said)
-        result = trial.result
-        runs.append(
-            {
-                "run": trial.name,
-                "seed": str(trial.seed),
-                "status": trial.status,
-                "data": str(said.get("data_sha256", ""))[:12],
-                "metrics": result.metrics_sha256[:12] if result else "",
-                "weights": result.weights_sha256[:12] if result else "",
-            }
-        )
-    facts: dict[str, list[str]] = {}
-    for said in manifests:
-        for name, value in _facts(said).items():
-            facts.setdefault(name, []).append(value)
-    distinct = {name: tuple(dict.fromkeys(values)) for name, values in facts.items()}
-    uses = [_use(trial.scenario) for trial in collection.trials]
-    return Provenance(
-        tuple((name, values[0]) for name, values in distinct.items() if len(values) == 1),
-        tuple((name, values) for name, values in distinct.items() if len(values) > 1),
-        tuple(runs),
-        cited_by([use for use in uses if use]),
-    )
-
-
-def _facts(said: Mapping[str, Any]) -> dict[str, str]:
-    packages = said.get("packages")
-    versions = packages if isinstance(packages, dict) else {}
-    git = said.get("git")
-    commit = f"{git.get('commit')}{' with changes' if git.get('dirty') else ''}" if git else ""
-    plain = {name: _plain(said.get(name)) for name in _SHOWN}
-    known = {**plain, **{f"{name}": str(found) for name, found in versions.items()}}
-    return {name: value for name, value in {**known, "git commit": commit}.items() if value}
-
-
-def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
-
-
-def _use(scenario: Mapping[str, Any]) -> str:
-    strategy = scenario.get("strategy")
-    return str(strategy.get("use", "")) if isinstance(strategy, Mapping) else ""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fedsim.errors import RunFolderError
 from fedsim.report.collect import Collection, Trial
 from fedsim.report.statistics import Interval, interval
-from fedsim.report.svg import COLOURS, Drawing, draw
+from fedsim.report.svg import COLOURS, Drawing, dash, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,7 +160,9 @@ def portraits(collection: Collection, known: Mapping[str, Clients]) -> list[Draw
             for index, values in curves:
                 shares = np.linspace(0, 1, min(len(values) + 1, MOST))
                 at = np.quantile(values, shares, method="inverted_cdf")
-                axes.step(at, shares, where="post", color=COLOURS[index % len(COLOURS)])
+                look = (0, style) if (style := dash(index)) else "-"
+                colour = COLOURS[index % len(COLOURS)]
+                axes.step(at, shares, where="post", color=colour, linestyle=look)
             axes.yaxis.set_major_formatter("{x:.0%}")
             axes.set(xlabel="accuracy on the client's own test part", ylabel="clients below it")
 
@@ -221,6 +223,7 @@ def _map(axes: Axes, shares: Values) -> None:
     clients, labels = shares.shape
     axes.set(xlabel="client", ylabel="label", xlim=(-0.5, clients - 0.5))
     axes.set_ylim(labels - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=8, integer=True)
     axes.grid(visible=False)
     if labels <= 12:
         axes.set_yticks(range(labels))

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedsim.report.compare import Comparison
-from fedsim.report.svg import COLOURS, MARKERS, Drawing, draw
+from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw
 from fedsim.report.words import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Spending", "by_statement", "epsilon_drawings"]
+__all__ = ["Spending", "by_statement", "epsilon_drawings", "spending_drawings"]
 
 
 Point = tuple[int, float, float, float]
@@ -28,10 +28,17 @@ class Spending:
     unit: str
     """Whose presence is hidden."""
     delta: float
-    epsilon: float | None
-    """Of whoever has paid most."""
+    curve: tuple[tuple[int, float], ...]
+    """The epsilon of whoever has paid most, after some rounds and the last; may be empty."""
+    budget: float | None
+    """What it may come to at most; None where nothing is said."""
     lines: tuple[tuple[str, str], ...]
     """The statement."""
+
+    @property
+    def epsilon(self) -> float | None:
+        """What whoever has paid most has spent in all; None where nobody can tell."""
+        return self.curve[-1][1] if self.curve else None
 
 
 def by_statement(found: Sequence[Spending]) -> list[tuple[str, Spending]]:
@@ -45,6 +52,38 @@ def by_statement(found: Sequence[Spending]) -> list[tuple[str, Spending]]:
     return [("; ".join(names[lines]), one) for lines, one in first.items()]
 
 
+def _groups(found: Sequence[Spending]) -> list[list[Spending]]:
+    """Return those together whose epsilons mean the same, setting by setting."""
+    keys = dict.fromkeys((one.setting, one.unit, one.delta) for one in found)
+    return [[one for one in found if (one.setting, one.unit, one.delta) == key] for key in keys]
+
+
+def spending_drawings(levels: Sequence[str], found: Sequence[Spending]) -> list[Drawing]:
+    """Return epsilon over rounds with the budget, a figure for each unit, delta and setting."""
+    drawings = []
+    for number, own in enumerate(_groups(found), 1):
+        if not any(one.curve for one in own):
+            continue
+        label = f"epsilon for one {own[0].unit}, delta {own[0].delta:g}"
+
+        def fill(axes: Axes, own: list[Spending] = own, label: str = label) -> None:
+            for one in own:
+                index = levels.index(one.level)
+                x, y = zip(*one.curve, strict=True) if one.curve else ((), ())
+                colour, style = COLOURS[index % len(COLOURS)], dash(index)
+                axes.plot(x, y, color=colour, linestyle=(0, style) if style else "-", marker=".")
+            for most in {one.budget for one in own if one.budget is not None}:
+                axes.axhline(most, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+            axes.set(xlabel="round", ylabel=label)
+            axes.set_ylim(bottom=0)
+            axes.locator_params(axis="x", nbins=6, integer=True)
+
+        ends = [f"{one.level}: {one.epsilon:.3g}" for one in own if one.epsilon is not None]
+        name = f"spending-{number}"
+        drawings.append(draw(name, own[0].setting, f"{label}. {'; '.join(ends)}.", fill))
+    return drawings
+
+
 def epsilon_drawings(comparison: Comparison, found: Sequence[Spending]) -> list[Drawing]:
     """Return the primary metric against epsilon, a figure for each unit, delta and setting.
 
@@ -53,13 +92,12 @@ def epsilon_drawings(comparison: Comparison, found: Sequence[Spending]) -> list[
     levels = comparison.collection.levels
     metric = METRICS[comparison.collection.question.metric]
     drawings = []
-    groups = dict.fromkeys((one.setting, one.unit, one.delta) for one in found)
-    for number, (setting, unit, delta) in enumerate(groups):
+    for number, own in enumerate(_groups(found)):
+        setting, unit, delta = own[0].setting, own[0].unit, own[0].delta
         points: list[Point] = [
             (levels.index(one.level), one.epsilon, place.mean, place.half or 0.0)
-            for one in found
-            if (one.setting, one.unit, one.delta) == (setting, unit, delta)
-            and one.epsilon is not None
+            for one in own
+            if one.epsilon is not None
             and (place := comparison.place(one.level, setting).interval) is not None
         ]
         if not points:
@@ -72,7 +110,8 @@ def epsilon_drawings(comparison: Comparison, found: Sequence[Spending]) -> list[
                 colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
                 axes.errorbar(epsilon, mean, half, color=colour, marker=marker, capsize=2)
             axes.set(xlabel=label, ylabel=metric)
-            axes.set_xlim(left=0)
+            axes.set_xlim(0, 1.12 * max(epsilon for _, epsilon, _, _ in points))
+            axes.locator_params(axis="x", nbins=6)
 
         ends = [f"{levels[i]}: {mean:.3f} at epsilon {e:.3g}" for i, e, mean, _ in points]
         drawings.append(draw(f"epsilon-{number + 1}", setting, "; ".join(ends), fill))

@@ -101,19 +101,33 @@ class Tensorboard:
     def __init__(self) -> None:
         self._package = _imported("torch.utils.tensorboard", "tensorboard")
         self._folder = Path()
+        self._said: dict[str, Any] = {}
         self._writer: Any = None
 
     def start(self, scenario: Mapping[str, Any], folder: Path) -> None:
         """Remember where; see :meth:`Tracker.start`."""
-        self._folder = folder / "tensorboard"
+        self._folder, self._said = folder / "tensorboard", dict(_flat(scenario))
 
     def round(self, record: RoundRecord) -> None:
         """Write the round's numbers; see :meth:`Tracker.round`."""
         if self._writer is None:  # The first round is known now: what came after it is redone.
             self._writer = self._package.SummaryWriter(self._folder, purge_step=record.round)
+            self._tell_parameters()
         for name, value in scalars(record).items():
             self._writer.add_scalar(name, value, record.round)
         self._writer.flush()
+
+    def _tell_parameters(self) -> None:
+        """Write the scenario's values for the page HParams, against the curve of the accuracy."""
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {
+            key: value if isinstance(value, (bool, int, float)) else str(value)
+            for key, value in self._said.items()
+        }
+        made: Any = hparams  # without types of its own
+        for summary in made(plain, {"server/accuracy": 0.0}):
+            self._writer.file_writer.add_summary(summary)
 
     def finish(self, result: Result | None) -> None:
         """Close the file; see :meth:`Tracker.finish`."""

@@ -57,8 +57,9 @@ def _holdout(tree: Node) -> Iterator[Fault]:
 
 
 def _evaluation(tree: Node) -> Iterator[Fault]:
-    if _is_count(_value(tree, "evaluation.clients")) and _share(tree, "client_test") == 0:
-        message = "the clients have no test parts: data.holdout.client_test is 0%"
+    part = "val" if _value(tree, "evaluation.part") == "val" else "test"
+    if _is_count(_value(tree, "evaluation.clients")) and _share(tree, f"client_{part}") == 0:
+        message = f"the clients have no {part} parts: data.holdout.client_{part} is 0%"
         yield _fault(tree, "evaluation.clients", message)
 
 

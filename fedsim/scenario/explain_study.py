@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -56,7 +56,8 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
-    kind: Any = field.annotation
+    kinds = [one for one in get_args(field.annotation) if one is not type(None)]
+    kind: Any = kinds[0] if len(kinds) == 1 else field.annotation  # a section may be left out
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval, Le, Lt
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fedsim import registry
 from fedsim.errors import ScenarioError
+from fedsim.signature import Signature
 
 if TYPE_CHECKING:
     from fedsim.scenario.node import Node
@@ -27,6 +27,9 @@ SECTION = ConfigDict(
 )
 Multiplier = Annotated[float, Interval(ge=0.01, le=1e6)]
 Share = Annotated[float, Gt(0), Lt(1)]
+
+UNDER = "under"
+"""The method of a client half that adds noise for its own records."""
 
 Complaint = tuple[str, str]
 """A key and what is wrong with it."""
@@ -86,8 +89,13 @@ def wrong(tree: Node) -> Iterator[Complaint]:
     """Yield what is wrong between ``privacy`` and the other sections, by key."""
     section = tree.child("privacy")
     if section is None or not isinstance(section.value, dict):
-        if _plain(tree, "local.use") == "dp_sgd":
-            yield "local", "dp_sgd protects records: it needs the section privacy, unit: record"
+        half = _half(tree)
+        if half is not None and UNDER in half.methods:
+            yield (
+                "local",
+                f"{half.name} protects records: it needs the section privacy, such as privacy: "
+                "{unit: record, clip: 1.0, budget: {epsilon: 8}, delta: 1e-5}",
+            )
         return
     said: dict[str, Any] = section.plain()
     yield from _alone(said)
@@ -143,41 +151,94 @@ def _open_metrics(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
 
 
 def _parts(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
-    """Look at the classes themselves; torch is imported for that, and only under privacy."""
+    """Look at the strategy and at the client half."""
+    half = _half(tree)
     if said.get("unit") == "client":
-        from fedsim.privacy.guarded import refusal
-
-        strategy = _class("strategy", tree, "strategy")
-        reason = refusal(strategy, said.get("placement") or "central") if strategy else ""
-        if reason:
+        if reason := _refusal(said, tree):
             yield "strategy", reason
-        half = _half(tree)
-        if half is not None and hasattr(half, "under"):
-            yield "local", f"{half.__name__} protects records: privacy.unit: record is its section"
-    elif said.get("unit") == "record":
-        half = _half(tree)
-        if half is not None and not hasattr(half, "under"):
-            message = f"{half.__name__} adds no noise for its records; dp_sgd does: "
-            yield "local", message + "local: {use: dp_sgd, ...}"
+        if half is not None and UNDER in half.methods:
+            yield "local", f"{half.name} protects records: privacy.unit: record is its section"
+    elif said.get("unit") == "record" and half is not None:
+        yield from _records(half, tree)
 
 
-def _half(tree: Node) -> type[Any] | None:
-    if _plain(tree, "local.use"):
-        return _class("client", tree, "local")
-    strategy = _class("strategy", tree, "strategy")
-    name = getattr(strategy, "client", "sgd")
+def _refusal(said: dict[str, Any], tree: Node) -> str:
+    """Return why the strategy cannot be guarded; its class is imported to see that, and torch."""
+    from fedsim.privacy.guarded import refusal
+
+    strategy = _found("strategy", tree.at(("strategy", "use")))
+    return refusal(strategy, said.get("placement") or "central") if strategy else ""
+
+
+def _records(half: Signature, tree: Node) -> Iterator[Complaint]:
+    """Look at whether the half protects its records in all that the strategy asks for."""
+    from fedsim.privacy.terms import unprotected
+
+    if why := _unbounded(tree):
+        yield "strategy", f"what it needs of clients cannot be had under privacy: {why}"
+        return
+    own, phases = _found("client", tree.at(("local", "use"))), _phases(tree)
+    private = {
+        name: registry.find("client", name)
+        for name in registry.names("client")
+        if UNDER in registry.describe("client", name).methods
+    }
+    fitting = [name for name, one in private.items() if not unprotected(one, phases)]
+    fix = f"; local: {{use: {' or '.join(fitting)}}} does" if fitting else ""
+    if UNDER not in half.methods:
+        yield "local", f"{half.name} adds no noise for its records{fix}"
+    elif own is not None and (bare := unprotected(own, phases)):
+        yield "local", f"{half.name} adds no noise when asked to {' or '.join(bare)}{fix}"
+
+
+def _unbounded(tree: Node) -> str:
+    """Return why one example's share in what the strategy asks for has no bound; else nothing."""
+    strategy = _described("strategy", tree.at(("strategy", "use")))
     try:
-        return registry.find("client", name) if strategy else None
+        own = registry.find("client", strategy.client) if strategy and strategy.client else None
+    except ScenarioError:
+        return ""
+    return str(getattr(own, "unbounded", ""))
+
+
+def _phases(tree: Node) -> Sequence[str]:
+    """Return what the strategy asks of its clients; nothing where another fault tells of it."""
+    from fedsim.scenario.schema import Part
+
+    node = tree.child("strategy")
+    if node is None or not isinstance(node.value, dict) or "use" not in node.value:
+        return ()
+    said = {name: value for name, value in node.plain().items() if name not in ("use", "name")}
+    try:
+        part = Part(use=str(node.value["use"].value), parameters=said)
+        strategy = registry.build("strategy", part, node.place.folder)
+    except (ScenarioError, ValueError):
+        return ()
+    return strategy.phases() if hasattr(strategy, "phases") else ("train",)
+
+
+def _half(tree: Node) -> Signature | None:
+    """Return the client half, from its source; None where another fault tells of it."""
+    if node := tree.at(("local", "use")):
+        return _described("client", node)
+    strategy = _described("strategy", tree.at(("strategy", "use")))
+    try:
+        return registry.describe("client", strategy.client or "sgd") if strategy else None
     except ScenarioError:
         return None
 
 
-def _class(kind: str, tree: Node, key: str) -> type[Any] | None:
-    """Return the class that is named under ``key``; None where another fault tells of it."""
-    node = tree.at((key, "use"))
+def _found(kind: str, node: Node | None) -> type[Any] | None:
+    """Return the class that ``node`` names; None where another fault tells of it."""
     try:
-        folder = node.place.folder if node else Path()
-        return registry.find(kind, str(node.value), folder) if node else None
+        return registry.find(kind, str(node.value), node.place.folder) if node else None
+    except ScenarioError:
+        return None
+
+
+def _described(kind: str, node: Node | None) -> Signature | None:
+    try:
+        return registry.describe(kind, str(node.value), node.place.folder) if node else None
     except ScenarioError:
         return None
 

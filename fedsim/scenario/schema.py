@@ -152,6 +152,8 @@ class Evaluation(_Section):
     """Rounds between evaluations on the server's test set; the last round is always one."""
     clients: Annotated[int, Ge(0)] = 0
     """Rounds between evaluations on every client's own test part; 0: never."""
+    part: Literal["test", "val"] = "test"
+    """Which of their own parts clients are judged on; on `val` no target's labels are looked at."""
     targets: dict[Literal["accuracy", "loss"], float] = {}
     """Values to reach, such as {accuracy: 0.9}: rounds and bytes until then are reported."""
 
@@ -167,6 +169,9 @@ class Compute(_Section):
     """How many clients run side by side."""
     chunk: Literal["auto"] | Count = "auto"
     """How many clients a worker is handed at a time."""
+    cohort: Literal["auto", "off"] | Count = "off"
+    """How many clients train in the same steps, stacked, where model and client half allow it:
+    faster for small models, equal up to rounding; auto: what a short trial here finds best."""
     gpus_per_worker: Literal["auto"] | Annotated[float, Ge(0)] = "auto"
     """GPUs that one worker holds; may be a fraction."""
 

@@ -11,9 +11,10 @@ from annotated_types import Ge, Lt
 from pydantic import BaseModel, Field, StringConstraints
 
 from fedsim.scenario.schema import Output, Scenario
+from fedsim.scenario.tune import Span, Tune
 from fedsim.words import Words
 
-__all__ = ["PRIMARY", "Cell", "Compare", "Head", "Study", "smallest_p"]
+__all__ = ["PRIMARY", "Cell", "Compare", "Head", "Search", "Study", "smallest_p"]
 
 Name = Scenario.model_fields["name"]
 PRIMARY = ("accuracy", "loss", "client_accuracy", "client_accuracy_uniform", "client_worst_10")
@@ -76,6 +77,8 @@ class Head(_Section):
     of named levels, each a mapping of dotted keys to values."""
     exclude: Annotated[tuple[dict[str, str], ...], Field(strict=False)] = ()
     """Combinations that are left out, such as {strategy: scaffold, heterogeneity: iid}."""
+    tune: Tune | None = None
+    """Values that are looked for first, on the clients' validation parts, never on test data."""
     report: Compare = Compare()
     """What is compared with what."""
     output: Output = Output()
@@ -94,6 +97,17 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Search:
+    """What is tried for one combination of levels before its cells run."""
+
+    name: str
+    """What the names of its cells and trials begin with."""
+    levels: Mapping[str, str]
+    space: Mapping[str, Span]
+    """By key; what the levels say themselves is not in it."""
+
+
+@dataclass(frozen=True)
 class Study:
     """A study, checked whole: every cell's scenario is right."""
 
@@ -101,6 +115,15 @@ class Study:
     axes: Mapping[str, tuple[str, ...]]
     """The levels' names by axis; the first axis is what is compared."""
     cells: tuple[Cell, ...]
+    searches: tuple[Search, ...] = ()
+    """One for each combination of levels for which there is anything to tune."""
+
+    @property
+    def trials(self) -> int:
+        """How many runs the searches take, beside the cells."""
+        tune = self.head.tune
+        each = tune.trials * min(tune.seeds, len(self.head.seeds)) if tune else 0
+        return each * len(self.searches)
 
     @property
     def settings(self) -> int:
@@ -117,7 +140,8 @@ class Study:
         """
         sides = [f"{len(levels)} {axis}" for axis, levels in self.axes.items()]
         seeds = f"{len(self.head.seeds)} seed{'s' * (len(self.head.seeds) != 1)}"
-        return f"{' x '.join([*sides, seeds])} = {len(self.cells)} runs"
+        whole = f"{' x '.join([*sides, seeds])} = {len(self.cells)} runs"
+        return whole + f", after {self.trials} trials" * (self.trials > 0)
 
     def note(self) -> str:
         """Return what the number of seeds cannot show; empty where there are enough."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,16 @@ from fedsim import registry
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import yaml_file
 from fedsim.scenario.inherit import assemble, overlaid, presets
-from fedsim.scenario.load import complete
 from fedsim.scenario.node import Node, Place
-from fedsim.scenario.schema import Scenario
-from fedsim.scenario.study import Cell, Compare, Head, Study
+from fedsim.scenario.study import Compare, Head, Study
+from fedsim.scenario.study_cells import Base, Level, cells_of
+from fedsim.scenario.tune import Tune, span_faults
 from fedsim.words import at, did_you_mean, inside, misfit, walked
 
 __all__ = ["is_study", "load_study"]
 
 LONGEST = 60
-MOST_CELLS = 10_000
-
-
-@dataclass(frozen=True)
-class _Level:
-    """One level of an axis: what it is called and what it changes."""
-
-    name: str
-    changes: tuple[tuple[str, Node], ...]
-
-
-@dataclass(frozen=True)
-class _Base:
-    """The scenario that every cell starts from."""
-
-    tree: Node
-    path: Path
-    faults: Sequence[Fault]
+_SECTIONS = {"report": Compare, "tune": Tune}
 
 
 def is_study(path: Path) -> bool:
@@ -67,7 +49,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     tree, faults = yaml_file.read(path, str(path))
     head, wrong = _head(tree, path)
     faults += wrong
-    axes: dict[str, list[_Level]] = {}
+    axes: dict[str, list[Level]] = {}
     for axis, node in _items(tree.child("axes")):
         axes[axis] = list(_levels(axis, node, faults))
     if not any(axes.values()) and not faults:
@@ -75,13 +57,13 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     if head is None or faults:
         raise ScenarioError(list(dict.fromkeys(faults)))
     axes = dict(sorted(axes.items(), key=lambda item: item[0] != "strategy"))
-    faults += _references(tree, head, axes)
+    faults += [*_references(tree, head, axes), *_tune(tree, head)]
     base = _base(tree, path, head.base, overrides)
     if faults:
         raise ScenarioError(faults)
-    cells = tuple(_cells(tree, head, axes, base))
+    cells, searches = cells_of(tree, head, axes, base)
     names = {axis: tuple(level.name for level in levels) for axis, levels in axes.items()}
-    return Study(head, names, cells)
+    return Study(head, names, cells, searches)
 
 
 def _items(node: Node | None) -> list[tuple[str, Node]]:
@@ -100,28 +82,27 @@ def _head(tree: Node, path: Path) -> tuple[Head | None, list[Fault]]:
 
 def _fault(detail: Any, values: dict[str, Any], tree: Node) -> Fault:
     loc, steps = detail["loc"], walked(values, detail["loc"])
-    model: Any = Compare if loc[0] == "report" and len(loc) > 1 else Head
+    model: Any = _SECTIONS.get(str(loc[0]), Head) if len(loc) > 1 else Head
     known = {field.alias or name: field for name, field in model.model_fields.items()}
-    if steps == ("tune",):
-        hint = "compare values as an axis: {low: {local.lr: 0.01}, high: {local.lr: 0.1}}"
-        return tree.deepest(steps).key.fault(steps, "tuning is not built", hint)
     if detail["type"] == "extra_forbidden":
         hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
         return tree.deepest(steps).key.fault(steps, "unknown key", hint)
     if detail["type"] == "missing":
         about = known[str(loc[-1])].description or ""
-        return Place(tree.place.file).fault(loc, f"is missing: {_lowered(about)}")
-    name = steps[1] if model is Compare and len(steps) > 1 else steps[0]
-    kind = known[str(name)].rebuild_annotation()
-    inner = steps[2 if model is Compare else 1 :]
+        above = tree.deepest(steps)
+        place = above.key if steps else Place(tree.place.file)
+        return place.fault(loc, f"is missing: {_lowered(about)}")
+    is_inner = model is not Head and len(steps) > 1
+    kind = known[str(steps[is_inner])].rebuild_annotation()
+    inner = steps[1 + is_inner :]
     return tree.deepest(steps).place.fault(steps, misfit(inside(kind, inner), at(values, steps)))
 
 
 def _lowered(text: str) -> str:
-    return (text[:1].lower() + text[1:]).rstrip(".")
+    return " ".join((text[:1].lower() + text[1:]).split()).rstrip(".")
 
 
-def _levels(axis: str, node: Node, faults: list[Fault]) -> Iterator[_Level]:
+def _levels(axis: str, node: Node, faults: list[Fault]) -> Iterator[Level]:
     where = ("axes", axis)
     if isinstance(node.value, list) and axis == "strategy":
         yield from _strategies(node.value, faults)
@@ -134,14 +115,14 @@ def _levels(axis: str, node: Node, faults: list[Fault]) -> Iterator[_Level]:
                 message = "a level is a mapping of dotted keys, such as {rounds: 10}"
                 faults.append(level.place.fault((*where, name), message))
             else:
-                yield _Level(name, tuple(level.value.items()))
+                yield Level(name, tuple(level.value.items()))
     else:
         kind = "a list of strategies or named levels" if axis == "strategy" else "named levels"
         message = f"{kind} are expected, such as {{small: {{rounds: 10}}}}"
         faults.append(node.place.fault(where, message))
 
 
-def _strategies(items: Sequence[Node], faults: list[Fault]) -> Iterator[_Level]:
+def _strategies(items: Sequence[Node], faults: list[Fault]) -> Iterator[Level]:
     """Yield a level for each strategy, called by its name; by its parameters too at need."""
     uses = [_use(item) for item in items]
     seen: set[str] = set()
@@ -154,7 +135,7 @@ def _strategies(items: Sequence[Node], faults: list[Fault]) -> Iterator[_Level]:
             message = f"the strategy {name!r} is in the list twice"
             faults.append(item.place.fault(("axes", "strategy", position), message))
         seen.add(name)
-        yield _Level(name, (("strategy", item),))
+        yield Level(name, (("strategy", item),))
 
 
 def _use(item: Node) -> str:
@@ -162,7 +143,7 @@ def _use(item: Node) -> str:
     return registry.short(str(use.value))[:LONGEST] if isinstance(use.value, str) else "?"
 
 
-def _references(tree: Node, head: Head, axes: Mapping[str, Sequence[_Level]]) -> Iterator[Fault]:
+def _references(tree: Node, head: Head, axes: Mapping[str, Sequence[Level]]) -> Iterator[Fault]:
     """Yield a fault for each level that ``exclude`` or ``report`` names and that is not there."""
     names = {axis: [level.name for level in levels] for axis, levels in axes.items()}
     for position, combination in enumerate(head.exclude):
@@ -181,11 +162,20 @@ def _references(tree: Node, head: Head, axes: Mapping[str, Sequence[_Level]]) ->
         yield place.fault("report.baseline", message, _near(baseline, names[first]))
 
 
+def _tune(tree: Node, head: Head) -> Iterator[Fault]:
+    if head.tune is None:
+        return
+    yield from span_faults(tree.deepest(("tune", "space")))
+    if head.tune.seeds > len(head.seeds):
+        place = tree.deepest(("tune", "seeds")).place
+        yield place.fault("tune.seeds", f"the study has {len(head.seeds)} only")
+
+
 def _near(name: str, names: Sequence[str]) -> str:
     return did_you_mean(name, names) or f"there are {', '.join(names)}"
 
 
-def _base(tree: Node, path: Path, written: str, overrides: Sequence[str]) -> _Base:
+def _base(tree: Node, path: Path, written: str, overrides: Sequence[str]) -> Base:
     place = tree.deepest(("base",)).place
     file = path.parent / written
     if written.startswith("preset:"):
@@ -200,60 +190,4 @@ def _base(tree: Node, path: Path, written: str, overrides: Sequence[str]) -> _Ba
     for key, value in _items(tree.child("set")):
         base, wrong = overlaid(base, key, value)
         faults += [replace(one, key=one.key or key) for one in wrong]
-    return _Base(base, file, faults)
-
-
-def _cells(
-    tree: Node, head: Head, axes: Mapping[str, Sequence[_Level]], base: _Base
-) -> Iterator[Cell]:
-    """Yield the cells; the levels are checked once for all seeds."""
-    faults: dict[Fault, None] = {}
-    names: Counter[str] = Counter()
-    many = len(head.seeds)
-    for levels in axes.values():
-        many *= len(levels)
-    if many > MOST_CELLS:
-        message = f"{many:,} runs are more than {MOST_CELLS:,}"
-        raise ScenarioError([tree.deepest(("axes",)).key.fault("axes", message)])
-    for levels in product(*axes.values()):
-        chosen = {axis: level.name for axis, level in zip(axes, levels, strict=True)}
-        if any(combination.items() <= chosen.items() for combination in head.exclude):
-            continue
-        try:
-            scenario = _scenario(base, levels)
-        except ScenarioError as error:
-            faults |= dict.fromkeys(error.faults)
-            continue
-        faults |= dict.fromkeys(_primary(tree, head, scenario))
-        slug = _slug(chosen.values())
-        names[slug] += 1
-        slug += f"-{names[slug]}" * (names[slug] > 1)
-        for seed in head.seeds:
-            name = f"{slug}-s{seed}"
-            own = scenario.model_copy(update={"seed": seed, "name": name})
-            yield Cell(name, chosen, seed, own)
-    if faults:
-        raise ScenarioError(list(faults))
-
-
-def _scenario(base: _Base, levels: Sequence[_Level]) -> Scenario:
-    tree, faults = base.tree, list(base.faults)
-    for level in levels:
-        for key, value in level.changes:
-            tree, wrong = overlaid(tree, key, value)
-            faults += [replace(one, key=one.key or key) for one in wrong]
-    return complete(tree, base.path, faults)
-
-
-def _primary(tree: Node, head: Head, scenario: Scenario) -> Iterator[Fault]:
-    metric, _, when = head.report.primary.partition("@")
-    place = tree.deepest(("report", "primary")).place
-    if metric.startswith("client_") and scenario.evaluation.clients == 0:
-        message = "the clients are never evaluated: evaluation.clients is 0"
-        yield place.fault("report.primary", message)
-    if when != "final" and int(when) > scenario.rounds:
-        yield place.fault("report.primary", f"the scenario has {scenario.rounds} rounds only")
-
-
-def _slug(names: Any) -> str:
-    return re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(names)).strip(".-")[:80] or "cell"
+    return Base(base, file, faults)

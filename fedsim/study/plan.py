@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedsim.plan import Plan, plan
 from fedsim.scenario.schema import Scenario
 from fedsim.scenario.study import Study
+from fedsim.study.promises import promises
 
 __all__ = ["StudyPlan", "plan_study"]
 
@@ -20,8 +22,10 @@ class StudyPlan:
     """What a study would take."""
 
     runs: int
+    trials: int
+    """Runs of the searches, before the others."""
     turns: int
-    """Clients' turns in all runs together."""
+    """Clients' turns in all runs and trials together."""
     bytes_down: int
     bytes_up: int
     seconds: float
@@ -29,7 +33,9 @@ class StudyPlan:
     jobs: int
     disk_bytes: int
     """Checkpoints that are kept, and final weights."""
-    trials: int
+    promises: tuple[str, ...]
+    """What private cells would spend, by whom; empty where none is."""
+    probes: int
     """Turns that were taken to find out."""
 
 
@@ -39,27 +45,49 @@ def plan_study(study: Study, jobs: int = 1) -> StudyPlan:
     Raises:
         RunError: if such a turn fails: so would its cells.
         DataError: if the data cannot be dealt.
+        ScenarioError: if a promise of privacy cannot be kept.
+        MissingPackage: if accounting for one needs a package that is absent.
     """
-    trials: dict[str, Plan] = {}
-    turns = down = up = disk = 0
-    seconds = 0.0
-    for cell in study.cells:
-        key = _key(cell.scenario)
-        if key not in trials:
-            trials[key] = plan(cell.scenario)
-        trial = trials[key]
-        clients = cell.scenario.clients.count or trial.clients
-        cohort = cell.scenario.clients.per_round.of(clients, at_least=1)
-        own = cell.scenario.rounds * cohort
+    probes: dict[str, Plan] = {}
+    turns = disk = 0
+    down = up = seconds = 0.0
+    for scenario, rounds in _runs(study):
+        key = _key(scenario)
+        if key not in probes:
+            probes[key] = plan(scenario)
+        probe = probes[key]
+        clients = scenario.clients.count or probe.clients
+        own = rounds * scenario.clients.per_round.of(clients, at_least=1)
         turns += own
-        down += trial.bytes_down * own // trial.turns
-        up += trial.bytes_up * own // trial.turns
-        disk += trial.disk_bytes
-        seconds += trial.turn_seconds * own
-    jobs = min(jobs, len(study.cells))
+        down += probe.bytes_down * own / probe.turns
+        up += probe.bytes_up * own / probe.turns
+        disk += probe.disk_bytes
+        seconds += probe.turn_seconds * own
+    runs = len(study.cells)
+    jobs = max(1, min(jobs, runs + study.trials))
     return StudyPlan(
-        len(study.cells), turns, down, up, seconds / max(1, jobs), jobs, disk, len(trials)
+        runs=runs,
+        trials=study.trials,
+        turns=turns,
+        bytes_down=round(down),
+        bytes_up=round(up),
+        seconds=seconds / jobs,
+        jobs=jobs,
+        disk_bytes=disk,
+        promises=tuple(promises(study, lambda scenario: probes[_key(scenario)].clients)),
+        probes=len(probes),
     )
+
+
+def _runs(study: Study) -> Iterator[tuple[Scenario, int]]:
+    """Yield the scenario and the rounds of each cell and each trial."""
+    for cell in study.cells:
+        yield cell.scenario, cell.scenario.rounds
+    tune, searched = study.head.tune, [one.levels for one in study.searches]
+    for cell in study.cells if tune else ():
+        if tune and cell.levels in searched and cell.seed in study.head.seeds[: tune.seeds]:
+            for _ in range(tune.trials):
+                yield cell.scenario, tune.rounds or cell.scenario.rounds
 
 
 def _key(scenario: Scenario) -> str:

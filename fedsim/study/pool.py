@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -44,36 +43,45 @@ class News:
 
 
 class Pool:
-    """Runs orders on ``jobs`` processes."""
+    """Runs orders on ``jobs`` processes; more may be added while it runs."""
 
-    def __init__(self, orders: list[Order], jobs: int, log: Path) -> None:
-        self._waiting = deque(orders)
-        self._log = log
-        self._news: SimpleQueue[News | None] = SimpleQueue()
+    def __init__(self, jobs: int, log: Path, environment: Mapping[str, str]) -> None:
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._open = 0
+        """Orders that are not over; whoever reads the news counts them."""
+        self._is_closed = False
+        self._log, self._environment = log, environment
+        self._news: SimpleQueue[News] = SimpleQueue()
         self._living: set[subprocess.Popen[str]] = set()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(jobs)]
 
+    def add(self, orders: Iterable[Order]) -> None:
+        """Take more orders, before :meth:`run` or whenever it yields."""
+        for order in orders:
+            self._open += 1
+            self._orders.put(order)
+
     def run(self) -> Iterator[News]:
-        """Yield the news as they come in; closing the iterator stops the workers.
+        """Yield the news as they come in, until no order is open; closing stops the workers.
 
         A worker that is stopped finishes no cell; every cell can be resumed.
         """
         for thread in self._threads:
             thread.start()
-        working = len(self._threads)
         try:
-            while working:
+            while self._open:
                 news = self._news.get()
-                working -= news is None
-                if news is not None:
-                    yield news
+                yield news
+                self._open -= news.status != "started"
         finally:
             self._stop()
 
     def _stop(self) -> None:
-        self._waiting.clear()
-        for process in list(self._living):
+        self._is_closed = True
+        for process in list(self._living) if self._open else ():
             process.send_signal(signal.SIGTERM)
+        for _ in self._threads:
+            self._orders.put(None)
         for thread in self._threads:
             thread.join(_PATIENCE)
         for process in list(self._living):
@@ -82,11 +90,7 @@ class Pool:
     def _serve(self) -> None:
         """Keep one worker busy; a dead one is replaced at the next cell."""
         process: subprocess.Popen[str] | None = None
-        while self._waiting:
-            try:
-                order = self._waiting.popleft()
-            except IndexError:  # another thread was faster
-                break
+        while (order := self._orders.get()) is not None and not self._is_closed:
             self._news.put(News(order.cell, "started"))
             process = process or self._spawn()
             self._news.put(News(order.cell, **_asked(process, order)))
@@ -95,7 +99,6 @@ class Pool:
                 process = None
         if process is not None:
             self._dismiss(process)
-        self._news.put(None)
 
     def _dismiss(self, process: subprocess.Popen[str]) -> None:
         try:
@@ -107,7 +110,7 @@ class Pool:
 
     def _spawn(self) -> subprocess.Popen[str]:
         # Workers share the machine: each computes on one thread, which keeps sums equal too.
-        environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, **self._environment}
         with self._log.open("a") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "fedsim.study.worker", *sys.argv[1:]],

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedsim.errors import Interrupted, RunFolderError, StudyIncomplete
 from fedsim.report import files, lock
+from fedsim.report.folder import RunFolder
 from fedsim.report.ledger import LEDGER, Entry, Ledger
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
 from fedsim.scenario.study import Study
 from fedsim.scenario.yaml_file import dump
+from fedsim.study.crew import shared
 from fedsim.study.pool import News, Order, Pool
+from fedsim.study.search import check_installed
+from fedsim.study.tuning import advanced, overrides, searches_of, trials_of
 
 __all__ = ["Progress", "begin", "go_on"]
 
@@ -42,7 +46,10 @@ def begin(study: Study, folder: Path) -> Ledger:
 
     Raises:
         RunFolderError: if ``folder`` holds something already.
+        MissingPackage: if there is something to tune, and Optuna is absent.
     """
+    if study.searches:
+        check_installed()
     if (folder / LEDGER).is_file():
         raise RunFolderError(f"{folder} holds a study; go on with: fedsim resume {folder}")
     if (folder / "cells").exists():
@@ -60,13 +67,21 @@ def begin(study: Study, folder: Path) -> Ledger:
     head = study.head
     report = head.report.model_dump(mode="json")
     report["baseline"] = head.report.baseline or next(iter(study.axes.values()))[0]
-    ledger = Ledger(head.name, head.description, study.axes, report, tuple(entries))
+    ledger = Ledger(
+        head.name,
+        head.description,
+        study.axes,
+        report,
+        tuple(entries),
+        searches_of(study),
+        tuple(trials_of(study)),
+    )
     ledger.write(folder)
     return ledger
 
 
 def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> Ledger:
-    """Run every cell that is not finished; return the ledger.
+    """Run every cell that is not finished, trials first; return the ledger.
 
     Args:
         folder: of a study that was begun.
@@ -77,26 +92,20 @@ def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> 
     Raises:
         StudyIncomplete: if a cell failed; all others are finished.
         Interrupted: on Ctrl-C; every cell can be resumed.
+        MissingPackage: if there is something to tune, and Optuna is absent.
         RunFolderError: if another process works on the study.
     """
     with lock.hold(folder):
         ledger = Ledger.read(folder)
         again = {"left", "started"} | ({"failed"} if retry_failed else set())
-        todo = [entry for entry in ledger.cells if entry.status in again]
-        scenarios = [load(_scenario(folder, entry.name)) for entry in todo]
-        jobs = min(jobs, len(todo)) if _may_share(scenarios) else 1
-        sets = ("compute.backend=local",)
-        orders = [
-            Order(
-                entry.name,
-                _scenario(folder, entry.name),
-                folder / "cells" / entry.name,
-                sets if jobs > 1 and scenario.compute.address is None else (),
-            )
-            for entry, scenario in zip(todo, scenarios, strict=True)
-        ]
-        _wait(order.folder for order in orders)
-        ledger = _play(folder, ledger, Pool(orders, jobs, folder / "study.log"), watch)
+        todo = [entry for entry in ledger.runs if entry.status in again]
+        if any(entry.trial for entry in todo):
+            check_installed()
+        scenarios = [load(_scenario(folder, one.name)) for one in todo if not one.trial]
+        _wait(folder / "cells" / one.name for one in todo)
+        with shared(scenarios, min(jobs, len(todo))) as crew:
+            pool = Pool(crew.jobs, folder / "study.log", crew.environment)
+            ledger = _Desk(folder, pool, again, crew.sets).play(ledger, watch)
     failed = ledger.counts()["failed"]
     if failed:
         whole = f"{failed} of {len(ledger.cells)} cells failed; the others are finished"
@@ -108,15 +117,6 @@ def _scenario(folder: Path, cell: str) -> Path:
     return folder / "scenarios" / f"{cell}.yaml"
 
 
-def _may_share(scenarios: Iterable[Scenario]) -> bool:
-    """Return whether cells may run side by side.
-
-    Ray on this machine fills it with one cell already, and one Ray serves all cells in turn; on
-    a cluster that the scenario names, all cells' workers are of the one cluster.
-    """
-    return all(one.compute.backend != "ray" or one.compute.address for one in scenarios)
-
-
 def _wait(folders: Iterable[Path]) -> None:
     until = time.monotonic() + _PATIENCE
     for folder in folders:
@@ -124,27 +124,74 @@ def _wait(folders: Iterable[Path]) -> None:
             time.sleep(0.1)
 
 
-def _play(folder: Path, ledger: Ledger, pool: Pool, watch: Watch) -> Ledger:
-    """Keep the ledger and the watcher up to date with what the workers do."""
-    begun, done = time.monotonic(), 0
-    try:
-        with closing(pool.run()) as everything:  # type: ignore[type-var]
-            for news in everything:
-                ledger = _entered(ledger, news)
-                ledger.write(folder)
-                done += news.status in ("finished", "failed")
-                left = ledger.counts()["left"] + ledger.counts()["started"]
-                pace = (time.monotonic() - begun) / done if done else None
-                watch(Progress(ledger, news, None if pace is None else left * pace))
-    except KeyboardInterrupt as error:
-        counts = ledger.counts()
-        kept = f"{counts['finished']} of {len(ledger.cells)} cells are finished"
-        raise Interrupted(f"stopped; {kept}. Go on with: fedsim resume {folder}") from error
-    return ledger
+class _Desk:
+    """Hands out what may run, and writes down what became of it."""
 
+    def __init__(
+        self, folder: Path, pool: Pool, again: Collection[str], sets: tuple[str, ...]
+    ) -> None:
+        self._folder, self._pool, self._sets = folder, pool, sets
+        self._again = again
+        """Runs in these states are handed out, each once."""
+        self._given: set[str] = set()
 
-def _entered(ledger: Ledger, news: News) -> Ledger:
-    if news.status == "started":
-        tries = next(one.attempts for one in ledger.cells if one.name == news.cell)
-        return ledger.changed(news.cell, status="started", attempts=tries + 1, why="")
-    return ledger.changed(news.cell, status=news.status, why=news.why)
+    def play(self, ledger: Ledger, watch: Watch) -> Ledger:
+        """Keep the ledger and the watcher up to date with what the workers do."""
+        begun, done = time.monotonic(), 0
+        try:
+            ledger = self._handed_out(ledger)
+            with closing(self._pool.run()) as everything:  # type: ignore[type-var]
+                for news in everything:
+                    ledger = self._handed_out(self._entered(ledger, news))
+                    done += news.status in ("finished", "failed")
+                    left = sum(one.status in ("left", "started") for one in ledger.runs)
+                    pace = (time.monotonic() - begun) / done if done else None
+                    watch(Progress(ledger, news, None if pace is None else left * pace))
+        except KeyboardInterrupt as error:
+            counts = ledger.counts()
+            kept = f"{counts['finished']} of {len(ledger.cells)} cells are finished"
+            text = f"stopped; {kept}. Go on with: fedsim resume {self._folder}"
+            raise Interrupted(text) from error
+        return ledger
+
+    def _handed_out(self, ledger: Ledger) -> Ledger:
+        """Return the ledger as it is on disk, whatever may run now handed to the pool."""
+        ledger, due = advanced(ledger)
+        new = [one for one in due if one.status in self._again and one.name not in self._given]
+        for entry in new:
+            digest = self._written(ledger, entry)
+            ledger = ledger.changed(entry.name, scenario_sha256=digest)
+        ledger.write(self._folder)
+        self._given |= {one.name for one in new}
+        self._pool.add(
+            Order(
+                one.name,
+                _scenario(self._folder, one.name),
+                self._folder / "cells" / one.name,
+                self._sets,
+            )
+            for one in new
+        )
+        return ledger
+
+    def _written(self, ledger: Ledger, entry: Entry) -> str:
+        """Write the scenario of a run whose values were looked for; return the text's hash."""
+        if not entry.values:
+            return entry.scenario_sha256
+        key = (entry.levels, entry.seed)
+        cell = next(one.name for one in ledger.cells if (one.levels, one.seed) == key)
+        search = next(one for one in ledger.searches if one.levels == entry.levels)
+        scenario = load(_scenario(self._folder, cell), overrides(entry, search))
+        text = dump(scenario.resolved())
+        files.write(_scenario(self._folder, entry.name), text)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _entered(self, ledger: Ledger, news: News) -> Ledger:
+        line = ledger.line(news.cell)
+        if news.status == "started":
+            return ledger.changed(line.name, status="started", attempts=line.attempts + 1, why="")
+        changes: dict[str, Any] = {"status": news.status, "why": news.why}
+        if line.trial and news.status == "finished":
+            rounds = RunFolder(self._folder / "cells" / line.name).rounds()
+            changes["score"] = rounds[-1].clients.get("accuracy") if rounds else None
+        return ledger.changed(line.name, **changes)

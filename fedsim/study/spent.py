@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
 
 from fedsim.errors import FedsimError
 from fedsim.privacy.claim import claim_of
@@ -14,6 +17,9 @@ from fedsim.scenario.load import load
 from fedsim.scenario.schema import Scenario
 
 __all__ = ["spendings"]
+
+POINTS = 8
+"""Of a curve of epsilons: each takes the accountant a moment."""
 
 
 def spendings(collection: Collection) -> list[Spending]:
@@ -36,26 +42,32 @@ def spendings(collection: Collection) -> list[Spending]:
 def _spending(trial: Trial) -> Spending:
     said = dict(trial.scenario["privacy"])
     unit, delta = str(said.get("unit")), float(said.get("delta", 0))
+    budget = said.get("budget") or {}
     try:
         scenario = load(trial.folder.scenario)
         lines = statement_of(trial.folder, scenario).lines
-        epsilon = _epsilon(trial, scenario)
+        curve = tuple(_curve(trial, scenario))
     except FedsimError as error:
-        lines, epsilon = (("no statement", str(error)),), None
-    return Spending(trial.level, trial.setting, unit, delta, epsilon, lines)
+        lines, curve = (("no statement", str(error)),), ()
+    most = budget.get("epsilon")
+    return Spending(trial.level, trial.setting, unit, delta, curve, most, lines)
 
 
-def _epsilon(trial: Trial, scenario: Scenario) -> float | None:
-    """Return the epsilon of whoever has paid most."""
+def _curve(trial: Trial, scenario: Scenario) -> Iterator[tuple[int, float]]:
+    """Yield after some rounds, the last one among them, what whoever paid most has spent."""
     ledger = Ledger.read(trial.folder.path / NAME)
-    if ledger is None or scenario.privacy is None:
-        return None
+    if ledger is None or scenario.privacy is None or not ledger.charges:
+        return
     noise = ledger.promise["noise_multiplier"]
     known = scenario.privacy.model_copy(update={"noise_multiplier": noise})
     private = scenario.model_copy(update={"privacy": known})
     claim = claim_of(private, int(ledger.promise["population"]))
+    rounds = sorted({charge.round for charge in ledger.charges})
+    shown = {rounds[int(k)] for k in np.linspace(0, len(rounds) - 1, POINTS).round()}
     paid: Counter[int] = Counter()
-    for charge in ledger.charges:
+    for place, charge in enumerate(ledger.charges, 1):
         paid.update(charge.clients or ())
-    most = len(ledger.charges) if known.is_central else max(paid.values(), default=0)
-    return claim.epsilon(most)
+        is_last = place == len(ledger.charges) or ledger.charges[place].round != charge.round
+        if is_last and charge.round in shown:
+            most = place if known.is_central else max(paid.values(), default=0)
+            yield charge.round, claim.epsilon(most)

@@ -217,3 +217,6 @@ def test_tensorboard_holds_the_curve(tracking, play) -> None:
     read = event_accumulator.EventAccumulator(str(done.folder.path / "tensorboard")).Reload()
     curve = [(point.step, point.value) for point in read.Scalars("server/accuracy")]
     assert curve == [(r.round, pytest.approx(r.accuracy)) for r in done.rounds]
+    start = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"strategy.use" in start
+    assert b"fedavg" in start

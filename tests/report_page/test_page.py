@@ -193,6 +193,17 @@ def test_runs_of_different_settings_never_share_a_panel(write_run, tmp_path: Pat
     assert collect([tmp_path / "runs"]).settings == ("alpha=0.1", "alpha=1.0")
 
 
+def test_runs_that_were_judged_on_other_parts_never_share_a_panel(write_run, tmp_path) -> None:
+    for part in ("test", "val"):
+        write_run(tmp_path / "runs" / part, [0.1, 0.5], evaluation={"clients": 1, "part": part})
+    assert collect([tmp_path / "runs"]).settings == ("part=test", "part=val")
+
+
+def test_a_metric_that_runs_do_not_have_is_no_number(runs) -> None:
+    made = compare(collect([runs(a=(0.5, 0.6), b=(0.7, 0.8))], primary="client_worst_10@9"))
+    assert [one.interval for one in made.places] == [None, None]
+
+
 def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="does not exist"):
         collect([tmp_path / "absent"])
@@ -310,13 +321,16 @@ def test_no_name_breaks_latex(tmp_path: Path) -> None:
 def test_a_private_study_shows_its_statements_and_no_two_units_on_one_axis(runs) -> None:
     folder = collect([runs(a=(0.5, 0.6), b=(0.7, 0.8), c=(0.4, 0.5))])
     spent = [
-        Spending("a", "", "client", 1e-3, 8.0, (("spent", "epsilon <8>"),)),
-        Spending("b", "", "record", 1e-3, 2.0, (("spent", "epsilon 2"),)),
-        Spending("c", "", "record", 1e-3, 4.0, (("spent", "epsilon 2"),)),
+        Spending("a", "", "client", 1e-3, ((1, 4.0), (2, 8.0)), 9.0, (("spent", "epsilon <8>"),)),
+        Spending("b", "", "record", 1e-3, ((2, 2.0),), None, (("spent", "epsilon 2"),)),
+        Spending("c", "", "record", 1e-3, ((2, 4.0),), None, (("spent", "epsilon 2"),)),
     ]
     page = page_of(folder, spent)
-    assert len(page.epsilons) == 2
+    assert [one.name for one in page.epsilons] == [
+        *("epsilon-1", "epsilon-2", "spending-1", "spending-2"),
+    ]
     text = render(page)
+    assert '>8.00</td><td class="n">9.00</td>' in text
     assert "epsilon &lt;8&gt;" in text
     assert "<h3>b; c</h3>" in text
 

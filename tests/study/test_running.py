@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +69,21 @@ def test_cells_are_run_folders_like_any_other(mixed: Path, capsys) -> None:
     assert "accuracy" in capsys.readouterr().out
 
 
+def test_the_first_rounds_of_a_run_can_be_verified_alone(mixed: Path, capsys) -> None:
+    cell = mixed / "cells" / "fedavg-mild-s1"
+    assert main(["rerun", str(cell), "--rounds", "2"]) == 2
+    assert main(["rerun", str(cell), "--verify", "--rounds", "2", "-q"]) == 0
+    rounds = cell / "rounds.jsonl"
+    before = rounds.read_text()
+    lines = before.splitlines(keepends=True)
+    for changed, code in ((1, 4), (2, 0)):  # the third is not looked at
+        other = re.sub(r'"accuracy": [\d.]+', '"accuracy": 0.5', lines[changed], count=1)
+        rounds.write_text("".join([*lines[:changed], other, *lines[changed + 1 :]]))
+        assert main(["rerun", str(cell), "--verify", "--rounds", "2", "-q"]) == code
+    rounds.write_text(before)
+    assert "round 2 differs" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_a_rerun_that_differs_is_an_error(mixed: Path, capsys) -> None:
     cell = mixed / "cells" / "fedavg-mild-s2"
     before = cell.joinpath("result.json").read_text()
@@ -100,34 +113,14 @@ def test_a_finished_study_is_not_run_again(mixed: Path, tmp_path: Path, write_st
 def test_the_plan_adds_up_what_the_cells_would_take(tmp_path: Path, write_study) -> None:
     study = load_study(write_study(tmp_path, "[fedavg, {use: fedprox, mu: 0.1}]", "[1, 2]"))
     plan = plan_study(study, jobs=2)
-    assert (plan.runs, plan.turns, plan.trials, plan.jobs) == (8, 8 * 3 * 4, 2, 2)
+    assert (plan.runs, plan.turns, plan.probes, plan.jobs) == (8, 8 * 3 * 4, 2, 2)
     one = load_study(write_study(tmp_path, "[fedavg]", "[1]"))
     assert 2 < plan.bytes_up / plan_study(one).bytes_up < 5
 
 
-@pytest.fixture
-def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Return a function that starts fedsim in a process of its own."""
-    processes = []
-
-    def start(*words: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fedsim", *words],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
 def wait_for_rounds(folder: Path, more_than: int) -> int:
     """Wait until the cells in ``folder`` have more rounds on disk; return how many."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         lines = sum(p.read_bytes().count(b"\n") for p in folder.glob("cells/*/rounds.jsonl"))
         if lines > more_than:
@@ -146,9 +139,9 @@ def test_a_killed_study_ends_as_if_it_had_not_been(tmp_path, started, write_stud
         done = wait_for_rounds(killed, done)
         finished = {one.name for one in Ledger.read(killed).cells if one.status == "finished"}
         os.kill(study.pid, how)
-        assert study.wait(30) == (-how if how == signal.SIGKILL else 130)
+        assert study.wait(60) == (-how if how == signal.SIGKILL else 130)
         study = started("resume", str(killed))
-    assert study.wait(60) == 0
+    assert study.wait(240) == 0
     ledger = Ledger.read(killed)
     assert ledger.counts()["finished"] == 4
     assert all(one.attempts == 1 for one in ledger.cells if one.name in finished)

@@ -74,11 +74,54 @@ def test_the_note_says_what_the_seeds_cannot_show(study_file) -> None:
     assert load_study(study_file(seeds="[1, 2, 3, 4, 5, 6]")).note() == ""
 
 
+def tune(space: str, seeds: int = 1) -> str:
+    """Return a study's ``tune``, with the validation parts that it takes."""
+    said = f"{{space: {{{space}}}, trials: 9, seeds: {seeds}}}"
+    return f"set: {{data.holdout.client_val: 20%}}\ntune: {said}\n"
+
+
 WRONG = {
     "no seeds": ({"seeds": "[]"}, "small.yaml:3:8: seeds: a list of at least one"),
     "seed that is text": ({"seeds": "[1, x]"}, "small.yaml:3:12: seeds[1]: a whole number >= 0"),
     "unknown key": ({"more": "seedz: [1]\n"}, "small.yaml:9:1: seedz: unknown key"),
-    "tuning": ({"more": "tune: {trials: 9}\n"}, "small.yaml:9:1: tune: tuning is not built"),
+    "nothing to tune": (
+        {"more": "tune: {trials: 9}\n"},
+        "small.yaml:9:1: tune.space: is missing: what is tried: dotted keys",
+    ),
+    "no trials": (
+        {"more": "tune: {space: {local.lr: {log: [0.1, 1]}}, trials: 0}\n"},
+        "tune.trials",
+    ),
+    "a misspelt key of tune": (
+        {"more": "tune: {space: {local.lr: {log: [0.1, 1]}}, trails: 9}\n"},
+        "small.yaml:9:44: tune.trails: unknown key",
+    ),
+    "no validation parts": (
+        {"more": "tune: {space: {local.lr: {log: [0.1, 1]}}, trials: 9}\n"},
+        "small.yaml:9:1: tune: trials are judged on validation parts, and data.holdout.client_val",
+    ),
+    "data that is tuned": (
+        {"more": tune("seed: {int: [1, 9]}")},
+        "tune.space.seed: only keys of strategy, local and model can be tuned",
+    ),
+    "no range": ({"more": tune("local.lr: 0.1")}, "tune.space.local.lr: one range is expected"),
+    "an unknown range": ({"more": tune("local.lr: {exp: [1, 2]}")}, "'exp' is no kind of range"),
+    "a range upside down": (
+        {"more": tune("local.lr: {log: [1, 0.1]}")},
+        "log asks for two numbers above 0, the smaller first",
+    ),
+    "an end that no strategy takes": (
+        {"strategies": "[fedprox]", "more": tune("strategy.mu: {uniform: [-1, 1]}")},
+        "strategy.mu: a number >= 0 is expected, got -1",
+    ),
+    "a key that nobody has": (
+        {"more": tune("strategy.beta: {uniform: [0, 1]}")},
+        "tune.space.strategy.beta: nothing here has it, or every level says it itself",
+    ),
+    "more seeds than there are": (
+        {"more": tune("local.lr: {log: [0.1, 1]}", seeds=3)},
+        "tune.seeds: the study has 2 only",
+    ),
     "no such strategy": (
         {"strategies": "[fedavgg]"},
         "small.yaml:5:14: strategy: no strategy is called 'fedavgg'",
@@ -131,6 +174,19 @@ def test_a_fault_in_a_level_is_said_once_and_not_for_every_cell(study_file) -> N
     with pytest.raises(ScenarioError) as caught:
         load_study(study_file("[{use: fedprox, mu: -1}]", seeds="[1, 2, 3, 4]"))
     assert len(caught.value.faults) == 1
+
+
+def test_what_a_strategy_lacks_and_what_a_level_says_is_not_tuned_there(study_file) -> None:
+    space = "local.lr: {log: [0.01, 1]}, strategy.mu: {log: [0.01, 1]}"
+    file = study_file("[fedavg, fedprox, {use: fedprox, mu: 3}]", "[1, 2]", tune(space, seeds=2))
+    study = load_study(file)
+    assert [(one.levels["strategy"], sorted(one.space)) for one in study.searches[::2]] == [
+        ("fedavg", ["local.lr"]),
+        ("fedprox", ["local.lr", "strategy.mu"]),
+        ("fedprox mu=3", ["local.lr"]),
+    ]
+    assert study.trials == 3 * 2 * 9 * 2
+    assert study.shape().endswith("= 12 runs, after 108 trials")
 
 
 def test_an_absent_base_is_said(study_file) -> None:

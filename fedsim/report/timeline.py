@@ -1,0 +1,95 @@
+"""When each client of a run's last round worked, and where: kept as a file, drawn as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fedsim.errors import RunFolderError
+from fedsim.report.collect import Collection, Trial
+from fedsim.report.folder import RunFolder
+from fedsim.report.svg import COLOURS, INK, Drawing, draw
+from fedsim.wire import Stint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["NAME", "Shift", "keep", "shifts"]
+
+NAME = "timeline.json"
+MOST = 2_000
+"""Turns that are kept; a longer round's first ones."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One run's round on the page."""
+
+    level: str
+    setting: str
+    seed: int
+    round: int
+    workers: int
+    busy: float
+    """The share of the workers' time in which a client worked."""
+    phases: tuple[str, ...]
+    """In the order of their colours."""
+    drawing: Drawing
+
+
+def keep(folder: RunFolder, number: int, stints: Iterable[Stint]) -> None:
+    """Write the turns of round ``number``, from its first one's start on; nothing without any.
+
+    Raises:
+        RunError: if the disk is full.
+    """
+    known = sorted(stints, key=lambda one: one.start)[:MOST]
+    if known:
+        workers = {who: place for place, who in enumerate(sorted({s.worker for s in known}))}
+        rows = [
+            (s.phase, s.client, workers[s.worker], s.start - known[0].start, s.seconds)
+            for s in known
+        ]
+        columns = ("phase", "client", "worker", "start", "seconds")
+        folder.write(NAME, {"round": number, "columns": columns, "turns": rows})
+
+
+def shifts(collection: Collection) -> list[Shift]:
+    """Return the last round of each level's first run that has one, in the first setting."""
+    found: list[Shift] = []
+    for level in collection.levels:
+        for trial in collection.of(level, collection.settings[0]):
+            if (shift := _shift(trial, len(found))) is not None:
+                found.append(shift)
+                break
+    return found
+
+
+def _shift(trial: Trial, number: int) -> Shift | None:
+    try:
+        said: Any = trial.folder.read_json(NAME)
+        turns = [Stint(*row) for row in said["turns"]] if said else []
+    except (RunFolderError, TypeError, KeyError):
+        return None  # the page goes without the picture
+    if not turns:
+        return None
+    workers = len({one.worker for one in turns})
+    end = max(one.start + one.seconds for one in turns)
+    phases = tuple(dict.fromkeys(one.phase for one in turns))
+
+    def fill(axes: Axes) -> None:
+        for one in turns:
+            colour = COLOURS[phases.index(one.phase) % len(COLOURS)]
+            bar = [(1e3 * one.start, 1e3 * one.seconds)]
+            axes.broken_barh(bar, (one.worker - 0.4, 0.8), facecolors=colour, edgecolor=INK)
+        axes.set(xlabel="milliseconds since the first turn began", ylabel="worker")
+        axes.set_yticks(range(workers))
+        axes.grid(axis="y", visible=False)
+
+    busy = sum(one.seconds for one in turns) / (workers * end) if end else 1.0
+    about = f"{len(turns)} turns on {workers} workers in {end:.3f} seconds"
+    size = {"height": 0.9 + 0.28 * min(workers, 16)}
+    drawing = draw(f"timeline-{number + 1}", trial.level, about, fill, **size)
+    said_of = (trial.level, trial.setting, trial.seed, int(said["round"]))
+    return Shift(*said_of, workers, busy, phases, drawing)

@@ -1,0 +1,181 @@
+"""A study's cells, one scenario for each combination of levels and seed, and its searches."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from fedsim.errors import Fault, ScenarioError
+from fedsim.scenario.inherit import overlaid
+from fedsim.scenario.load import complete
+from fedsim.scenario.node import Node
+from fedsim.scenario.schema import Scenario
+from fedsim.scenario.study import Cell, Head, Search
+from fedsim.scenario.tune import ends
+
+__all__ = ["Base", "Level", "cells_of"]
+
+MOST_CELLS = 10_000
+
+Changes = Sequence[tuple[str, Node]]
+"""Dotted keys with what is written there."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of an axis: what it is called and what it changes."""
+
+    name: str
+    changes: Changes
+
+
+@dataclass(frozen=True)
+class Base:
+    """The scenario that every cell starts from."""
+
+    tree: Node
+    path: Path
+    faults: Sequence[Fault]
+
+    def changed(self, changes: Changes) -> Scenario:
+        """Return the scenario with the changes made.
+
+        Raises:
+            ScenarioError: if it is wrong then, or was before.
+        """
+        tree, faults = self.tree, list(self.faults)
+        for key, value in changes:
+            tree, wrong = overlaid(tree, key, value)
+            faults += [replace(one, key=one.key or key) for one in wrong]
+        return complete(tree, self.path, faults)
+
+
+def cells_of(
+    tree: Node, head: Head, axes: Mapping[str, Sequence[Level]], base: Base
+) -> tuple[tuple[Cell, ...], tuple[Search, ...]]:
+    """Return the cells and the searches; a combination is checked once for all seeds.
+
+    Raises:
+        ScenarioError: if any of them is wrong; holds every fault once.
+    """
+    _check_size(tree, head, axes)
+    faults: dict[Fault, None] = {}
+    cells: list[Cell] = []
+    searches: list[Search] = []
+    names: Counter[str] = Counter()
+    for levels in product(*axes.values()):
+        chosen = {axis: level.name for axis, level in zip(axes, levels, strict=True)}
+        if any(combination.items() <= chosen.items() for combination in head.exclude):
+            continue
+        changes = [change for level in levels for change in level.changes]
+        try:
+            scenario = base.changed(changes)
+            space = _space(tree, scenario, changes)
+            for more in _trials(tree, space):
+                base.changed([*changes, *more])
+        except ScenarioError as error:
+            faults |= dict.fromkeys(error.faults)
+            continue
+        faults |= dict.fromkeys([*_primary(tree, head, scenario), *_scored(tree, scenario)])
+        slug = _slug(chosen.values())
+        names[slug] += 1
+        slug += f"-{names[slug]}" * (names[slug] > 1)
+        searches += [Search(slug, chosen, space)] if space else []
+        for seed in head.seeds:
+            name = f"{slug}-s{seed}"
+            own = scenario.model_copy(update={"seed": seed, "name": name})
+            cells.append(Cell(name, chosen, seed, own))
+    faults |= dict.fromkeys(_unused(tree, searches)) if not faults else {}
+    if faults:
+        raise ScenarioError(list(faults))
+    return tuple(cells), tuple(searches)
+
+
+def _check_size(tree: Node, head: Head, axes: Mapping[str, Sequence[Level]]) -> None:
+    many = len(head.seeds) + (head.tune.trials * head.tune.seeds if head.tune else 0)
+    for levels in axes.values():
+        many *= len(levels)
+    if many > MOST_CELLS:
+        message = f"{many:,} runs are more than {MOST_CELLS:,}"
+        raise ScenarioError([tree.deepest(("axes",)).key.fault("axes", message)])
+
+
+def _space(tree: Node, scenario: Scenario, changes: Changes) -> dict[str, Any]:
+    """Return what can be tuned: what the scenario has and no level says itself."""
+    space = tree.at(("tune", "space"))
+    if space is None:
+        return {}
+    said = {key for name, node in changes for key in _written(name, node)}
+    return {
+        key: node.plain()
+        for key, node in _items(space)
+        if key not in said and _has(scenario.resolved(), key)
+    }
+
+
+def _written(key: str, node: Node) -> Iterator[str]:
+    yield key
+    for name, inner in _items(node):
+        yield from _written(f"{key}.{name}", inner)
+
+
+def _has(values: Any, key: str) -> bool:
+    for step in key.split("."):
+        if not isinstance(values, dict) or step not in values:
+            return False
+        values = values[step]
+    return True
+
+
+def _trials(tree: Node, space: Mapping[str, Any]) -> Iterator[Changes]:
+    """Yield changes that go to each end of each span once, every value where it was written."""
+    most = max((len(ends(span)) for span in space.values()), default=0)
+    for turn in range(most):
+        changes = []
+        for key, span in space.items():
+            (kind,) = span
+            at = min(turn, len(ends(span)) - 1)
+            changes.append((key, tree.deepest(("tune", "space", key, kind, at))))
+        yield changes
+
+
+def _scored(tree: Node, scenario: Scenario) -> Iterator[Fault]:
+    node = tree.child("tune")
+    if node is None:
+        return
+    if scenario.data.holdout.client_val.share == 0:
+        message = "trials are judged on validation parts, and data.holdout.client_val is 0%"
+        yield node.key.fault("tune", message, "set: {data.holdout.client_val: 20%}")
+    if scenario.privacy is not None and scenario.privacy.metrics != "simulation":
+        message = "what trials are judged by would leave the clients without noise"
+        yield node.key.fault("tune", message, "set: {privacy.metrics: simulation}")
+
+
+def _unused(tree: Node, searches: Sequence[Search]) -> Iterator[Fault]:
+    for key, node in _items(tree.at(("tune", "space"))):
+        if not any(key in search.space for search in searches):
+            message = "nothing here has it, or every level says it itself"
+            yield node.key.fault(("tune", "space", key), message)
+
+
+def _items(node: Node | None) -> list[tuple[str, Node]]:
+    return list(node.value.items()) if node is not None and isinstance(node.value, dict) else []
+
+
+def _primary(tree: Node, head: Head, scenario: Scenario) -> Iterator[Fault]:
+    metric, _, when = head.report.primary.partition("@")
+    place = tree.deepest(("report", "primary")).place
+    if metric.startswith("client_") and scenario.evaluation.clients == 0:
+        message = "the clients are never evaluated: evaluation.clients is 0"
+        yield place.fault("report.primary", message)
+    if when != "final" and int(when) > scenario.rounds:
+        yield place.fault("report.primary", f"the scenario has {scenario.rounds} rounds only")
+
+
+def _slug(names: Any) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(names)).strip(".-")[:80] or "cell"
