@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -13,17 +13,19 @@ from fedsim.client import Examples
 from fedsim.clients._clipped_matching import Private, enough, noisy_counts
 from fedsim.clients._coding import Coding, encoded
 from fedsim.clients._embedding import check_split
-from fedsim.clients.sgd import Sgd
+from fedsim.clients._plain import Plain
+from fedsim.clients._sphere import Sphere
 from fedsim.errors import RunError
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import Source
+from fedsim.privacy.noise import Source, source_of
+from fedsim.privacy.terms import Terms
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["PrivateSet"]
 
 
 @dataclass(frozen=True)
-class PrivateSet:
+class PrivateSet(Plain):
     """A synthetic set of which no pixel, label or count is released without noise."""
 
     images_per_class: Annotated[int, Ge(1)] = 10
@@ -40,21 +42,7 @@ class PrivateSet:
     """Standard deviation of the noise on each class's count, released once in every round."""
     coding: Coding = "fp32"
     """How pixels travel: 4, 2 or 1 bytes each."""
-    lr: Annotated[float, Gt(0)] = 0.1
-    """Of plain SGD, which the references train with."""
-    epochs: Annotated[int, Ge(1)] = 1
-    """Of the references, per round."""
-    batch_size: Annotated[int, Ge(1)] = 32
-    """Of the references."""
-    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Of the references."""
-
-    def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
-    ) -> Update:
-        """Train by plain SGD, without privacy: what the references do."""
-        rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)
-        return rule.train(model, examples, task, draws)
+    protects: ClassVar[tuple[str, ...]] = ("match",)
 
     def match(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
@@ -68,6 +56,24 @@ class PrivateSet:
             f"{type(self).__name__} needs the section privacy, with unit: record; "
             "without privacy take local: {use: matching}"
         )
+
+    def under(self, terms: Terms) -> _Under:
+        """Return the half that matches under ``terms``."""
+        return _Under(self, terms)
+
+    def made(
+        self, sphere: Sphere, held: Private, terms: Terms, draws: torch.Generator, source: Source
+    ) -> Tensor:
+        """Return images, `(classes, per class, *features)`, that are a function of releases.
+
+        Args:
+            sphere: the models to match on.
+            held: the client's examples; of one class at least.
+            terms: clip and noise.
+            draws: the public stream: of the models, and of what the images begin as.
+            source: of samples and noise.
+        """
+        raise NotImplementedError
 
     def counted(self, turns: int) -> Release:
         """Return what the counts of ``turns`` turns release."""
@@ -102,3 +108,29 @@ class PrivateSet:
             sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
         one = min(1, task.client.examples)
         return Update(task.client.id, {}, one, {}, {"synthetic": sent})
+
+
+@dataclass(frozen=True)
+class _Under:
+    """A half under its terms."""
+
+    rule: PrivateSet
+    terms: Terms
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Train as the references do: without privacy."""
+        return self.rule.train(model, examples, task, draws)
+
+    def match(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return the client's synthetic set, made from what was released of its examples."""
+        rule, source = self.rule, source_of(self.terms.rng, draws)
+        held = rule.public(model, examples, source)
+        images = examples.inputs.new_empty(0, rule.images_per_class, *examples.inputs.shape[1:])
+        if len(held.classes):
+            sphere = Sphere(model.eval(), rule.radius)
+            images = rule.made(sphere, held, self.terms, draws, source)
+        return rule.reply(task, images, held)

@@ -23,8 +23,8 @@ from fedsim.clients._coding import PIXEL_BYTES, Coding, encoded
 from fedsim.clients._embedding import at_once, check_split, class_means, embedded, mismatch
 from fedsim.clients._generator import on_device
 from fedsim.clients._memorised import nearness
+from fedsim.clients._plain import Plain
 from fedsim.clients._sphere import Sphere
-from fedsim.clients.sgd import Sgd
 from fedsim.errors import RunError
 from fedsim.wire import Task, Update, Weights
 
@@ -32,7 +32,7 @@ __all__ = ["Matching"]
 
 
 @dataclass(frozen=True)
-class Matching:
+class Matching(Plain):
     """Images whose class means of features and logits are those of the client's own examples.
 
     They are matched on models around the server's, all classes at once.  Nothing is private here:
@@ -64,14 +64,6 @@ class Matching:
     """Random shift, scale and flip, the same for real and synthetic images: part of DSA."""
     memorisation: bool = False
     """Measure how near the images come to real ones: reports means over private data."""
-    lr: Annotated[float, Gt(0)] = 0.1
-    """Of plain SGD, which the references train with."""
-    epochs: Annotated[int, Ge(1)] = 1
-    """Of the references, per round."""
-    batch_size: Annotated[int, Ge(1)] = 32
-    """Of the references."""
-    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Of the references."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -80,13 +72,6 @@ class Matching:
             return ()
         what = "real images themselves" if self.steps == 0 else "near-copies of real images"
         return (f"clients share {what} with the server (init: real)",)
-
-    def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
-    ) -> Update:
-        """Train by plain SGD on the client's own examples: what the references do."""
-        rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)
-        return rule.train(model, examples, task, draws)
 
     def match(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator

@@ -12,17 +12,16 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from torch import nn
+from torch import Tensor
 
-from fedsim.client import Examples
+from fedsim.clients._clipped_matching import Private
 from fedsim.clients._generator import on_device
 from fedsim.clients._mean_embeddings import Steps, matched, released_means
 from fedsim.clients._private_set import PrivateSet
 from fedsim.clients._sphere import Sphere
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import source_of
+from fedsim.privacy.noise import Source
 from fedsim.privacy.terms import Terms
-from fedsim.wire import Task, Update
 
 __all__ = ["MeanEmbeddings"]
 
@@ -39,40 +38,17 @@ class MeanEmbeddings(PrivateSet):
     steps: Annotated[int, Ge(1)] = 100
     """Steps of matching in one round: they cost no privacy."""
 
-    def under(self, terms: Terms) -> _Embedded:
-        """Return the rule that matches under ``terms``."""
-        return _Embedded(self, terms)
+    def made(
+        self, sphere: Sphere, held: Private, terms: Terms, draws: torch.Generator, source: Source
+    ) -> Tensor:
+        """Return images that were matched, for nothing, to the means of ``models`` releases."""
+        seeds = torch.randint(2**62, (self.models,), generator=draws).tolist()
+        images = self.noise(held, on_device(draws, sphere.device))
+        std = terms.clip * terms.noise_multiplier
+        means = [released_means(sphere, held, (terms.clip, std), seed, source) for seed in seeds]
+        steps = Steps(self.steps, self.image_lr, self.image_momentum)
+        return matched(images, sphere, means, terms.clip, steps)
 
     def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
         """Return what ``turns`` turns release: means of every model, and counts."""
         return (Release(noise_multiplier, times=self.models * turns), self.counted(turns))
-
-
-@dataclass(frozen=True)
-class _Embedded:
-    """The rule under its terms."""
-
-    rule: MeanEmbeddings
-    terms: Terms
-
-    def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
-    ) -> Update:
-        """Train as the references do: without privacy."""
-        return self.rule.train(model, examples, task, draws)
-
-    def match(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
-    ) -> Update:
-        """Return the client's synthetic set, made from what was released of its examples."""
-        rule, clip = self.rule, self.terms.clip
-        source = source_of(self.terms.rng, draws)
-        held = rule.public(model, examples, source)
-        seeds = torch.randint(2**62, (rule.models,), generator=draws).tolist()
-        images = rule.noise(held, on_device(draws, examples.inputs.device))
-        if len(held.classes):
-            sphere, std = Sphere(model.eval(), rule.radius), clip * self.terms.noise_multiplier
-            means = [released_means(sphere, held, (clip, std), seed, source) for seed in seeds]
-            steps = Steps(rule.steps, rule.image_lr, rule.image_momentum)
-            images = matched(images, sphere, means, clip, steps)
-        return rule.reply(task, images, held)

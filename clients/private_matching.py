@@ -14,17 +14,15 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor, nn
+from torch import Tensor
 
-from fedsim.client import Examples
 from fedsim.clients._clipped_matching import Mechanism, Private, released
 from fedsim.clients._generator import on_device
 from fedsim.clients._private_set import PrivateSet
 from fedsim.clients._sphere import Sphere
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import Source, source_of
+from fedsim.privacy.noise import Source
 from fedsim.privacy.terms import Terms
-from fedsim.wire import Task, Update
 
 __all__ = ["PrivateMatching"]
 
@@ -41,52 +39,22 @@ class PrivateMatching(PrivateSet):
     sample_rate: Annotated[float, Gt(0), Le(1)] = 0.1
     """Every example's chance to be in a step's sample, the same for every client."""
 
-    def under(self, terms: Terms) -> _Matched:
-        """Return the rule that matches under ``terms``."""
-        return _Matched(self, terms)
+    def made(
+        self, sphere: Sphere, held: Private, terms: Terms, draws: torch.Generator, source: Source
+    ) -> Tensor:
+        """Return images after ``steps`` noisy steps: each is one release."""
+        # Which models are matched on is public, and so is what the images begin as.
+        draws = on_device(draws, sphere.device)
+        images = self.noise(held, draws)
+        mechanism = Mechanism(terms.clip, terms.noise_multiplier, self.sample_rate)
+        velocity = torch.zeros_like(images)
+        for _ in range(self.steps):
+            gradient = released(images, held, mechanism, (sphere, draws), source)
+            velocity = self.image_momentum * velocity + gradient.float()
+            images = images - self.image_lr * velocity
+        return images
 
     def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
         """Return what ``turns`` turns release: steps, and counts."""
         steps = Release(noise_multiplier, self.sample_rate, self.steps * turns)
         return (steps, self.counted(turns))
-
-
-@dataclass(frozen=True)
-class _Matched:
-    """The rule under its terms."""
-
-    rule: PrivateMatching
-    terms: Terms
-
-    def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
-    ) -> Update:
-        """Train as the references do: without privacy."""
-        return self.rule.train(model, examples, task, draws)
-
-    def match(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
-    ) -> Update:
-        """Return the client's synthetic set, made from what was released of its examples."""
-        source = source_of(self.terms.rng, draws)
-        held = self.rule.public(model, examples, source)
-        # Which models are matched on is public, and so is what the images begin as.
-        draws = on_device(draws, examples.inputs.device)
-        images = self.rule.noise(held, draws)
-        if len(held.classes):
-            images = self._matched(
-                images, Sphere(model.eval(), self.rule.radius), held, draws, source
-            )
-        return self.rule.reply(task, images, held)
-
-    def _matched(
-        self, images: Tensor, sphere: Sphere, held: Private, draws: torch.Generator, source: Source
-    ) -> Tensor:
-        rule, terms = self.rule, self.terms
-        mechanism = Mechanism(terms.clip, terms.noise_multiplier, rule.sample_rate)
-        velocity = torch.zeros_like(images)
-        for _ in range(rule.steps):
-            gradient = released(images, held, mechanism, (sphere, draws), source)
-            velocity = rule.image_momentum * velocity + gradient.float()
-            images = images - rule.image_lr * velocity
-        return images

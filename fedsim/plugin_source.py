@@ -38,6 +38,7 @@ def read(name: str, module: Module, given: Collection[str] = ()) -> Signature:
         {p.name: p for p in facts.parameters or () if p.name not in given},
         facts.client,
         _about(name, module) or facts.doc,
+        facts.methods,
     )
 
 
@@ -57,7 +58,9 @@ def imported(cls: type[Any], given: Collection[str] = ()) -> Signature:
     }
     client = getattr(cls, "client", "")
     doc = _first_paragraph(cls.__doc__ or "")
-    return Signature(cls.__name__, doc, parameters, client if isinstance(client, str) else "", doc)
+    methods = frozenset(name for name in dir(cls) if callable(getattr(cls, name, None)))
+    client = client if isinstance(client, str) else ""
+    return Signature(cls.__name__, doc, parameters, client, doc, methods)
 
 
 def _plain_default(default: Any) -> Any:
@@ -73,6 +76,7 @@ class _Facts:
     client: str
     parameters: tuple[Parameter, ...] | None
     """None where neither the class nor a base says how it is built."""
+    methods: frozenset[str] = frozenset()
 
 
 _WITHOUT_PARAMETERS = ("abc", "builtins", "collections", "enum", "torch", "typing")
@@ -86,7 +90,9 @@ def _facts(name: str, module: Module, depth: int = 0) -> _Facts:
     bases = [_facts_of_base(base, home, depth + 1) for base in node.bases]
     doc = ast.get_docstring(node) or ""
     client = _client(node, home) or next((b.client for b in bases if b.client), "")
-    return _Facts(_first_paragraph(doc), client, _parameters(node, home, bases))
+    own = {statement.name for statement in node.body if isinstance(statement, ast.FunctionDef)}
+    methods = frozenset(own).union(*(base.methods for base in bases))
+    return _Facts(_first_paragraph(doc), client, _parameters(node, home, bases), methods)
 
 
 def _facts_of_base(base: ast.expr, module: Module, depth: int) -> _Facts:

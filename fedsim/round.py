@@ -17,8 +17,8 @@ from fedsim.flower.host import blame
 from fedsim.metrics import means
 from fedsim.report.events import Dropped, RoundRecord
 from fedsim.seeds import torch_stream
-from fedsim.strategy import Server, ServerState, Strategy
-from fedsim.wire import ClientInfo, Merged
+from fedsim.strategy import Server, ServerState, Strategy, Wanted
+from fedsim.wire import ClientInfo, Merged, Update
 
 __all__ = ["Federation", "run_round"]
 
@@ -39,6 +39,8 @@ class Federation:
     """The server's own model, for strategies that train there."""
     release: Callable[[Gathered, ServerState], Merged] | None = None
     """What makes a noisy mean under central privacy, of an empty cohort too."""
+    wanted: Wanted | None = None
+    """What the strategy holds replies against, where they come whole."""
 
 
 def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerState, RoundRecord]:
@@ -65,7 +67,7 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
             continue
         with _blamed(fed.strategy, "broadcast", number):
             tasks = [(info, fed.strategy.broadcast(state, info)) for info in asked]
-        reply = fed.carrier.exchange(number, phase, tasks)
+        reply = _sifted(fed.carrier.exchange(number, phase, tasks), fed)
         gathered.append(reply)
         dropped += [Dropped(turn.client, phase, turn.fault) for turn in reply.turns if turn.fault]
         _check_quorum(number, len(drawn) - len(cohort) + len(asked), reply, fed)
@@ -91,6 +93,21 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
         bytes_down=sum(reply.bytes_down for reply in gathered),
         seconds=time.perf_counter() - start,
     )
+
+
+def _sifted(reply: Gathered, fed: Federation) -> Gathered:
+    """Return ``reply`` without the updates that the strategy cannot use."""
+    faults = {update.client: _fault(update, fed) for update in reply.updates}
+    turns = [replace(turn, fault=faults.get(turn.client) or turn.fault) for turn in reply.turns]
+    updates = [update for update in reply.updates if not faults[update.client]]
+    return replace(reply, turns=turns, updates=updates)
+
+
+def _fault(update: Update, fed: Federation) -> str:
+    try:
+        return fed.strategy.fault(update, fed.wanted) if fed.wanted else ""
+    except Exception as error:  # what cannot even be looked at is the client's fault
+        return blame(error)
 
 
 @contextmanager

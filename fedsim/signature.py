@@ -76,6 +76,8 @@ class Signature:
     """The client half that a strategy names; empty where the class names none."""
     about: str = ""
     """What its file is, where the file is there for it; else the same as ``doc``."""
+    methods: frozenset[str] = frozenset()
+    """Names of its methods, those of its bases too."""
 
     def faults(self, who: str, written: Mapping[str, Any]) -> list[Wrong]:
         """Return all that is wrong with the parameters ``written`` for it.

@@ -9,11 +9,13 @@ verb        the server...                                            overridden 
 ==========  =======================================================  ====================
 begin       makes its first state                                    SCAFFOLD
 broadcast   tells a client what it needs                             FedProx, SCAFFOLD
+fault       says why a reply cannot be used                          FedDM
 addends     says what one client adds to the cohort's sums           FedNova, SCAFFOLD
 aggregate   makes one of many, where a sum will not do               medians, FedDM
 step        moves the weights                                        FedAdam, FedAvgM
 evaluate    says which weights are judged                            (averages of iterates)
 pictures    hands out images that a person should look at            FedDM
+tables      hands out numbers that a person should look at           domain adaptation
 phases      lists the exchanges of a round, by the client's verbs    domain adaptation
 asks        says whom a phase is for                                 domain adaptation
 ==========  =======================================================  ====================
@@ -27,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedsim.aggregate import Sums
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Server", "ServerState", "Strategy", "is_sum"]
+__all__ = ["Server", "ServerState", "Strategy", "Wanted", "is_sum"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,17 @@ class Server:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What replies are held against, by a strategy that looks closer than the engine does."""
+
+    shape: tuple[int, ...]
+    """Of one example."""
+    classes: int
+    local: Mapping[str, Any]
+    """The parameters of the client half."""
+
+
+@dataclass(frozen=True)
 class Strategy:
     """FedAvg's verbs, to be overridden one at a time."""
 
@@ -102,6 +115,14 @@ class Strategy:
         """
         return Broadcast(state.weights)
 
+    def fault(self, update: Update, wanted: Wanted) -> str:
+        """Return why an update cannot be used; empty if it can.
+
+        Asked where :meth:`aggregate` is overridden, of each update that has a delta as it should
+        and numbers that are finite; one with a fault is dropped, and the round goes on.
+        """
+        return ""
+
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Return what one client adds to the cohort's sums; the means are weighted by it."""
         return {"delta": Addend(update.delta, update.examples)}
@@ -126,6 +147,10 @@ class Strategy:
 
     def pictures(self, state: ServerState) -> Mapping[str, Tensor]:
         """Return what is drawn of a round: ``images``, ``labels``, ``client``; or nothing."""
+        return {}
+
+    def tables(self, state: ServerState) -> Mapping[str, Weights]:
+        """Return numbers of a round that are kept with the run, by name: estimates; or nothing."""
         return {}
 
 

@@ -17,12 +17,12 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from fedsim.clients._coding import decoded
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.strategies._extras import extra
 from fedsim.strategies._on_images import Rule, train_on
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategies._synthetic import fault_of, misshapen, table_of
+from fedsim.strategy import Server, ServerState, Strategy, Wanted
 from fedsim.wire import Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["FedDM"]
@@ -62,6 +62,12 @@ class FedDM(Strategy):
         """Send ``w``, and whether images should come with a weight."""
         return Broadcast(state.weights, settings={"weighting": self.weighting})
 
+    def fault(self, update: Update, wanted: Wanted) -> str:
+        """Return why a client's set cannot be trained on: its shape, its labels, its size."""
+        if "synthetic" not in update.extras:
+            return f"sent no synthetic set: local: {{use: {self.client}}} makes one"
+        return fault_of(update.extras["synthetic"], wanted)
+
     def aggregate(self, updates: Sequence[Update]) -> Merged:
         """Return the union of the sets as one table, in the order of the clients.
 
@@ -71,7 +77,10 @@ class FedDM(Strategy):
             RunError: if a client sent no set, or one that is no table of images.
         """
         ordered = sorted(updates, key=lambda update: update.client)
-        union = _stacked([self._table(update) for update in ordered])
+        for update in ordered:
+            if fault := misshapen(extra(update, "synthetic", self.client)):
+                raise RunError(f"client {update.client}: {fault}")
+        union = _stacked([table_of(update, self.client) for update in ordered])
         clients = tuple(update.client for update in ordered)
         return Merged({"synthetic": union}, {"synthetic": len(union["labels"])}, clients)
 
@@ -94,18 +103,6 @@ class FedDM(Strategy):
         """Return the images that came in this round, with their labels and senders."""
         union = state.memory["synthetic"]
         return {name: column[union["round"] == state.round] for name, column in union.items()}
-
-    def _table(self, update: Update) -> Weights:
-        """Return what one client sent, decoded."""
-        sent = extra(update, "synthetic", sender=self.client)
-        if missing := sorted({"images", "labels"} - sent.keys()):
-            raise RunError(f"client {update.client}: its synthetic set lacks {', '.join(missing)}")
-        images, labels = decoded(sent), sent["labels"].long()
-        weight = sent.get("weight", torch.ones(len(labels)))
-        if not len(images) == len(labels) == len(weight):
-            raise RunError(f"client {update.client}: {len(images)} images, {len(labels)} labels")
-        client = torch.full_like(labels, update.client)
-        return {"images": images, "labels": labels, "weight": weight, "client": client}
 
     def _remembered(self, state: ServerState, merged: Merged) -> Weights:
         """Return this round's table under those of the rounds that are replayed."""

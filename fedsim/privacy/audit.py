@@ -31,7 +31,10 @@ from fedsim.wire import Update, Weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Finding", "audit", "lower_bound"]
+__all__ = ["Finding", "Scores", "audit", "finding", "lower_bound"]
+
+Scores = tuple["NDArray[np.bool_]", "NDArray[np.float64]"]
+"""Which canaries were in, and how much it looks as if, `(canaries,)` both."""
 
 SHARES = (32, 16, 8, 4, 2)
 """The guesses that are tried: the m/32 highest scores alone and with as many lowest, and so on."""
@@ -68,18 +71,27 @@ def audit(claim: Claim, like: Weights, rounds: int, canaries: int = 1000) -> Fin
         rounds: how many are released.
         canaries: how many there are.
     """
-    confidence = 0.95
-    is_in, scores = _scores(claim, like, rounds, canaries)
-    lower = lower_bound(scores, is_in, claim.privacy.delta, confidence)
+    return finding(claim, rounds, lambda of: _scores(of, like, rounds, canaries))
+
+
+def finding(claim: Claim, rounds: int, scores_of: Callable[[Claim], Scores]) -> Finding:
+    """Return what the scores say of ``claim``, and what they would say without its noise.
+
+    Args:
+        claim: what is audited.
+        rounds: how many were released.
+        scores_of: plays them under a claim.
+    """
     silent = claim.privacy.model_copy(update={"noise_multiplier": 0.0})
-    is_in, scores = _scores(replace(claim, privacy=silent), like, rounds, canaries)
-    control = lower_bound(scores, is_in, claim.privacy.delta, confidence)
+    delta, confidence = claim.privacy.delta, 0.95
+    is_in, scores = scores_of(claim)
+    lower = lower_bound(scores, is_in, delta, confidence)
+    was_in, bare = scores_of(replace(claim, privacy=silent))
+    control = lower_bound(bare, was_in, delta, confidence)
     return Finding(len(is_in), rounds, claim.epsilon(rounds), lower, control, confidence)
 
 
-def _scores(
-    claim: Claim, like: Weights, rounds: int, canaries: int
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def _scores(claim: Claim, like: Weights, rounds: int, canaries: int) -> Scores:
     """Return which canaries were in, and how much it looks as if, `(canaries,)` both."""
     seed, many = claim.crowd.seed, min(canaries, sum(tensor.numel() for tensor in like.values()))
     coins = numpy_stream(seed, "audit")

@@ -206,6 +206,9 @@ def claim_of(scenario: Scenario, population: int, records: int = 0) -> Claim:
         message = f"{type(crowd.sampler).__name__} cannot be accounted for"
         raise _fault(scenario, "clients.sampler", message)
     half = registry.build("client", scenario.local, scenario.folder)
+    if hasattr(half, "serving"):  # what a turn costs depends on how often a round asks
+        strategy = registry.build("strategy", scenario.strategy, scenario.folder)
+        half = half.serving(strategy.phases())
     claim = Claim(said, crowd, half if said.unit == "record" else None)
     return _affordable(scenario, _with_noise(scenario, claim))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedsim.errors import RunFolderError
+from fedsim.privacy.accountant import Release
 from fedsim.privacy.claim import Claim, claim_of
 from fedsim.privacy.ledger import NAME, Ledger
 
@@ -47,6 +48,7 @@ def statement_of(folder: RunFolder, scenario: Scenario) -> Statement:
     )
     ledger.verify(None, [record.round for record in folder.rounds()])
     lines = (
+        ("promise", _promise(claim, ledger)),
         ("unit", _unit(claim)),
         ("neighbours", f"{claim.relation}; sensitivity {claim.sensitivity:g} x clip"),
         ("mechanism", _mechanism(claim)),
@@ -56,9 +58,25 @@ def statement_of(folder: RunFolder, scenario: Scenario) -> Statement:
         ("budget", _budget(claim, ledger)),
         ("noise from", _rng(claim)),
         ("not covered", "; ".join(_not_covered(claim, scenario))),
-        ("ledger", f"{NAME}, {len(ledger.charges)} charges, hash chain ok"),
+        ("ledger", f"{NAME}, charges: {len(ledger.charges)}, hash chain ok"),
     )
     return Statement(f"Privacy of {scenario.name}", lines)
+
+
+def _promise(claim: Claim, ledger: Ledger) -> str:
+    """Return what is promised as one sentence, for readers who skip the rest."""
+    said, seen = claim.privacy, "the models of all rounds"
+    if not said.is_central:
+        seen = "all that clients send, the server too,"
+    hidden = "whether any one client took part"
+    if said.unit == "record":
+        hidden = "whether any one example was among a client's data"
+    elif claim.sensitivity > 1:
+        hidden = "any one client's data from another's"
+    bound = f"(epsilon {claim.epsilon(_most(claim, ledger)):.4g}, delta {said.delta:g})"
+    if said.rng == "simulation":
+        return f"none: the noise comes from a seed; with rng: secure it would be {bound} as below"
+    return f"who sees {seen} cannot tell {hidden}, up to {bound}"
 
 
 def _unit(claim: Claim) -> str:
@@ -71,7 +89,7 @@ def _mechanism(claim: Claim) -> str:
     said = claim.privacy
     what = "the sum of the round's updates" if said.is_central else "each client's update"
     if said.unit == "record":
-        what = "the sum of every step's per-example gradients, on the client"
+        what = "sums of clipped shares of examples"
     who = "the server, which is trusted" if said.is_central else "each client: no server is trusted"
     clip = f"clip {said.clip:g}" + (" at first, then adaptive" if said.clipping != "fixed" else "")
     return (
@@ -85,9 +103,8 @@ def _sampling(claim: Claim) -> str:
     how = type(crowd.sampler).__name__.lower()
     drawn = f"{how}, {crowd.cohort} of {crowd.population} clients a round"
     if said.unit == "record":
-        one = claim.releases(1)[0]
-        batch = f"each example in each of {one.times} steps with chance {one.sample_rate:g}"
-        return f"{drawn}: no amplification claimed by that; {batch}: amplification claimed"
+        each = "; ".join(_release(one) for one in claim.releases(1))
+        return f"{drawn}: no amplification claimed by that; a turn releases {each}"
     if claim.sample_rate >= 1:
         return f"{drawn}: no amplification claimed"
     if claim.sampling == "fixed":
@@ -95,6 +112,15 @@ def _sampling(claim: Claim) -> str:
         is_claimed = "amplification" if claim.accountant == "rdp" else "no amplification claimed"
         return f"{drawn}, without replacement: {is_claimed} {rdp}"
     return f"{drawn}, each on its own coin flip with chance {claim.sample_rate:g}: amplification"
+
+
+def _release(one: Release) -> str:
+    """Return one kind of release of a client half, in words."""
+    who = "of all examples: no amplification"
+    if one.sample_rate < 1:
+        who = f"of samples, each example in with chance {one.sample_rate:g}: amplification"
+    times = "once" if one.times == 1 else f"{one.times} times"
+    return f"{times} a sum {who} claimed, noise {one.noise_multiplier:g} times the sensitivity"
 
 
 def _accountant(claim: Claim) -> str:
@@ -115,17 +141,22 @@ def _turns(claim: Claim, ledger: Ledger) -> dict[int, int]:
     return dict(paid)
 
 
+def _most(claim: Claim, ledger: Ledger) -> int:
+    """Return the turns of the client that has paid for most."""
+    return max(_turns(claim, ledger).values())
+
+
 def _spent(claim: Claim, ledger: Ledger) -> str:
     turns = _turns(claim, ledger)
     worst = max(turns, key=lambda client: (turns[client], -client))
     pld, rdp = claim.checked(turns[worst])
     both = f"epsilon {pld:.4g} (PLD), {rdp:.4g} (RDP)"
     if claim.privacy.is_central:
-        return f"{both}, the same for every client: {turns[worst]} rounds"
+        return f"{both}, the same for every client; rounds paid for: {turns[worst]}"
     middle = statistics.median_high(turns.values())
     return (
-        f"worst client {both} (client {worst}, {turns[worst]} turns); "
-        f"median client {claim.epsilon(middle):.4g} ({middle} turns)"
+        f"worst client {both} (client {worst}, turns: {turns[worst]}); "
+        f"median client {claim.epsilon(middle):.4g} (turns: {middle})"
     )
 
 
@@ -133,7 +164,7 @@ def _budget(claim: Claim, ledger: Ledger) -> str:
     if claim.privacy.budget is None:
         return "none"
     limit = claim.privacy.budget.epsilon
-    spent = claim.epsilon(max(_turns(claim, ledger).values()))
+    spent = claim.epsilon(_most(claim, ledger))
     return f"epsilon {limit:g}, {limit - spent:.4g} left"
 
 

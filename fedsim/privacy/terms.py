@@ -8,8 +8,9 @@ class has to be inherited.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from fedsim.client import Client
 from fedsim.privacy.noise import Rng
@@ -17,7 +18,7 @@ from fedsim.privacy.noise import Rng
 if TYPE_CHECKING:
     from fedsim.privacy.accountant import Release
 
-__all__ = ["Private", "Terms"]
+__all__ = ["Private", "Terms", "unprotected"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Terms:
 class Private(Protocol):
     """A client half that can protect its own records."""
 
+    protects: ClassVar[tuple[str, ...]]
+    """The phases in which what it sends is private; a strategy with another one is refused."""
+
     def under(self, terms: Terms) -> Client:
         """Return the rule that trains under ``terms``.
 
@@ -51,3 +55,8 @@ class Private(Protocol):
             turns: of the client over the whole run; at least 1.
         """
         ...
+
+
+def unprotected(half: object, phases: Sequence[str]) -> list[str]:
+    """Return the ``phases`` in which what ``half`` sends is not private."""
+    return [phase for phase in phases if phase not in getattr(half, "protects", ())]

@@ -178,12 +178,13 @@ def test_a_budget_that_no_noise_meets_is_refused() -> None:
         noise_for(1e-9, lambda noise: 1 / noise)
 
 
-@given(st.floats(0.5, 30), st.integers(1, 200))
+@settings(max_examples=200, deadline=None)
+@given(st.floats(0.5, 30), st.integers(1, 500), st.floats(0.5, 20), st.integers(1, 30))
 def test_what_is_affordable_is_within_the_limit_and_one_more_is_not(
-    limit: float, most: int
+    limit: float, most: int, noise: float, steps: int
 ) -> None:
     def cost(turns: int) -> float:
-        return epsilon([Release(2.0, 1.0, turns)], DELTA)
+        return epsilon([Release(noise, 1.0, steps * turns)], DELTA)
 
     turns = affordable(limit, cost, most)
     assert turns == 0 or cost(turns) <= limit

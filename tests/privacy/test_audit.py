@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,17 @@ from scipy import stats
 
 from fedsim import cohort
 from fedsim.cli.app import main
+from fedsim.clients import _clipped_matching, _mean_embeddings, dp_sgd
+from fedsim.clients.dp_sgd import DpSgd
+from fedsim.clients.mean_embeddings import MeanEmbeddings
+from fedsim.clients.private_matching import PrivateMatching
 from fedsim.privacy import mechanism
 from fedsim.privacy.accountant import gaussian_epsilon
 from fedsim.privacy.audit import _binomial_tail, audit, lower_bound
+from fedsim.privacy.audit_records import audit_records
 from fedsim.privacy.claim import Claim, Crowd
+from fedsim.privacy.noise import Source
+from fedsim.privacy.terms import Private
 from fedsim.scenario.privacy import Privacy
 
 LIKE = {"weight": torch.zeros(40, 30)}
@@ -92,3 +100,53 @@ def test_the_command_says_bound_and_claim(scenario, tmp_path, capsys) -> None:
     assert "claimed  epsilon 4.377 at delta 1e-05" in said
     assert "by 300 canaries" in said
     assert replace(claim(1.0)).epsilon(1) == pytest.approx(4.3772, abs=1e-4)
+
+
+HALVES: dict[str, Private] = {
+    "dp_sgd": DpSgd(steps=2, sample_rate=0.5, momentum=0.5),
+    "private_matching": PrivateMatching(steps=3, sample_rate=0.5, images_per_class=2),
+    "mean_embeddings": MeanEmbeddings(models=2, steps=30, images_per_class=2),
+}
+
+
+def records(name: str, noise: float) -> Claim:
+    said = Privacy(unit="record", clip=1.0, noise_multiplier=noise, delta=1e-6, rng="simulation")
+    return Claim(said, Crowd(1, 1, 5, cohort.Uniform(), 3), HALVES[name])
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0])
+@pytest.mark.parametrize("name", HALVES)
+def test_what_a_half_claims_for_its_records_is_never_refuted(name: str, noise: float) -> None:
+    found = audit_records(records(name, noise), turns=1, canaries=300)
+    assert found.lower <= found.claimed
+    assert found.control > 1.5
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_a_half_that_leaves_out_its_noise_is_found(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (dp_sgd, _clipped_matching, _mean_embeddings):
+        real = vars(module)["gaussian"]
+
+        def none(like: torch.Tensor, std: float, source: Source, real: Any = real) -> Any:
+            return real(like, 0.0, source)
+
+        monkeypatch.setattr(module, "gaussian", none)
+    found = audit_records(records(name, 8.0), turns=1, canaries=300)
+    assert found.is_broken
+    assert found.lower == pytest.approx(found.control)
+
+
+def test_the_command_audits_records_and_says_what_it_cannot(scenario, tmp_path, capsys) -> None:
+    privacy = {"unit": "record", "clip": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}
+    local = {"use": "dp_sgd", "steps": 1, "sample_rate": 1.0}
+    scenario(privacy=privacy, local=local, rounds=1)
+    words = ["privacy", "audit", str(tmp_path / "small.yaml"), "--canaries", "300"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "claimed  epsilon 4.377 at delta 1e-05" in said
+    assert "add or remove one training example of one client" in said
+    scenario(privacy={**privacy, "unit": "client", "placement": "local"}, rounds=1)
+    assert main(words) == 2
+    assert "privacy.placement: local cannot be audited" in capsys.readouterr().err

@@ -23,8 +23,9 @@ def source(*where: int) -> Simulated:
 @pytest.mark.parametrize("which", [Secure(), source(0)], ids=["secure", "simulation"])
 def test_the_variance_is_right_within_six_in_a_thousand(which: Secure | Simulated) -> None:
     drawn = gaussian(torch.zeros(MANY), 3.0, which)
-    # The standard error of a variance is sqrt(2 / n): 0.6 percent is 4.2 of them, with slack.
-    assert abs(float(drawn.var()) / 9 - 1) < 0.0075
+    # The standard error of a variance is sqrt(2 / n): 0.6 percent is 4.2 of them, and sound noise
+    # from the operating system fails once in 45,000 times.
+    assert abs(float(drawn.var()) / 9 - 1) < 0.006
     assert abs(float(drawn.mean())) < 3 * 5 / MANY**0.5
     assert stats.kstest(drawn.numpy() / 3, "norm").pvalue > 1e-6
 

@@ -13,8 +13,10 @@ import yaml
 from fedsim import simulation
 from fedsim.cli.app import main
 from fedsim.errors import BudgetSpent, RunFolderError, ScenarioError
+from fedsim.flower.parts import client_of, strategy_of
 from fedsim.privacy.claim import claim_of
 from fedsim.privacy.ledger import Ledger
+from fedsim.privacy.statement import statement_of
 from fedsim.report.events import Event, RoundDone
 from fedsim.report.folder import RunFolder
 
@@ -222,6 +224,26 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "quantile of nothing": ({"privacy": {**CLIENT, "quantile": 0.5}}, "privacy.quantile"),
     "dp_sgd alone": ({"privacy": None, "local": DP_SGD}, "local"),
+    "private_matching alone": (
+        {"privacy": None, "local": {"use": "private_matching"}, "strategy": "feddm"},
+        "local",
+    ),
+    "mean_embeddings alone": ({"privacy": None, "strategy": "feddm_me"}, "local"),
+    "matching for records": ({"privacy": RECORD, "strategy": "feddm"}, "local"),
+    # Asked to train, it would send plain weights.
+    "private_matching for weights": (
+        {"privacy": RECORD, "local": {"use": "private_matching"}},
+        "local",
+    ),
+    "dp_sgd for images": ({"privacy": RECORD, "local": DP_SGD, "strategy": "feddm"}, "local"),
+    "real images": (
+        {
+            "privacy": RECORD,
+            "local": {"use": "private_matching", "init": "real"},
+            "strategy": "feddm",
+        },
+        "local.init",
+    ),
 }
 
 
@@ -232,6 +254,23 @@ def test_a_promise_that_cannot_be_kept_is_refused_where_it_stands(name, scenario
         scenario(**{"privacy": CLIENT, "clients": POISSON, **changes})
     assert key in {fault.key for fault in caught.value.faults}
     assert all(fault.line for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "fitting"),
+    [("fedavg", "dp_sgd"), ("feddm", "mean_embeddings or private_matching")],
+)
+def test_the_refusal_names_the_halves_that_fit_the_strategy(strategy, fitting, scenario) -> None:
+    with pytest.raises(ScenarioError, match=rf"local: \{{use: {fitting}.*\}} does"):
+        scenario(privacy=RECORD, strategy=strategy)
+
+
+def test_a_half_is_never_asked_for_what_it_does_not_protect(scenario) -> None:
+    """However the scenario came about: the check of its file is not all that stands between."""
+    good = scenario(privacy=RECORD, strategy="feddm", local={"use": "private_matching"})
+    asked = strategy_of(scenario(privacy=RECORD, local=DP_SGD))
+    with pytest.raises(ScenarioError, match="sends nothing private when asked to train"):
+        client_of(good, asked)
 
 
 def test_a_budget_that_not_even_one_round_meets_is_refused(scenario, play) -> None:
@@ -298,7 +337,30 @@ def test_the_statement_says_all_that_a_claim_needs(finished, capsys, tmp_path) -
     assert "<script" not in (tmp_path / "statement.html").read_text()
     capsys.readouterr()
     assert main(["privacy", "show", str(finished.path), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ledger"].startswith("privacy.jsonl, 3 charges")
+    assert json.loads(capsys.readouterr().out)["ledger"].startswith("privacy.jsonl, charges: 3")
+
+
+@pytest.mark.parametrize(
+    ("local", "released"),
+    [
+        ({"use": "private_matching", "sample_rate": 0.5}, "2 times a sum of samples, each example"),
+        ({"use": "mean_embeddings", "models": 2}, "2 times a sum of all examples: no amplif"),
+    ],
+)
+def test_the_statement_lists_all_that_a_half_releases(local, released, scenario, play) -> None:
+    small = {"images_per_class": 1, "steps": 2, "count_noise": 3.0}
+    made = scenario(
+        rounds=1,
+        privacy={**RECORD, "rng": "secure"},
+        strategy={"use": "feddm", "epochs": 1},
+        local={**small, **local},
+        model={"use": "convnet", "width": 4, "depth": 1},
+    )
+    lines = dict(statement_of(play(made).folder, made).lines)
+    assert released in lines["sampling"]
+    assert "once a sum of all examples" in lines["sampling"]
+    assert "noise 3 times the sensitivity" in lines["sampling"]
+    assert lines["promise"].startswith("who sees all that clients send, the server too, cannot")
 
 
 def test_a_run_without_a_promise_has_no_statement(scenario, play, capsys) -> None:
