@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import torch
@@ -39,15 +39,24 @@ class Adapting(Sgd):
         """Return the loss of a batch, for the client's role."""
         raise NotImplementedError
 
+    def of_role(self, task: Task) -> Self:
+        """Return the rule of the client's role.
+
+        What the domains do is added: decay is the sources' business, or it would count twice.
+        """
+        return self if task.client.role == "source" else replace(self, weight_decay=0.0)
+
+    def adapts(self, task: Task) -> bool:
+        """Return whether the server sent what the objective needs; the references do not."""
+        return bool(task.broadcast.extras)
+
     def train(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
         """Return how far the steps on the objective moved the weights, and from which domain."""
-        if not task.broadcast.extras:
+        if not self.adapts(task):
             return super().train(model, examples, task, draws)
-        # Deltas of the domains are added: decay is the sources' business, or it would count twice.
-        rule = self if task.client.role == "source" else replace(self, weight_decay=0.0)
-        update = super(Adapting, rule).train(model, examples, task, draws)
+        update = super(Adapting, self.of_role(task)).train(model, examples, task, draws)
         metrics = dict(update.metrics)
         if task.client.role == "target" and "loss" in metrics:
             metrics["target_loss"] = metrics.pop("loss")
@@ -76,7 +85,7 @@ class Adapting(Sgd):
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> float:
         """Take the steps on the objective and return the mean loss of the last pass."""
-        if not task.broadcast.extras:
+        if not self.adapts(task):
             return super()._descend(model, examples, task, draws)
         loss_of = self.objective(model, task)
         labels = examples.labels if task.client.role == "source" else None
@@ -89,7 +98,7 @@ class Adapting(Sgd):
             passed.append((loss.detach(), len(batch)))
             gradients = slopes(loss, trained)
             self._tame(gradients)
-            self._step(weights, gradients, velocity, self.rate(task))
+            self.step(weights, gradients, velocity, self.rate(task))
         losses, sizes = zip(*passed, strict=True)
         return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
 
@@ -101,9 +110,15 @@ class Adapting(Sgd):
             gradient.mul_(scale)
 
 
-def slopes(loss: Tensor, leaves: Mapping[str, Tensor]) -> Weights:
-    """Return the gradients of ``loss``, no two in the same memory; zeros where it has none."""
-    found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+def slopes(loss: Tensor, leaves: Mapping[str, Tensor], again: bool = False) -> Weights:
+    """Return the gradients of ``loss``, no two in the same memory; zeros where it has none.
+
+    Args:
+        loss: a scalar.
+        leaves: what to differentiate for, by name.
+        again: keep what led to ``loss``, for another one that shares it.
+    """
+    found = torch.autograd.grad(loss, list(leaves.values()), retain_graph=again, allow_unused=True)
     return {
         name: torch.zeros_like(leaf) if gradient is None else gradient.clone()
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)

@@ -3,22 +3,28 @@
 References:
     Ganin et al., "Domain-Adversarial Training of Neural Networks", JMLR 2016, arXiv:1505.07818.
     That each domain's share is computed where the domain is, is not of the paper.
+    Shen, Du, Zhao, Chen, Zhang, Gao, Wang, "FedMM: Saddle Point Optimization for Federated
+    Adversarial Domain Adaptation", arXiv:2110.08477, for ``primal_dual``.
+    Peng, Huang, Zhu, Saenko, "Federated Adversarial Domain Adaptation", ICLR 2020,
+    arXiv:1911.02054, for the exchange of features; their clipping and noise are ours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from fedsim.adapt.adversary import certainty, domain_losses, product, reverse, verdict
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, repeated, slopes
-from fedsim.clients._embedding import check_split
+from fedsim.clients._contest import Contest
 from fedsim.clients._layers import layers_draw_from
 from fedsim.clients._places import place
+from fedsim.errors import RunError
+from fedsim.privacy.noise import Simulated, noisy
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Adversarial"]
@@ -28,48 +34,118 @@ __all__ = ["Adversarial"]
 class Adversarial(Adapting):
     """A source learns its labels, and every domain deceives the discriminator that it is sent."""
 
+    feature_clip: Annotated[float, Gt(0)] | None = None
+    """Of `form: features`, and needed there: the length that features are cut to."""
+    feature_noise: Annotated[float, Gt(0)] | None = None
+    """Of `form: features`, and needed there: the deviation of their noise, in clips."""
+
     def adversary(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
         """Return the discriminator's gradient on one batch of this domain; the model stays."""
-        contest = _Contest(model, task)
+        contest = Contest(model, task)
         psi = contest.learnable()
         inputs, labels = self._batch(examples, task, draws)
-        gradient = {name: torch.zeros_like(value) for name, value in psi.items()}
+        extras: dict[str, Weights] = {place(task.client): {}}
         if len(inputs):
             with layers_draw_from(draws, inputs.device):
                 features, logits = contest.seen(inputs, frozen=True)
                 loss = contest.domain_loss(psi, features, logits, labels)
-            gradient = slopes(loss, psi)
-        extras = {place(task.client): {}, "adversary": gradient}
+            extras |= {"adversary": slopes(loss, psi), **contest.certainty(logits)}
         return Update(task.client.id, {}, len(examples), extras=extras)
 
     def gradient(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
-        """Return the gradients of the whole objective on one batch, the model's with a minus."""
-        contest = _Contest(model, task)
+        """Return the objective's gradients on one batch, the model's with a minus.
+
+        With ``entropy`` those of the domain's loss are apart, as ``deceit``: clients weigh
+        otherwise in their mean.
+        """
+        contest = Contest(model, task)
         inputs, labels = self._batch(examples, task, draws)
+        if not len(inputs):
+            return Update(task.client.id, {}, 0, extras={place(task.client): {}})
         psi = contest.learnable()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        both = {**trained, **psi}
-        found = {name: torch.zeros_like(value) for name, value in both.items()}
+        with layers_draw_from(draws, inputs.device):
+            features, logits = contest.seen(inputs)
+            learned = contest.classification(logits, labels)
+            deceit = contest.deceit(psi, features, logits, labels)
+        apart: dict[str, Weights] = contest.certainty(logits)
+        found = slopes(deceit if apart else learned + deceit, {**trained, **psi}, again=True)
+        slope = {name: -found[name] for name in trained}
+        if apart:
+            apart["deceit"] = slope
+            slope = {name: -value for name, value in slopes(learned, trained).items()}
+        update = _reply(task, len(examples), slope, {name: found[name] for name in psi})
+        return replace(update, extras={**update.extras, **apart})
+
+    def primal_dual(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return where model and discriminator went together, shifted by this client's duals.
+
+        Each step is on the loss, plus ``<dual, v> + penalty / 2 ||v - v_sent||^2``; the duals,
+        which never leave the client, then grow by ``penalty (v - v_sent)``.
+        """
+        contest, said = Contest(model, task), task.broadcast.settings
+        psi = contest.learnable()
+        leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | psi
+        values = {name: leaf.detach() for name, leaf in leaves.items()}
+        sent = {name: value.clone() for name, value in values.items()}
+        dual = task.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
+        pull, rule = float(said["penalty"]), self.of_role(task)
+        velocity: Weights = {}
+        labels = examples.labels if task.client.role == "source" else None
+        with layers_draw_from(draws, examples.inputs.device):
+            for batch in self._batches(len(examples), draws, examples.inputs.device):
+                own = None if labels is None else labels[batch]
+                found = slopes(contest.loss(psi, examples.inputs[batch], own), leaves)
+                self._tame(found)
+                for name, slope in found.items():
+                    slope.add_(dual[name]).add_(values[name] - sent[name], alpha=pull)
+                rule.step(values, found, velocity, self.rate(task))
+        went = {name: value - sent[name] for name, value in values.items()}
+        dual = {name: kept + pull * went[name] for name, kept in dual.items()}
+        shift = float(said["penalty-now"])
+        went = {name: value + dual[name] / shift for name, value in went.items()}
+        update = _reply(task, len(examples), went, {name: went[name] for name in psi})
+        return replace(update, memory={"dual": dual})
+
+    def embed(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return what the discriminator would see of one batch: cut, with noise, without labels.
+
+        Raises:
+            RunError: if clip or noise is missing: features without them can be turned back into
+                examples.
+        """
+        clip, noise = self._blur()
+        contest = Contest(model.eval(), task, clip)
+        inputs, _ = self._batch(examples, task, draws)
+        sent: Weights = {}
         if len(inputs):
-            with layers_draw_from(draws, inputs.device):
-                loss = contest.loss(psi, inputs, labels)
-            found |= slopes(loss, both)
-        delta = {
-            name: -found[name] if name in trained else torch.zeros_like(value)
-            for name, value in task.broadcast.weights.items()
-        }
-        extras = {place(task.client): {}, "adversary": {name: found[name] for name in psi}}
-        return Update(task.client.id, delta, len(examples), extras=extras)
+            with torch.no_grad():
+                rows = contest.judged(*contest.seen(inputs))
+            sent = {"rows": noisy(rows, clip * noise, Simulated.of(draws)).to(rows.dtype)}
+        extras = {place(task.client): {}, "rows": sent}
+        return Update(task.client.id, {}, len(examples), extras=extras)
 
     def objective(self, model: nn.Module, task: Task) -> Objective:
         """Return the loss of a batch against the discriminator as it was sent."""
-        contest = _Contest(model, task)
-        fixed = task.broadcast.extras["adversary"]
+        most = self._blur()[0] if task.broadcast.settings["blurred"] else None
+        contest, fixed = Contest(model, task, most), task.broadcast.extras["adversary"]
         return lambda inputs, labels: contest.loss(fixed, inputs, labels)
+
+    def _blur(self) -> tuple[float, float]:
+        if self.feature_clip is None or self.feature_noise is None:
+            raise RunError(
+                "form: features sends features of single examples, which can be turned back into "
+                "them: it needs local.feature_clip and local.feature_noise, such as 1.0 and 1.0"
+            )
+        return self.feature_clip, self.feature_noise
 
     def _batch(
         self, examples: Examples, task: Task, draws: torch.Generator
@@ -81,55 +157,9 @@ class Adversarial(Adapting):
         return examples.inputs[rows], labels
 
 
-class _Contest:
-    """The losses of one client's turn, as the server asks for them."""
-
-    def __init__(self, model: nn.Module, task: Task) -> None:
-        check_split(model, "adversarial")
-        self._model = model
-        self._sent = task.broadcast
-        self._said = task.broadcast.settings
-        self._at_source = task.client.role == "source"
-        ratios = task.broadcast.extras.get("ratios", {})
-        self._of_class, self._of_domain = ratios.get("class"), ratios.get("domain")
-
-    def learnable(self) -> Weights:
-        """Return the discriminator's weights as leaves that collect gradients."""
-        sent = self._sent.extras["adversary"]
-        return {name: value.detach().clone().requires_grad_() for name, value in sent.items()}
-
-    def seen(self, inputs: Tensor, frozen: bool = False) -> tuple[Tensor, Tensor]:
-        """Return features `(n, width)` and logits `(n, classes)`."""
-        with torch.set_grad_enabled(not frozen):
-            features: Tensor = self._model.features(inputs)  # type: ignore[operator]  # checked
-            logits: Tensor = self._model.head(features)  # type: ignore[operator]
-        return features, logits
-
-    def loss(self, psi: Weights, inputs: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the classification loss of a source plus the domain's loss, reversed."""
-        features, logits = self.seen(inputs)
-        total = logits.new_zeros(())
-        if labels is not None:
-            each = F.cross_entropy(logits, labels, reduction="none")
-            if self._of_class is not None:
-                each = each * self._of_class.to(each.dtype)[labels]
-            total = total + each.mean()
-        hidden = reverse(features, float(self._said["reversal"]))
-        return total + float(self._said["trade-off"]) * self.domain_loss(
-            psi, hidden, logits, labels
-        )
-
-    def domain_loss(
-        self, psi: Weights, features: Tensor, logits: Tensor, labels: Tensor | None
-    ) -> Tensor:
-        """Return half the domain's mean loss, weighted as the server says."""
-        soft = logits.softmax(dim=1).detach()
-        judged = product(soft, features) if self._said["conditional"] else features
-        logit = verdict(psi, judged, float(self._said["dropout"]))
-        each = domain_losses(logit, self._at_source)
-        if labels is not None and self._of_domain is not None:
-            each = each * self._of_domain.to(each.dtype)[labels]
-        if not self._said["entropy"]:
-            return each.mean() / 2
-        sure = certainty(soft)
-        return (sure / sure.sum() * each).sum() / 2
+def _reply(task: Task, examples: int, went: Weights, adversary: Weights) -> Update:
+    """Return a move of the model, zero where ``went`` has none, and one of the discriminator."""
+    sent = task.broadcast.weights
+    delta = {name: went.get(name, torch.zeros_like(value)) for name, value in sent.items()}
+    extras = {place(task.client): {}, "adversary": adversary}
+    return Update(task.client.id, delta, examples, extras=extras)

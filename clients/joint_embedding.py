@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,11 @@ __all__ = ["JointEmbedding"]
 @dataclass(frozen=True)
 class JointEmbedding(Adapting):
     """A source learns its labels, and every domain's batches move towards the other's mean."""
+
+    unbounded: ClassVar[str] = (
+        "features have no bounded length, so neither has their spread, and the mean of a batch has "
+        "no share of one example to cut"
+    )
 
     def spread(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator

@@ -8,7 +8,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -31,6 +31,14 @@ class Prototypical(Adapting):
 
     min_examples: Annotated[int, Ge(1)] = 10
     """A class with fewer examples is not sent: the sum over one is that one."""
+    unbounded: ClassVar[str] = (
+        "features have no bounded length, so neither have their class sums, and the class means of "
+        "a batch have no share of one example to cut"
+    )
+
+    def adapts(self, task: Task) -> bool:
+        """Return whether this is DMPN's round: the references send no settings."""
+        return bool(task.broadcast.settings)
 
     def prototypes(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
@@ -61,8 +69,8 @@ class Prototypical(Adapting):
         """Return the loss of a batch, around the prototypes as they were sent."""
         check_split(model, "prototypical")
         said, sent = task.broadcast.settings, task.broadcast.extras
-        is_learnt, other = bool(said["learnt"]), sent["other"]
-        # Learnt prototypes are the head's own weights, and move with the features.
+        is_learnt = bool(said["learnt"])
+        # Learnt prototypes are the head's own weights: targets pull them, as sources do.
         means: Tensor = model.head.weight if is_learnt else sent["prototypes"]["means"]  # type: ignore[union-attr,assignment]
         to_means, to_nearest = float(said["means"]), float(said["nearest"])
 
@@ -71,8 +79,11 @@ class Prototypical(Adapting):
             apart = squared_distances(z, means.to(z.dtype))
             own = apart.gather(1, labels[:, None]).mean() / 2
             loss = F.cross_entropy(-apart / 2, labels) + float(said["compactness"]) * own
-            known = other["counts"] > 0
-            return loss + to_means * mean_gap(z, labels, other["means"].to(z.dtype), known)
+            if is_learnt:
+                return loss
+            known = sent["other"]["counts"] > 0
+            other = sent["other"]["means"].to(z.dtype)
+            return loss + to_means * mean_gap(z, labels, other, known)
 
         def of_target(inputs: Tensor) -> Tensor:
             z: Tensor = model.features(inputs)  # type: ignore[operator]

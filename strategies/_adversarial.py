@@ -1,4 +1,11 @@
-"""What DANN, CDAN and their reweighted forms share on the server: the discriminator's steps."""
+"""What DANN, CDAN and their reweighted forms share on the server: the discriminator's steps.
+
+References:
+    Shen, Du, Zhao, Chen, Zhang, Gao, Wang, "FedMM: Saddle Point Optimization for Federated
+    Adversarial Domain Adaptation", arXiv:2110.08477, for ``form: fedmm``, by its code.
+    Peng, Huang, Zhu, Saenko, "Federated Adversarial Domain Adaptation", ICLR 2020,
+    arXiv:1911.02054, for the idea of ``form: features``, without its attention and disentangling.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +16,39 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge, Gt, Lt
 
-from fedsim.adapt.adversary import first_weights, ramp
+from fedsim.adapt.adversary import domain_losses, first_weights, ramp, verdict
+from fedsim.clients._layers import layers_draw_from
 from fedsim.clients._places import place_of, split
-from fedsim.strategies._domains import added, check_roles, classifier_shape
-from fedsim.strategies._extras import extra
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.errors import RunError
+from fedsim.strategies._domains import (
+    OfDomains,
+    added,
+    averaged,
+    by_role,
+    check_roles,
+    classifier_shape,
+)
+from fedsim.strategy import Server, ServerState
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Adversarial"]
 
+FIRST = "adversary.0.weight"
+PHASES = {"exact": ("gradient",), "fedmm": ("primal_dual",), "features": ("embed", "train")}
+
 
 @dataclass(frozen=True)
-class Adversarial(Strategy):
+class Adversarial(OfDomains):
     """The model moves by the sum of the domains' mean updates, the discriminator by gradients."""
 
-    form: Literal["two_phase", "exact"] = "two_phase"
+    form: Literal["two_phase", "exact", "fedmm", "features"] = "two_phase"
     """`two_phase`: discriminator steps with the model frozen, then local training with the
-    discriminator frozen; `exact`: one common gradient step a round, as on one machine."""
+    discriminator frozen; `exact`: one common gradient step a round, as on one machine; `fedmm`:
+    both move locally, held together by dual variables; `features`: the server trains the
+    discriminator on noisy features, a baseline."""
     adversary_steps: Annotated[int, Ge(1)] = 5
-    """Of `two_phase`: the discriminator's steps in a round, each one exchange with all domains."""
+    """The discriminator's steps in a round: of `two_phase` each an exchange with all domains, of
+    `features` all on the server."""
     adversary_lr: Annotated[float, Gt(0)] = 0.05
     """Step size of the discriminator."""
     adversary_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
@@ -46,25 +67,30 @@ class Adversarial(Strategy):
     """Of `exact`: step size of the model."""
     server_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Of `exact`: momentum of the model's steps."""
+    penalty: Annotated[float, Gt(0)] = 1.0
+    """Of `fedmm`: how strongly a client's model and discriminator are held to what was sent."""
+    penalty_growth: Annotated[float, Ge(1)] = 1.02
+    """Of `fedmm`: duals count less in what is sent, by this factor every hundred rounds."""
+    unit_features: bool = False
+    """The discriminator sees features of unit length, so that longer ones deceive nobody."""
     client: ClassVar[str] = "adversarial"
 
     def phases(self) -> Sequence[str]:
-        """Return the discriminator's steps and the model's, or the one step of both."""
-        if self.form == "exact":
-            return ("gradient",)
-        return (*["adversary"] * self.adversary_steps, "train")
-
-    def asks(self, phase: str, client: ClientInfo) -> bool:
-        """Ask everyone: every domain has a share in every phase."""
-        return True
+        """Return the exchanges that the form takes."""
+        return PHASES.get(self.form, (*["adversary"] * self.adversary_steps, "train"))
 
     def begin(self, weights: Weights, clients: Sequence[ClientInfo]) -> ServerState:
         """Start with a fresh discriminator of the model's features.
 
         Raises:
             RunError: if there is no target or no source, or the model has no ``head`` to tell
-                the width of its features.
+                the width of its features; or rows without labels would need weights.
         """
+        if self.form == "features" and (self.how()["entropy"] or "gls" in self.phases()):
+            raise RunError(
+                f"{type(self).__name__}: form: features sends rows without labels and predictions, "
+                "so they cannot be weighted: take dann, or cdan without entropy, or another form"
+            )
         check_roles(clients, type(self).__name__)
         classes, width = classifier_shape(weights, type(self).__name__)
         judged = width * classes if self.how()["conditional"] else width
@@ -87,38 +113,75 @@ class Adversarial(Strategy):
             "trade-off": self.trade_off,
             "dropout": self.dropout,
             "turn": int(state.memory["clock"]["turn"]),
+            "unit": self.unit_features,
+            "blurred": self.form == "features",
         }
+        if self.form == "fedmm":
+            settings["penalty"] = self.penalty
+            settings["penalty-now"] = self.penalty * self.penalty_growth ** (state.round / 100)
         return Broadcast(state.weights, {"adversary": state.memory["adversary"]}, settings)
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
-        """Add what a client sends to its role's sums; each role has a mean of its own."""
-        role, _ = split(place_of(update, sender=self.client))
-        if not update.examples:
-            return {}
-        parts = {}
-        if update.delta:
-            parts[f"delta.{role}"] = Addend(update.delta, update.examples)
-        if "adversary" in update.extras:
-            gradient = extra(update, "adversary", sender=self.client)
-            parts[f"adversary.{role}"] = Addend(gradient, update.examples)
+        """Add what a client sends to its role's sums; rows of features stay apart."""
+        if rows := update.extras.get("rows"):
+            role, _ = split(place_of(update, sender=self.client))
+            return {f"rows.{role}.{update.client}": Addend(rows, 1.0)}
+        parts = by_role(update, self.client, "adversary", "deceit")
+        if sure := update.extras.get("certainty"):
+            weight = update.examples * float(sure["mean"])
+            for name in parts:
+                if not name.startswith("delta."):
+                    parts[name] = replace(parts[name], weight=weight)
         return parts
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Move the discriminator along the roles' gradients, or the model by their deltas."""
         if state.phase == "train":
             return replace(state.moved(added(merged, "delta")), memory=self._rewound(state))
+        if state.phase == "primal_dual":
+            psi = state.memory["adversary"]
+            moved = {
+                n: (psi[n] + x).to(psi[n].dtype) for n, x in averaged(merged, "adversary").items()
+            }
+            return state.moved(averaged(merged, "delta"), adversary=psi | moved)
+        if state.phase == "embed":
+            return self._taught(state, merged, server)
         if state.phase == "gradient":
-            state = self._model_step(state, added(merged, "delta"))
-        gradient = added(merged, "adversary")
+            slope, deceit = added(merged, "delta"), added(merged, "deceit")
+            state = self._model_step(state, {n: x + deceit.get(n, 0) for n, x in slope.items()})
+        state = self._adversary_step(state, added(merged, "adversary"))
+        turn = _clock(int(state.memory["clock"]["turn"]) + (state.phase == "adversary"))
+        return replace(state, memory={**state.memory, "clock": turn})
+
+    def _adversary_step(self, state: ServerState, gradient: Weights) -> ServerState:
+        """Return the state after one step of the discriminator."""
         old, psi = state.memory["velocity"], state.memory["adversary"]
         velocity = {
             name: (self.adversary_momentum * old[name] + slope).to(old[name].dtype)
             for name, slope in gradient.items()
         }
         moved = {name: psi[name] - self.adversary_lr * value for name, value in velocity.items()}
-        turn = _clock(int(state.memory["clock"]["turn"]) + (state.phase == "adversary"))
-        memory = {"adversary": psi | moved, "velocity": old | velocity, "clock": turn}
+        memory = {"adversary": psi | moved, "velocity": old | velocity}
         return replace(state, memory={**state.memory, **memory})
+
+    def _taught(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
+        """Return the state after the discriminator's steps on the rows that clients sent."""
+        rows = {
+            role: [merged.total(name)["rows"] for name in merged.means if name.startswith(start)]
+            for role, start in (("source", "rows.source."), ("target", "rows.target."))
+        }
+        for _ in range(self.adversary_steps):
+            psi = {n: x.clone().requires_grad_() for n, x in state.memory["adversary"].items()}
+            loss = torch.zeros(())
+            with layers_draw_from(server.draws, torch.device("cpu")):
+                for role, parts in rows.items():
+                    if parts:
+                        logits = verdict(psi, torch.cat(parts).to(psi[FIRST].dtype), self.dropout)
+                        loss = loss + domain_losses(logits, role == "source").mean() / 2
+            if loss.requires_grad:
+                found = torch.autograd.grad(loss, list(psi.values()))
+                state = self._adversary_step(state, dict(zip(psi, found, strict=True)))
+        return state
 
     def _model_step(self, state: ServerState, slope: Weights) -> ServerState:
         """Return the state after one step of ``exact``; ``slope`` is the gradient with a minus."""

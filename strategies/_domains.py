@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from fedsim.clients._places import place_of, split
 from fedsim.errors import RunError
-from fedsim.wire import ClientInfo, Merged, Weights
+from fedsim.strategy import Strategy
+from fedsim.wire import Addend, ClientInfo, Merged, Update, Weights
 
-__all__ = ["added", "check_roles", "classifier_shape"]
+__all__ = ["OfDomains", "added", "averaged", "by_role", "check_roles", "classifier_shape"]
+
+
+@dataclass(frozen=True)
+class OfDomains(Strategy):
+    """A strategy in which every domain has a share in every phase."""
+
+    def asks(self, phase: str, client: ClientInfo) -> bool:
+        """Ask everyone."""
+        return True
+
+
+def by_role(update: Update, sender: str, *names: str) -> dict[str, Addend]:
+    """Return what a client adds to its role's means: its delta, and the extras ``names``.
+
+    Args:
+        update: one client's; one that worked on nothing adds nothing.
+        sender: the client half that sends it.
+        names: of extras that are there in some phases; each role has a mean of each.
+    """
+    role, _ = split(place_of(update, sender))
+    parts = {name: update.extras.get(name, {}) for name in names} | {"delta": update.delta}
+    return {
+        f"{name}.{role}": Addend(value, update.examples)
+        for name, value in parts.items()
+        if value and update.examples
+    }
+
+
+def averaged(merged: Merged, name: str) -> Weights:
+    """Return the mean of the roles' means of ``name``, those of them that came, in float64."""
+    roles = sum(f"{name}.{role}" in merged.means for role in ("source", "target"))
+    return {key: value / roles for key, value in added(merged, name).items()}
 
 
 def added(merged: Merged, name: str) -> Weights:

@@ -12,16 +12,21 @@ from annotated_types import Ge
 
 from fedsim.adapt.adversary import ramp
 from fedsim.adapt.features import mean_squared_distance
-from fedsim.clients._places import place_of, split
-from fedsim.strategies._domains import added, check_roles, classifier_shape
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategies._domains import (
+    OfDomains,
+    added,
+    by_role,
+    check_roles,
+    classifier_shape,
+)
+from fedsim.strategy import Server, ServerState
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update
 
 __all__ = ["Joint"]
 
 
 @dataclass(frozen=True)
-class Joint(Strategy):
+class Joint(OfDomains):
     """The model moves by the sum of the roles' mean updates; means go down once a round."""
 
     trade_off: Annotated[float, Ge(0)] = 1.0
@@ -37,10 +42,6 @@ class Joint(Strategy):
     def phases(self) -> Sequence[str]:
         """Return: the features' spread, the mean embeddings, local training."""
         return ("spread", "embedding", "train")
-
-    def asks(self, phase: str, client: ClientInfo) -> bool:
-        """Ask everyone: every domain has a share in every phase."""
-        return True
 
     def begin(
         self, weights: Mapping[str, torch.Tensor], clients: Sequence[ClientInfo]
@@ -74,16 +75,9 @@ class Joint(Strategy):
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Add the spreads of all, and everything else role by role."""
-        role, _ = split(place_of(update, sender=self.client))
-        if not update.examples:
-            return {}
-        parts = {}
-        if update.delta:
-            parts[f"delta.{role}"] = Addend(update.delta, update.examples)
-        if "spread" in update.extras:
+        parts = by_role(update, self.client, "embedding")
+        if "spread" in update.extras and update.examples:
             parts["spread"] = Addend(update.extras["spread"], 1.0)
-        if "embedding" in update.extras:
-            parts[f"embedding.{role}"] = Addend(update.extras["embedding"], update.examples)
         return parts
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:

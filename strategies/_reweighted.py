@@ -68,7 +68,12 @@ class Reweighted(Strategy):
         """Solve for the ratios after the sums came; then as without them."""
         if state.phase != "gls":
             return super().step(state, merged, server)
-        sums = {name: merged.total(name) for name in merged.means if name.startswith(SUMS)}
+        # Nothing here is negative but for noise.
+        sums = {
+            name: {key: value.clamp(min=0) for key, value in merged.total(name).items()}
+            for name in merged.means
+            if name.startswith(SUMS)
+        }
         confusions, predictions = {}, {}
         for name, total in sums.items():
             role, domain = split(name.removeprefix(SUMS))
@@ -85,6 +90,10 @@ class Reweighted(Strategy):
             found = self._solved(confusions, predictions)
             memory["ratios"] = self._averaged(memory.get("ratios", {}), found)
         return replace(state, memory=memory)
+
+    def tables(self, state: ServerState) -> Mapping[str, Weights]:
+        """Return the ratios by ``source>target``, to be held against the true ones."""
+        return {"ratios": dict(state.memory["ratios"])} if "ratios" in state.memory else {}
 
     def _solved(
         self, confusions: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]

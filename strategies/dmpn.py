@@ -14,20 +14,20 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 
 from fedsim.adapt.adversary import ramp
-from fedsim.adapt.prototypes import nearest_head, updated
+from fedsim.adapt.prototypes import first_prototypes, nearest_head, updated
 from fedsim.clients._places import place_of, split
-from fedsim.strategies._domains import added, check_roles, classifier_shape
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategies._domains import OfDomains, added, by_role, check_roles, classifier_shape
+from fedsim.strategy import Server, ServerState
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Dmpn"]
 
 
 @dataclass(frozen=True)
-class Dmpn(Strategy):
+class Dmpn(OfDomains):
     """The head is the nearest prototype's; a target example counts where its class is sure."""
 
     mean_matching: Annotated[float, Ge(0)] = 0.1
@@ -41,6 +41,9 @@ class Dmpn(Strategy):
     prototypes: Literal["learnt", "means"] = "learnt"
     """`learnt`: parameters, averaged as the model is; `means`: of the sources' features, refreshed
     in every round."""
+    spread: Annotated[float, Gt(0)] | None = None
+    """Standard deviation of the first prototypes, 1 for a few features of either sign; null: the
+    weights of a new head, or the first means, as features after a ReLU need them."""
     keep: Annotated[float, Ge(0), Lt(1)] = 0.5
     """Of `means`: how much of the prototypes of the round before stays."""
     warm_up: Annotated[int, Ge(0)] = 5
@@ -50,12 +53,8 @@ class Dmpn(Strategy):
     client: ClassVar[str] = "prototypical"
 
     def phases(self) -> Sequence[str]:
-        """Gather sums by class, then train."""
-        return ("prototypes", "train")
-
-    def asks(self, phase: str, client: ClientInfo) -> bool:
-        """Ask everyone."""
-        return True
+        """Train; where prototypes are means, gather sums by class first."""
+        return ("train",) if self.prototypes == "learnt" else ("prototypes", "train")
 
     def begin(self, weights: Weights, clients: Sequence[ClientInfo]) -> ServerState:
         """Check that there is something to match.
@@ -65,7 +64,12 @@ class Dmpn(Strategy):
         """
         check_roles(clients, "Dmpn")
         classifier_shape(weights, "Dmpn")
-        return ServerState(weights, len(clients))
+        if self.spread is None:
+            return ServerState(weights, len(clients))
+        first = first_prototypes(weights["head.weight"], self.spread)
+        if self.prototypes == "learnt":
+            return ServerState({**weights, "head.weight": first}, len(clients))
+        return ServerState(weights, len(clients), {"prototypes": {"means": first}})
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send model and prototypes, and in training what the targets' means are."""
@@ -78,21 +82,15 @@ class Dmpn(Strategy):
             "compactness": self.compactness,
             "learnt": self.prototypes == "learnt",
         }
-        extras = {name: state.memory[name] for name in ("prototypes",) if name in state.memory}
-        if state.phase == "train" and extras:
-            extras["other"] = state.memory["other"]
-        return Broadcast(state.weights, extras, settings)
+        # Learnt prototypes are the head's weights; means come with what the targets' are.
+        return Broadcast(state.weights, state.memory, settings)
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Add class sums as they are, and deltas role by role."""
         name = place_of(update, sender=self.client)
-        role, _ = split(name)
-        parts = {}
         if sums := update.extras[name]:
-            parts[f"sums.{role}"] = Addend(sums, 1.0)
-        if update.delta and update.examples:
-            parts[f"delta.{role}"] = Addend(update.delta, update.examples)
-        return parts
+            return {f"sums.{split(name)[0]}": Addend(sums, 1.0)}
+        return by_role(update, self.client)
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Move the prototypes to the sources' means, or the model."""
@@ -111,7 +109,7 @@ class Dmpn(Strategy):
         old = found["source"]["sums"] * 0 if known is None else known["means"].double()
         keep = 0.0 if known is None else self.keep
         means = updated(old, found["source"], keep).to(like.dtype)
-        memory["prototypes"] = {"means": like if self.prototypes == "learnt" else means}
+        memory["prototypes"] = {"means": means}
         other = updated(torch.zeros_like(old), found["target"], 0.0)
         memory["other"] = {"means": other.to(like.dtype), "counts": found["target"]["counts"]}
         return replace(state, memory=memory)

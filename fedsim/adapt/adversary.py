@@ -21,7 +21,17 @@ from torch.nn import functional as F
 from fedsim.seeds import torch_stream
 from fedsim.wire import Weights
 
-__all__ = ["certainty", "domain_losses", "first_weights", "product", "ramp", "reverse", "verdict"]
+__all__ = [
+    "certainty",
+    "cut",
+    "domain_losses",
+    "first_weights",
+    "product",
+    "ramp",
+    "reverse",
+    "unit_length",
+    "verdict",
+]
 
 LAYERS = 3
 
@@ -65,10 +75,15 @@ def domain_losses(logits: Tensor, is_source: bool) -> Tensor:
 
 
 class _Reverse(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, values: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
+    def forward(values: Tensor, strength: float) -> Tensor:
         return values.view_as(values)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.strength = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -84,6 +99,20 @@ def reverse(values: Tensor, strength: float) -> Tensor:
 def product(probabilities: Tensor, features: Tensor) -> Tensor:
     """Return CDAN's map, class times feature: `(n, k), (n, width) -> (n, k * width)`."""
     return torch.einsum("nk,nd->nkd", probabilities, features).flatten(1)
+
+
+def cut(rows: Tensor, most: float) -> Tensor:
+    """Return ``rows``, `(n, width)`, those longer than ``most`` brought to that length."""
+    lengths: Tensor = rows.norm(dim=1, keepdim=True)
+    return rows * (most / lengths.clamp(min=1e-12)).clamp(max=1)
+
+
+def unit_length(rows: Tensor) -> Tensor:
+    """Return ``rows``, `(n, width)`, with a mean square of one each.
+
+    A discriminator of such rows cannot be deceived by making features longer and longer.
+    """
+    return F.normalize(rows) * math.sqrt(rows.shape[1])
 
 
 def certainty(probabilities: Tensor) -> Tensor:

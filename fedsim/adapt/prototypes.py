@@ -12,13 +12,36 @@ References:
 
 from __future__ import annotations
 
+import zlib
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedsim.seeds import torch_stream
 from fedsim.wire import Weights
 
-__all__ = ["class_sums", "confident", "mean_gap", "nearest_head", "squared_distances", "updated"]
+__all__ = [
+    "class_sums",
+    "confident",
+    "first_prototypes",
+    "mean_gap",
+    "nearest_head",
+    "squared_distances",
+    "updated",
+]
+
+
+def first_prototypes(like: Tensor, spread: float) -> Tensor:
+    """Return normal prototypes of deviation ``spread``, `(classes, width)`.
+
+    Args:
+        like: a tensor of the model at its start, of whose bits the draws are a function; so
+            they follow the run's seed, which a strategy is not told.
+        spread: prototypes that start close together leave every class the likeliest by chance.
+    """
+    draws = torch_stream(zlib.crc32(like.detach().cpu().numpy().tobytes()), "prototypes")
+    return spread * torch.randn(like.shape, generator=draws, dtype=like.dtype)
 
 
 def squared_distances(features: Tensor, prototypes: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 from fedsim.models._build import build, load_weights, weights_of
 from fedsim.models.convnet import ConvNet
 from fedsim.models.lenet import LeNet
+from fedsim.models.lenet_bottleneck import LeNetBottleneck
 from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.scenario.schema import Part
@@ -35,6 +36,14 @@ def test_lenet_takes_the_widths_of_other_papers() -> None:
     model = LeNet((1, 28, 28), 10, channels=(16, 32), hidden=(128,))
     assert parameters(model) == 80_202
     assert model.features(torch.zeros(2, 1, 28, 28)).shape == (2, 128)
+
+
+def test_the_features_before_a_bottleneck_s_head_are_of_either_sign() -> None:
+    model = LeNetBottleneck((1, 16, 16), 10, embedding=7)
+    z = model.features(torch.rand(50, 1, 16, 16, generator=torch_stream(0, "images")))
+    assert z.shape == (50, 7)
+    assert bool((z > 0).any())
+    assert bool((z < 0).any())
 
 
 def test_lenet_pads_small_images_only() -> None:

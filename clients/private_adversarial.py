@@ -1,0 +1,250 @@
+"""What adversarial adaptation asks of clients, with noise for every example of every release.
+
+References:
+    Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang, "Deep Learning with Differential
+    Privacy", CCS 2016, arXiv:1607.00133, for the steps; that the losses of domains are sums over
+    examples, so that each example's share can be cut, and what the statistics get, are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from fedsim.adapt.adversary import cut
+from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
+from fedsim.client import Examples, Unlabelled
+from fedsim.clients._adapting import batches
+from fedsim.clients._contest import Contest
+from fedsim.clients._layers import layers_draw_from
+from fedsim.clients._places import place
+from fedsim.clients.dp_sgd import Gradients, clipped_sum, sampled
+from fedsim.errors import RunError
+from fedsim.privacy.accountant import Release
+from fedsim.privacy.mechanism import SHRINK
+from fedsim.privacy.noise import Source, gaussian, grid, noisy, snap, source_of
+from fedsim.privacy.terms import Terms
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["PrivateAdversarial"]
+
+
+@dataclass(frozen=True)
+class PrivateAdversarial:
+    """DP-SGD against a discriminator; ``privacy`` says the clip and the noise of one release.
+
+    A release is one step of the model, one gradient of the discriminator, one sum for the class
+    ratios, or one batch of features.  Neighbours differ by one example of one client.
+    """
+
+    lr: Annotated[float, Gt(0)] = 0.1
+    """The step size."""
+    steps: Annotated[int, Ge(1)] = 20
+    """Steps in one round, the same for every client: each is one release."""
+    sample_rate: Annotated[float, Gt(0), Le(1)] = 0.1
+    """Every example's chance to be in a batch, the same for every client."""
+    batch_size: Annotated[int, Ge(1)] = 32
+    """What noisy sums are divided by, and rows of `form: features`: a public number."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Of the noisy steps; it starts from rest in every round."""
+    protects: ClassVar[tuple[str, ...]] = ("gls", "adversary", "embed", "train")
+
+    def under(self, terms: Terms) -> _Private:
+        """Return the rule that takes part under ``terms``."""
+        return _Private(self, terms)
+
+    def serving(self, phases: Sequence[str]) -> _Paid:
+        """Return the half that knows how often a round asks it: what a turn costs."""
+        return _Paid(self, tuple(phases))
+
+    def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
+        """Refuse: what a turn releases is the strategy's to say.
+
+        Raises:
+            RunError: always; see :meth:`serving`.
+        """
+        raise RunError("private_adversarial: what a turn costs is known with the strategy alone")
+
+
+@dataclass(frozen=True)
+class _Paid:
+    """The half in the rounds of one strategy."""
+
+    rule: PrivateAdversarial
+    phases: tuple[str, ...]
+    protects: ClassVar[tuple[str, ...]] = PrivateAdversarial.protects
+
+    def under(self, terms: Terms) -> _Private:
+        """Return the rule that takes part under ``terms``."""
+        return self.rule.under(terms)
+
+    def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
+        """Return what ``turns`` turns release, the steps of the model first."""
+        times = {phase: turns * self.phases.count(phase) for phase in self.rule.protects}
+        rate, steps = self.rule.sample_rate, self.rule.steps
+        found = (
+            Release(noise_multiplier, rate, steps * times["train"]),
+            Release(noise_multiplier, rate, times["adversary"]),
+            Release(noise_multiplier, 1.0, times["gls"] + times["embed"]),
+        )
+        return tuple(one for one in found if one.times)
+
+
+@dataclass(frozen=True)
+class _Private:
+    """The half under its terms; it sends one example's count, whatever it holds, and no metric."""
+
+    rule: PrivateAdversarial
+    terms: Terms
+
+    def gls(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return a source's confusion sum, or a target's sum of predictions, with noise."""
+        at_source = task.client.role == "source"
+        classes = len(task.broadcast.weights["head.weight"])
+        bound = CONFUSION if at_source else PREDICTION
+        std = bound * self.terms.noise_multiplier
+        shape = (classes, classes) if at_source else (classes,)
+        total = torch.zeros(shape, dtype=torch.float64)
+        for rows in batches(len(examples)):
+            with torch.no_grad():
+                share = model.eval()(examples.inputs[rows]).double().softmax(dim=1)
+            if at_source:
+                true = F.one_hot(examples.labels[rows], classes).double()
+                share = torch.einsum("np,nt->npt", share, true)
+            total += snap(share * SHRINK, grid(std)).sum(dim=0).cpu()
+        sent = total + gaussian(total, std, source_of(self.terms.rng, draws))
+        name = "confusion" if at_source else "prediction"
+        return self._reply(task, {}, {place(task.client): {name: sent}})
+
+    def adversary(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return the discriminator's noisy gradient on one Poisson sample of this domain."""
+        contest = self._contest(model, task)
+        psi = {name: leaf.detach() for name, leaf in contest.learnable().items()}
+
+        def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
+            features, logits = contest.seen(example[None], frozen=True)
+            own = label[None] if task.client.role == "source" else None
+            return contest.domain_loss(weights, features, logits, own)
+
+        source = source_of(self.terms.rng, draws)
+        with layers_draw_from(_hidden(source), examples.inputs.device):
+            gradient = self._noisy(_per_example(loss), psi, _held(examples), source)
+        sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
+        return self._reply(task, {}, {place(task.client): {}, "adversary": sent})
+
+    def embed(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return noisy features of as many random examples as a batch has, or noise for them.
+
+        One example more or less changes one row, by at most twice the clip.
+        """
+        contest, source = self._contest(model.eval(), task), source_of(self.terms.rng, draws)
+        # Drawn where the noise is: with an order that can be guessed, all rows would change.
+        order = np.argsort(source.words(len(examples)), kind="stable")
+        chosen = torch.from_numpy(order[: self.rule.batch_size])
+        with torch.no_grad():
+            rows = cut(
+                contest.judged(*contest.seen(examples.inputs[chosen])), self.terms.clip * SHRINK
+            )
+        padded = F.pad(rows, (0, 0, 0, self.rule.batch_size - len(rows)))
+        std = 2 * self.terms.clip * self.terms.noise_multiplier
+        sent = {"rows": noisy(padded, std, source).to(rows.dtype)}
+        return self._reply(task, {}, {place(task.client): {}, "rows": sent})
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return how far noisy steps moved the weights against the discriminator as it was sent."""
+        at_source, said = task.client.role == "source", task.broadcast
+        psi = said.extras.get("adversary", {})
+        contest = self._contest(model, task) if psi else None
+        held = _held(examples) if psi else Examples(examples.inputs, examples.labels)
+        turn = _Turn(model, contest, psi, at_source)
+
+        def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
+            swapped = {f"model.{name}": weight for name, weight in weights.items()}
+            made: Tensor = functional_call(turn, swapped, (example[None], label[None]))
+            return made
+
+        source, slopes = source_of(self.terms.rng, draws), _per_example(loss)
+        weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+        velocity: Weights = {}
+        with layers_draw_from(_hidden(source), examples.inputs.device):
+            for _ in range(self.rule.steps):
+                for name, slope in self._noisy(slopes, weights, held, source).items():
+                    velocity[name] = self.rule.momentum * velocity.get(name, 0.0) + slope
+                    weights[name].sub_(self.rule.lr * velocity[name])
+        after = model.state_dict()
+        delta = {name: after[name].to(old.device) - old for name, old in said.weights.items()}
+        return self._reply(task, delta, {place(task.client): {}})
+
+    def _noisy(
+        self, slopes: Gradients, weights: Weights, held: Examples, source: Source
+    ) -> Weights:
+        """Return the noisy mean over a Poisson sample of its examples' clipped gradients."""
+        std = self.terms.clip * self.terms.noise_multiplier
+        chosen = sampled(len(held), self.rule.sample_rate, source)
+        batch = Examples(held.inputs[chosen], held.labels[chosen])
+        sums = clipped_sum(slopes, weights, batch, self.terms.clip, grid(std))
+        return {
+            name: (sums[name] + gaussian(sums[name], std, source)) / self.rule.batch_size
+            for name in sorted(sums)
+        }
+
+    def _contest(self, model: nn.Module, task: Task) -> Contest:
+        if task.broadcast.settings["entropy"]:
+            raise RunError(
+                "entropy: true divides by a sum over the batch: how far one example moves that is "
+                "not bounded, so it cannot be had under privacy"
+            )
+        blurred = bool(task.broadcast.settings["blurred"])
+        return Contest(model, task, self.terms.clip * SHRINK if blurred else None)
+
+    def _reply(self, task: Task, delta: Weights, extras: dict[str, Weights]) -> Update:
+        return Update(task.client.id, delta, min(1, task.client.examples), extras=extras)
+
+
+class _Turn(nn.Module):
+    """One client's loss as a module, so that its model's weights can be swapped."""
+
+    def __init__(
+        self, model: nn.Module, contest: Contest | None, psi: Weights, at_source: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._contest, self._psi, self._at_source = contest, psi, at_source
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of a batch; without a discriminator, of plain classification."""
+        if self._contest is None:
+            return F.cross_entropy(self.model(inputs), labels)
+        return self._contest.loss(self._psi, inputs, labels if self._at_source else None)
+
+
+def _per_example(loss: object) -> Gradients:
+    return vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")  # type: ignore[arg-type]
+
+
+def _hidden(source: Source) -> torch.Generator:
+    """Return draws that nobody can guess: known masks of dropout would tell examples' places."""
+    return torch.Generator().manual_seed(int(source.words(1)[0] >> np.uint64(1)))
+
+
+def _held(examples: Examples | Unlabelled) -> Examples:
+    """Return ``examples`` in the form that gradients are made of; a target's labels are zeros."""
+    if isinstance(examples, Examples):
+        return examples
+    return Examples(examples.inputs, torch.zeros(len(examples), dtype=torch.int64))
