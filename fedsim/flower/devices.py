@@ -4,6 +4,7 @@ A message goes to the node that is registered for a client, never to one by its 
 list.  Whoever has not answered at the deadline is named and the round goes on; an answer that
 comes later is never fetched.  A device that was restarted while it was asked has lost the
 message, so it is asked the same again: its first answer counts, another has no question left.
+One that goes away while it is asked is given some time to come back.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ DEADLINE_S = 1800.0
 """How long a device may take where the scenario names no ``clients.deadline_s``."""
 
 _PATIENCE_S = 90.0
-"""How long a server waits for devices that are not there: Flower notices after 60 s."""
+"""How long a server waits for devices that are not there: Flower notices after 60 s that one
+went without a word, and a restart takes its time."""
 
 _ROOM_S = 600.0
 """What a message's life is longer than its deadline: the clocks of devices are not exact."""
 
-_LOOK_S = 3.0
-"""Between two looks at who was restarted."""
+_AWAY = "the device is offline"
 
 Answer = Message | str
 """What came of asking a device: its reply, or why there is none."""
@@ -61,6 +62,8 @@ class Members:
     quorum: Callable[[int], int] = field(default=lambda asked: 1)
     """How many of so many must be there for it to make sense to ask."""
     poll_s: float = 0.25
+    look_s: float = 3.0
+    """Between two looks at who went away or was restarted."""
     patience_s: float = _PATIENCE_S
 
 
@@ -74,6 +77,8 @@ class _Letter:
     question: proof.Question
     activated: str = ""
     """When its node had last joined, as Flower says it, when it was asked."""
+    gone: float | None = None
+    """Since when its device, which was there when it was asked, is not there any more."""
 
 
 class Devices:
@@ -123,12 +128,15 @@ class Devices:
         open_ = {letter.client: letter for letter in letters}
         for unsent in open_.keys() - {one.client for one in waiting.values()}:
             yield unsent, f"the server knows no node {open_.pop(unsent).member.node}"
-        end, look = began + self._of.deadline_s, began + _LOOK_S
+        end, look = began + self._of.deadline_s, began + self._of.look_s
         while open_:
             for reply in self._grid.pull_messages(list(waiting)):
                 name = reply.metadata.reply_to_message_id
                 letter = waiting.pop(name) if name in waiting else None
                 if letter and open_.get(letter.client) is letter:
+                    if letter.activated and _is_away(reply):
+                        letter.gone = time.monotonic()
+                        continue
                     del open_[letter.client]
                     self.took[letter.client] = time.monotonic() - began
                     yield letter.client, _checked(reply, letter)
@@ -137,7 +145,10 @@ class Devices:
             if time.monotonic() >= look:
                 lost = self._restarted(open_.values())
                 waiting |= self._sent(number, phase, lost)
-                look = time.monotonic() + _LOOK_S
+                look = time.monotonic() + self._of.look_s
+                for client in [one.client for one in open_.values() if self._is_lost(one)]:
+                    del open_[client]
+                    yield client, _AWAY
             time.sleep(min(self._of.poll_s, max(0.0, end - time.monotonic())))
         for client in open_:
             yield client, f"no reply within {self._of.deadline_s:g} s"
@@ -159,10 +170,13 @@ class Devices:
         nodes, lost = self._online(), []
         for letter in letters:
             now = nodes.get(letter.member.node or 0, "")
-            if now and now != letter.activated:
-                letter.activated = now
+            if now and (letter.gone is not None or now != letter.activated):
+                letter.activated, letter.gone = now, None
                 lost.append(letter)
         return lost
+
+    def _is_lost(self, letter: _Letter) -> bool:
+        return letter.gone is not None and time.monotonic() - letter.gone > self._of.patience_s
 
     def _present(self, asks: Sequence[tuple[ClientId, RecordDict]]) -> dict[int, str]:
         """Wait, but not for ever, until enough devices are there: all of them the first time."""
@@ -181,10 +195,14 @@ class Devices:
         return {node.node_id: str(getattr(node, "last_activated_at", "")) for node in nodes}
 
 
+def _is_away(reply: Message) -> bool:
+    return bool(reply.has_error() and reply.error.code == NODE_UNAVAILABLE)
+
+
 def _checked(reply: Message, letter: _Letter) -> Answer:
     if reply.has_error():
-        if reply.error.code == NODE_UNAVAILABLE:
-            return "the device is offline"
+        if _is_away(reply):
+            return _AWAY
         return reply.error.reason or "an error without a reason"
     if letter.member.key is None:
         return reply

@@ -229,13 +229,16 @@ class Shared:
 @contextmanager
 def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[Shared]:
     """Keep a Ray on this machine, or a link to the cluster at ``address``, for other processes."""
-    start(address, workers)
+    ours = not ray.is_initialized()
+    if ours:
+        start(address, workers)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         own = {} if address else {JOIN: ray.get_runtime_context().gcs_address}
         yield Shared(int(resources.get("CPU", 1)), resources.get("GPU", 0.0), own)
     finally:
-        ray.shutdown()
+        if ours:
+            ray.shutdown()
 
 
 def _cost(queue: deque[Chunk]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,9 @@ class Loopback(Grid):
         self.replies: dict[str, Message] = {}
         self.history: list[Message] = []
         self.sent = 0
+        self.joined = ""
+        """When the nodes say that they joined; empty where they do not say."""
+        self.away: set[int] = set()
         private.identify(1)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
@@ -86,6 +90,10 @@ class Loopback(Grid):
     def get_node_ids(self) -> Iterable[int]:
         return sorted(NODES)
 
+    def get_nodes(self) -> Iterable[Any]:
+        there = [node for node in NODES if node not in self.away]
+        return [SimpleNamespace(node_id=node, last_activated_at=self.joined) for node in there]
+
     def set_run(self, run: private.Run) -> None: ...
 
     @property
@@ -104,7 +112,8 @@ def members(**changed: Any) -> Members:
         client: Member(f"device-{client}", node, KEYS[client].public_key())
         for client, node in enumerate(NODES)
     }
-    return Members("run", each, **{"deadline_s": 0.3, "poll_s": 0.01, "patience_s": 0.1} | changed)
+    brief = {"deadline_s": 0.3, "poll_s": 0.01, "look_s": 0.01, "patience_s": 0.1}
+    return Members("run", each, **brief | changed)
 
 
 @pytest.fixture
@@ -248,17 +257,49 @@ def test_a_revoked_device_has_no_turn(scenario, serve) -> None:
     assert dropped(folder) == {5: "device-5: no device has joined for this client"}
 
 
+def away(reply: Message, grid: Loopback) -> Message:
+    error = Message(Error(private.NODE_UNAVAILABLE, "Error: Node ..."), reply_to=reply)
+    error.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
+    return error
+
+
 def test_flowers_word_for_a_node_that_is_gone_is_put_plainly(scenario, serve) -> None:
-    def gone(reply: Message, grid: Loopback) -> Message:
-        return Message(Error(private.NODE_UNAVAILABLE, "Error: Node ..."), reply_to=reply)
-
-    def change(reply: Message, grid: Loopback) -> Message:
-        error = gone(reply, grid)
-        error.metadata.__dict__["_reply_to_message_id"] = reply.metadata.reply_to_message_id
-        return error
-
-    folder, _ = serve(scenario(), at_round(1, 0, change))
+    folder, _ = serve(scenario(), at_round(1, 0, away))
     assert dropped(folder) == {0: "device-0: the device is offline"}
+
+
+def test_a_device_that_comes_back_in_its_turn_is_asked_again(scenario, play, serve) -> None:
+    went: list[Message] = []
+
+    def leave(reply: Message, grid: Loopback) -> Message:
+        if went:
+            return reply
+        went.append(reply)
+        return away(reply, grid)
+
+    def change(reply: Message, grid: Loopback) -> Message | None:
+        grid.joined = "today"
+        return at_round(2, 0, leave)(reply, grid)
+
+    of = scenario(strategy="scaffold")
+    folder, _ = serve(of, change)
+    assert len(went) == 1
+    assert dropped(folder) == {}
+    assert folder.result().weights_sha256 == play(of).result.weights_sha256
+
+
+def test_a_device_that_stays_away_is_named_before_the_deadline(scenario, serve) -> None:
+    def leave(reply: Message, grid: Loopback) -> Message:
+        grid.away.add(NODES[0])
+        return away(reply, grid)
+
+    def change(reply: Message, grid: Loopback) -> Message | None:
+        grid.joined = "today"
+        return at_round(2, 0, leave)(reply, grid)
+
+    folder, _ = serve(scenario(rounds=2), change, who=members(deadline_s=60.0))
+    assert dropped(folder) == {0: "device-0: the device is offline"}
+    assert folder.rounds()[1].seconds < 30
 
 
 @pytest.mark.parametrize("name", ["scaffold"])
