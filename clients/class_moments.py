@@ -1,4 +1,4 @@
-"""What JDME asks of clients: class moments once, a linear head, labels guessed where they stay.
+"""What JDME asks of clients: class moments, a linear head, labels guessed where they stay.
 
 References:
     Jin et al., "Joint Distribution Matching Embedding for Unsupervised Domain Adaptation",
@@ -16,7 +16,8 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from fedsim.adapt.jdme import moments_of, unit_rows
+from fedsim.adapt.jdme import Moments, moments_of, unit_rows
+from fedsim.adapt.jdme_random import Embedding
 from fedsim.client import Examples
 from fedsim.clients._places import place
 from fedsim.clients.sgd import Sgd
@@ -45,24 +46,43 @@ class ClassMoments(Sgd):
         extras = {place(task.client): sent}
         if task.round == 1 and len(examples):
             rows = self._rows(examples)
-            sent.update(moments_of(rows, examples.labels, _classes(model)).packed())
+            sent.update(_moments(rows, examples.labels, model, task).packed())
             extras["raw"] = self._head(rows, examples.labels, _classes(model), draws)
         return Update(task.client.id, {}, len(examples), extras=extras)
 
     def label(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
-        """Guess this target's labels, and return the moments of the guessed classes alone."""
+        """Guess this target's labels, and return the moments of the guessed classes alone.
+
+        With random features it returns in the first round those of all examples together.
+        """
         sent: Weights = {}
-        if len(examples):
-            rows, raw = self._rows(examples), task.broadcast.extras.get("raw")
-            if raw is None:
-                with torch.no_grad():
-                    logits = model.eval()(examples.inputs)
-            else:
-                logits = rows @ raw["raw.weight"].double().T + raw["raw.bias"].double()
-            sent = moments_of(rows, logits.argmax(dim=1), _classes(model)).packed()
+        if len(examples) and not (_is_random(task) and task.round > 1):
+            rows = self._rows(examples)
+            sent = _moments(rows, self._guessed(model, examples, task), model, task).packed()
         return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
+
+    def search(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Answer what the search for a subspace asks: class sums of random features, or a slope.
+
+        A target guesses its labels by the model as it was at the round's begin, every time anew,
+        so it has nothing to keep.
+        """
+        sent: Weights = {}
+        said, trial = task.broadcast.settings, task.broadcast.extras.get("trial", {})
+        if len(examples) and trial:
+            rows, basis = self._rows(examples), trial["basis"].double()
+            at_source = task.client.role == "source"
+            labels = examples.labels if at_source else self._guessed(model, examples, task)
+            embed = Embedding(int(said["features"]), float(said["bandwidth"]), int(said["seed"]))
+            if "pull" in trial:
+                sent = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
+            else:
+                sent = vars(embed.class_sums(rows, labels, basis, _classes(model)))
+        return Update(task.client.id, {}, len(examples), extras={place(task.client): dict(sent)})
 
     def head(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
@@ -75,12 +95,22 @@ class ClassMoments(Sgd):
             extras["fitted"] = self._head(rows, examples.labels, _classes(model), draws)
         return Update(task.client.id, {}, len(examples), extras=extras)
 
+    def _guessed(self, model: nn.Module, examples: Examples, task: Task) -> Tensor:
+        """Return this target's labels as the model, or the first head on raw inputs, sees them."""
+        raw = task.broadcast.extras.get("raw")
+        if raw is None:
+            with torch.no_grad():
+                return torch.as_tensor(model.eval()(examples.inputs).argmax(dim=1))
+        logits = self._rows(examples) @ raw["raw.weight"].double().T + raw["raw.bias"].double()
+        return logits.argmax(dim=1)
+
     def _rows(self, examples: Examples) -> Tensor:
         rows = examples.inputs.flatten(1).double()
         if rows.shape[1] > self.max_width:
             raise RunError(
-                f"class_moments: examples of {rows.shape[1]} values make {rows.shape[1]} squared "
-                f"moments a class; max_width allows {self.max_width}: take features, or fewer"
+                f"local.max_width allows examples of {self.max_width} values and these have "
+                f"{rows.shape[1]}: moments grow with their square; take features of a model or a "
+                "smaller picture"
             )
         return unit_rows(rows)
 
@@ -111,6 +141,17 @@ class ClassMoments(Sgd):
             weight[present] = np.vstack([-found, found]) if two else found
             bias[present] = np.concatenate([-offset, offset]) if two else offset
         return {"raw.weight": torch.from_numpy(weight), "raw.bias": torch.from_numpy(bias)}
+
+
+def _is_random(task: Task) -> bool:
+    return bool(task.broadcast.settings.get("random"))
+
+
+def _moments(rows: Tensor, labels: Tensor, model: nn.Module, task: Task) -> Moments:
+    """Return the class moments; where classes are compared by random features, of all rows."""
+    if _is_random(task):
+        return moments_of(rows, torch.zeros_like(labels), 1)
+    return moments_of(rows, labels, _classes(model))
 
 
 def _classes(model: nn.Module) -> int:

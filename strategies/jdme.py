@@ -8,6 +8,7 @@ References:
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
@@ -15,7 +16,10 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge, Gt
 
+from fedsim.adapt.features import mean_squared_distance
+from fedsim.adapt.grassmann import Descent
 from fedsim.adapt.jdme import (
+    Kernel,
     LabelKernel,
     Moments,
     discrepancy,
@@ -26,8 +30,9 @@ from fedsim.adapt.jdme import (
 from fedsim.clients._places import place_of, split
 from fedsim.errors import RunError
 from fedsim.strategies._domains import check_roles
+from fedsim.strategies._search import Search
 from fedsim.strategy import Server, ServerState, Strategy
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Jdme"]
 
@@ -40,8 +45,9 @@ class Jdme(Strategy):
     shift between the domains it can do harm.
     """
 
-    kernel: Literal["poly", "linear"] = "poly"
-    """`poly` is ``(<z, z'> + 1)^2``."""
+    kernel: Literal["poly", "linear", "rbf"] = "poly"
+    """`poly` is ``(<z, z'> + 1)^2``; `rbf` is Gaussian, by random features: every cost and slope
+    is a question to all clients."""
     label_kernel: LabelKernel = "official"
     """`joint` weighs classes as they are common, `balanced` alike, `official` is their sum."""
     steps: Annotated[int, Ge(1)] = 5
@@ -51,16 +57,25 @@ class Jdme(Strategy):
     regression on the server, from the moments that it has."""
     ridge: Annotated[float, Gt(0)] = 0.01
     """Of `moment`, as a share of the features' mean variance."""
+    features: Annotated[int, Ge(1)] = 500
+    """Of `rbf`: random frequencies."""
+    bandwidth: Annotated[float, Gt(0)] | None = None
+    """Of `rbf`: ``sigma`` in ``exp(-||z - z'||^2 / sigma)``; null is the mean squared distance of
+    all examples, which sums give."""
+    questions: Annotated[int, Ge(2)] = 20
+    """Of `rbf`: at most so many in one round; a step takes two or more."""
     client: ClassVar[str] = "class_moments"
     deltas: ClassVar[tuple[str, ...]] = ()
 
     def phases(self) -> Sequence[str]:
         """Return: sources' moments, targets' moments, and sources' heads where they fit them."""
-        return ("source", "label", "head") if self.final_head == "svm" else ("source", "label")
+        asked = ("search",) * self.questions if self.kernel == "rbf" else ()
+        head = ("head",) if self.final_head == "svm" else ()
+        return ("source", "label", *asked, *head)
 
     def asks(self, phase: str, client: ClientInfo) -> bool:
-        """Ask targets to guess labels, and sources for the rest."""
-        return client.role == ("target" if phase == "label" else "source")
+        """Ask targets to guess labels, sources for the rest, and all in the search of `rbf`."""
+        return phase == "search" or client.role == ("target" if phase == "label" else "source")
 
     def begin(self, weights: Weights, clients: Sequence[ClientInfo]) -> ServerState:
         """Check that there is a subspace to find, and a target to find it for.
@@ -71,12 +86,24 @@ class Jdme(Strategy):
         check_roles(clients, "Jdme")
         if weights.keys() != {"basis", "head.weight", "head.bias"}:
             raise RunError("Jdme finds a linear subspace: set `model: {use: projected}`")
+        if self.kernel == "rbf" and self.final_head == "moment":
+            raise RunError("Jdme has no class moments with `kernel: rbf`: set `final_head: svm`")
         return ServerState(weights, len(clients))
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send subspace and head; before there is one, targets get the head on raw inputs."""
-        is_first = state.phase == "label" and "basis" not in state.memory
-        return Broadcast(state.weights, {"raw": state.memory["raw"]} if is_first else {})
+        guesses = state.phase in ("label", "search") and to.role == "target"
+        is_first = guesses and "basis" not in state.memory
+        extras = {"raw": state.memory["raw"]} if is_first else {}
+        if self.kernel != "rbf":
+            return Broadcast(state.weights, extras)
+        settings: dict[str, Setting] = {"random": True}
+        if state.phase == "search" and "search" in state.memory:
+            start = state.memory["start"]
+            settings |= {"features": self.features, "seed": int(start["seed"])}
+            settings["bandwidth"] = float(start["bandwidth"])
+            extras["trial"] = _search(state).question(to.role, self.steps)
+        return Broadcast(state.weights, extras, settings)
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Add moments as they are, and heads by examples."""
@@ -101,22 +128,66 @@ class Jdme(Strategy):
         if state.phase == "head":
             head = merged.means.get("fitted")
             return state if head is None else _headed(state, head["raw.weight"], head["raw.bias"])
-        if "moments.target" not in merged.means or "source" not in memory:
-            return state
-        return self._moved(state, merged.total("moments.target"))
+        if state.phase == "search":
+            return self._searched(state, merged)
+        if "moments.target" in merged.means and "source" in memory:
+            target = merged.total("moments.target")
+            return (
+                self._begun(state, target) if self.kernel == "rbf" else self._moved(state, target)
+            )
+        return self._begun(state, {}) if "start" in memory else state
 
     def _moved(self, state: ServerState, target: Weights) -> ServerState:
+        """Return the state with the subspace that the moments lead to."""
         source, guessed = Moments.unpacked(state.memory["source"]), Moments.unpacked(target)
-        dimensions = state.weights["basis"].shape[1]
         kept = state.memory.get("basis")
-        start = principal(source + guessed, dimensions) if kept is None else kept["basis"]
-        gap = discrepancy(source, guessed, self.label_kernel, self.kernel)
-        basis = subspace(start, gap, self.steps)
-        weights = {**state.weights, "basis": basis.to(state.weights["basis"].dtype)}
-        after = replace(state, weights=weights, memory={**state.memory, "basis": {"basis": basis}})
+        start = kept["basis"] if kept else principal(source + guessed, _dimensions(state))
+        kernel: Kernel = "linear" if self.kernel == "linear" else "poly"
+        basis = subspace(start, discrepancy(source, guessed, self.label_kernel, kernel), self.steps)
+        after = _with_basis(state, basis)
         if self.final_head == "svm":
             return after
         return _headed(after, *ridge_head(source, basis, self.ridge))
+
+    def _begun(self, state: ServerState, target: Weights) -> ServerState:
+        """Return the state before a search; in the first round from all examples' moments."""
+        memory = dict(state.memory)
+        if "start" not in memory:
+            both = Moments.unpacked(memory["source"]) + Moments.unpacked(target)
+            squares = float(both.squares.sum(dim=0).trace())
+            width = mean_squared_distance(both.sums.sum(dim=0), squares, float(both.counts.sum()))
+            basis = principal(both, _dimensions(state))
+            memory["start"] = {
+                "basis": basis,
+                "bandwidth": torch.tensor(self.bandwidth or width, dtype=torch.float64),
+                "seed": torch.tensor(zlib.crc32(state.weights["basis"].numpy().tobytes())),
+            }
+        start = memory.get("basis", memory["start"])["basis"]
+        memory["search"] = Search(Descent.at(start), {}).packed()
+        return replace(state, memory=memory)
+
+    def _searched(self, state: ServerState, merged: Merged) -> ServerState:
+        """Return the state after an answer; after the last one with the subspace found."""
+        if "search" not in state.memory:
+            return state
+        now = _search(state).answered(merged, self.label_kernel)
+        if now.asked < self.questions:
+            return replace(state, memory={**state.memory, "search": now.packed()})
+        after = _with_basis(state, now.descent.point)
+        return replace(after, memory={k: v for k, v in after.memory.items() if k != "search"})
+
+
+def _search(state: ServerState) -> Search:
+    return Search.unpacked(state.memory["search"])
+
+
+def _dimensions(state: ServerState) -> int:
+    return state.weights["basis"].shape[1]
+
+
+def _with_basis(state: ServerState, basis: torch.Tensor) -> ServerState:
+    weights = {**state.weights, "basis": basis.to(state.weights["basis"].dtype)}
+    return replace(state, weights=weights, memory={**state.memory, "basis": {"basis": basis}})
 
 
 def _headed(state: ServerState, weight: torch.Tensor, bias: torch.Tensor) -> ServerState:

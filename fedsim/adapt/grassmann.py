@@ -1,6 +1,7 @@
 """Steepest descent over subspaces: the points are matrices with orthonormal columns.
 
-The step rule is that of pymanopt's back-tracking line search, written afresh.
+The step rule is that of pymanopt's back-tracking line search, written afresh, one question at a
+time: whoever answers may be a function, or clients that are asked.
 
 References:
     Absil, Mahony, Sepulchre, "Optimization Algorithms on Matrix Manifolds", Princeton 2008,
@@ -9,14 +10,72 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["descend", "retract"]
+__all__ = ["Descent", "descend", "retract"]
 
 CONTRACTION, DECREASE, TRIALS, FLAT = 0.5, 1e-4, 25, 1e-6
+
+Asks = Literal["cost", "slope", "nothing"]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How far the descent is: it asks for the cost or the slope at ``trial``, until it is done."""
+
+    trial: Tensor
+    """Where to answer, `(width, dimensions)`."""
+    point: Tensor
+    """The lowest so far."""
+    gradient: Tensor
+    """At ``point``, tangent to the manifold."""
+    asks: Asks = "cost"
+    here: float = math.nan
+    """The cost at ``point``."""
+    before: float = math.nan
+    """The cost one step earlier."""
+    size: float = 0.0
+    """Of the step that is tried."""
+    shrunk: int = 0
+    """How often it was shortened."""
+
+    @classmethod
+    def at(cls, start: Tensor) -> Descent:
+        """Return the descent that begins at ``start``, with orthonormal columns."""
+        return cls(start, start, torch.zeros_like(start))
+
+    def cost(self, there: float) -> Descent:
+        """Return what follows from the cost at ``trial``."""
+        squared = float(self.gradient.norm()) ** 2
+        if math.isnan(self.here) or there <= self.here - DECREASE * self.size * squared:
+            return self._moved(there)
+        if self.shrunk == TRIALS:
+            return self._moved(there) if there <= self.here else replace(self, asks="nothing")
+        return self._tries(self.size * CONTRACTION, self.shrunk + 1)
+
+    def slope(self, euclidean: Tensor) -> Descent:
+        """Return what follows from the Euclidean gradient at ``trial``."""
+        tangent = euclidean - self.point @ (self.point.T @ euclidean)  # what leaves the subspace
+        norm = float(tangent.norm())
+        if norm < FLAT:
+            return replace(self, asks="nothing")
+        # The first step has length one; later ones repeat twice the last decrease.
+        fresh = math.isnan(self.before)
+        size = 1 / norm if fresh else 4 * (self.before - self.here) / norm**2
+        return replace(self, gradient=tangent, asks="cost")._tries(size, 0)
+
+    def _moved(self, there: float) -> Descent:
+        return replace(self, point=self.trial, before=self.here, here=there, asks="slope")
+
+    def _tries(self, size: float, shrunk: int) -> Descent:
+        trial = retract(self.point, -size * self.gradient)
+        return replace(self, trial=trial, size=size, shrunk=shrunk)
 
 
 def descend(
@@ -30,36 +89,14 @@ def descend(
         slope: its Euclidean gradient, shaped as ``start``.
         steps: at most; fewer where the gradient vanishes or no step helps.
     """
-    point, before = start, None
-    for _ in range(steps):
-        here, gradient = cost(point), slope(point)
-        gradient = gradient - point @ (point.T @ gradient)  # what leaves the subspace
-        norm = float(gradient.norm())
-        if norm < FLAT:
-            break
-        # The first step has length one; later ones repeat twice the last decrease.
-        size = 1 / norm if before is None else 4 * (before - here) / norm**2
-        found = _searched(point, gradient, cost, here, size)
-        if found is None:
-            break
-        point, before = found, here
-    return point
-
-
-def _searched(
-    point: Tensor, gradient: Tensor, cost: Callable[[Tensor], float], here: float, size: float
-) -> Tensor | None:
-    """Return the first point of a shrinking step that is low enough, or None."""
-    squared = float(gradient.norm()) ** 2
-    new = retract(point, -size * gradient)
-    there = cost(new)
-    for _ in range(TRIALS):
-        if there <= here - DECREASE * size * squared:
-            break
-        size *= CONTRACTION
-        new = retract(point, -size * gradient)
-        there = cost(new)
-    return new if there <= here else None
+    now = Descent.at(start).cost(cost(start))
+    while steps and now.asks != "nothing":
+        if now.asks == "slope":
+            now = now.slope(slope(now.point))
+        else:
+            now = now.cost(cost(now.trial))
+            steps -= now.asks == "slope"
+    return now.point
 
 
 def retract(point: Tensor, step: Tensor) -> Tensor:

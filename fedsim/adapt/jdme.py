@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,7 @@ from fedsim.wire import Weights
 
 __all__ = [
     "Discrepancy",
+    "Kernel",
     "LabelKernel",
     "Moments",
     "discrepancy",
@@ -31,10 +33,12 @@ __all__ = [
     "ridge_head",
     "subspace",
     "unit_rows",
+    "weighings",
 ]
 
 LabelKernel = Literal["official", "joint", "balanced"]
 Kernel = Literal["poly", "linear"]
+Weighing = Callable[[Tensor], Tensor]
 
 
 def unit_rows(rows: Tensor) -> Tensor:
@@ -127,7 +131,7 @@ def discrepancy(
         kernel: ``(<z, z'> + 1)^2`` or ``<z, z'>``.
     """
     squares, sums, constant = [], [], 0.0
-    for weigh in {"joint": (_joint,), "balanced": (_alike,)}.get(labels, (_joint, _alike)):
+    for weigh in weighings(labels):
         of_source, of_target = weigh(source.counts), weigh(target.counts)
         squares.append(
             of_source[:, None, None] * source.squares - of_target[:, None, None] * target.squares
@@ -136,6 +140,11 @@ def discrepancy(
         gap = of_source * source.counts - of_target * target.counts
         constant += float(gap.square().sum())
     return Discrepancy(torch.cat(squares), torch.cat(sums), constant, kernel)
+
+
+def weighings(labels: LabelKernel) -> tuple[Weighing, ...]:
+    """Return how much a class counts in each term of the kernel, by the classes' counts."""
+    return {"joint": (_joint,), "balanced": (_alike,)}.get(labels, (_joint, _alike))
 
 
 def _joint(counts: Tensor) -> Tensor:

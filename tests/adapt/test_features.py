@@ -115,3 +115,16 @@ def test_every_method_runs_by_its_name(name: str, two_domains, play) -> None:
     run = play(two_domains(strategy={"use": name, "warm_up": 0}, rounds=2))
     assert run.result.dropped == 0
     assert run.result.domains["plain"] > 0.1
+
+
+def test_the_weighted_distance_of_means_is_the_double_loop_over_pairs() -> None:
+    """IWJAN's distance, pair by pair with the same features' inner products as kernel."""
+    made = JointFeatures(6, 4.0, 2)(Z, P)
+    counts = (torch.arange(18) % 3 + 0.5).double()
+    means = (made[:18] * counts[:, None]).mean(dim=0), made[18:].mean(dim=0)
+    sign = torch.cat([counts / 18, -torch.ones(12, dtype=torch.float64) / 12])
+    slow = 0.0
+    for i in range(30):
+        for j in range(30):
+            slow += float(sign[i] * sign[j] * (made[i] @ made[j]))
+    assert float((means[0] - means[1]).square().sum()) == pytest.approx(slow, abs=1e-12)

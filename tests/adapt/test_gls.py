@@ -49,6 +49,25 @@ def test_noisy_sums_give_the_optimum(seed: int) -> None:
     assert (slope >= price - 1e-6).all()
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_optimum_is_that_of_an_interior_point_method(seed: int) -> None:
+    clarabel = pytest.importorskip("clarabel", reason="clarabel is not installed: no oracle")
+    from scipy import sparse
+
+    confusion, prediction, _ = world(seed, noise=1.0)
+    law, k = confusion.sum(axis=0), len(prediction)
+    quadratic = sparse.csc_matrix(np.triu(confusion.T @ confusion))
+    rows = sparse.csc_matrix(np.vstack([law, -np.eye(k)]))
+    cones = [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(k)]
+    told = clarabel.DefaultSettings()
+    told.verbose, told.tol_gap_abs, told.tol_gap_rel = False, 1e-12, 1e-12
+    right = np.concatenate([[1.0], np.zeros(k)])
+    slope = -confusion.T @ prediction
+    solver = clarabel.DefaultSolver(quadratic, slope, rows, right, cones, told)
+    expected = np.array(solver.solve().x)
+    assert np.allclose(ratios(confusion, prediction, most=1e9), expected, atol=1e-6)
+
+
 def test_renaming_the_classes_renames_the_ratios() -> None:
     confusion, prediction, _ = world(3, noise=0.5)
     order = np.array([3, 0, 4, 1, 2])

@@ -17,7 +17,11 @@ from fedsim.adapt.jdme import (
     subspace,
     unit_rows,
 )
+from fedsim.adapt.jdme_random import Embedding, random_gap
+from fedsim.data.federated import prepare
 from fedsim.errors import RunError
+from fedsim.report.checkpoint import newest
+from fedsim.scenario.load import load
 
 CLASSES, WIDTH = 4, 7
 
@@ -169,11 +173,95 @@ def test_a_run_finds_a_subspace_and_a_head(head: str, two_domains, play) -> None
     assert second < 0.6 * first
 
 
+def exact_gap(basis: Tensor, bandwidth: float) -> float:
+    """Return the discrepancy with a Gaussian kernel, from the kernel matrix."""
+    (x_s, y_s), (x_t, y_t) = SOURCE, TARGET
+    z, y = torch.cat([x_s, x_t]) @ basis, torch.cat([y_s, y_t])
+    ones = torch.ones(105, dtype=torch.float64)
+    sign = torch.cat([ones[:60] / 60, -ones[60:] / 45])
+    counts = [torch.bincount(part, minlength=CLASSES) for part in (y_s, y_t)]
+    rarity = torch.cat([60 / counts[0][y_s], 45 / counts[1][y_t]]).double()
+    of_labels = (y[:, None] == y) * (1 + torch.outer(rarity, rarity))
+    kernel = (-torch.cdist(z, z).square() / bandwidth).exp()
+    return float(sign @ (kernel * of_labels) @ sign)
+
+
+def random_gap_of(basis: Tensor, embed: Embedding) -> tuple[float, Tensor]:
+    """Return the discrepancy and its slope, each domain's share computed apart."""
+    source, target = (embed.class_sums(*domain, basis, CLASSES) for domain in (SOURCE, TARGET))
+    value, *pulls = random_gap(source, target)
+    slopes = [embed.slope(*d, basis, pull) for d, pull in zip((SOURCE, TARGET), pulls, strict=True)]
+    return value, slopes[0] + slopes[1]
+
+
+def test_random_features_come_nearer_the_gaussian_kernel_the_more_there_are() -> None:
+    basis, exact = some_basis(), exact_gap(some_basis(), 0.5)
+    errors = {
+        m: np.mean([abs(random_gap_of(basis, Embedding(m, 0.5, s))[0] - exact) for s in range(6)])
+        for m in (30, 300, 3000)
+    }
+    assert errors[3000] < errors[300] < errors[30]
+    assert errors[3000] < 0.02 * exact
+
+
+def test_the_slope_that_clients_add_up_is_that_of_the_random_discrepancy() -> None:
+    basis, embed = some_basis(), Embedding(40, 0.5, seed=3)
+    _, slope = random_gap_of(basis, embed)
+    for at in ((0, 0), (3, 2), (6, 1)):
+        step = torch.zeros_like(basis)
+        step[at] = 1e-6
+        there, back = (random_gap_of(basis + sign * step, embed)[0] for sign in (1, -1))
+        assert float(slope[at]) == pytest.approx((there - back) / 2e-6, abs=1e-7)
+
+
+RANDOM = {"use": "jdme", "kernel": "rbf", "features": 40, "steps": 2, "questions": 9}
+
+
+def test_a_run_with_the_gaussian_kernel_descends_as_one_machine_would(two_domains, play) -> None:
+    """Two clients a domain answer questions; the pool's rows and the same labels know the end."""
+    run = play(two_domains(**SMALL | {"rounds": 1}, strategy=RANDOM))
+    assert run.result.dropped == 0
+    assert run.result.domains["plain"] > 0.6
+    found, _ = newest(run.folder.checkpoints)
+    assert found is not None
+    start, kept = found.memory["start"], found.memory["basis"]["basis"]
+    data = prepare(load(run.folder.scenario), run.folder.path / "again")
+    raw = found.memory["raw"]
+    pool: dict[str, list[Tensor]] = {"source": [], "target": []}
+    for info in data.clients:
+        pool[info.role].append(unit_rows(data.train(info.id).inputs.flatten(1).double()))
+    x_s, x_t = (torch.cat(pool[role]) for role in ("source", "target"))
+    y_s = torch.cat([data.train(k.id).labels for k in data.clients if k.role == "source"])
+    y_t = (x_t @ raw["raw.weight"].double().T + raw["raw.bias"].double()).argmax(dim=1)
+    embed = Embedding(40, float(start["bandwidth"]), int(start["seed"]))
+
+    def gap(basis: Tensor) -> tuple[float, Tensor, Tensor]:
+        source, target = (embed.class_sums(*d, basis, 10) for d in ((x_s, y_s), (x_t, y_t)))
+        return random_gap(source, target)
+
+    def slope(basis: Tensor) -> Tensor:
+        _, of_source, of_target = gap(basis)
+        return embed.slope(x_s, y_s, basis, of_source) + embed.slope(x_t, y_t, basis, of_target)
+
+    central = descend(start["basis"], lambda basis: gap(basis)[0], slope, 2)
+    assert float((central - kept).abs().max()) < 1e-8
+    assert gap(kept)[0] < gap(start["basis"])[0]
+    assert float(start["bandwidth"]) == pytest.approx(
+        float(torch.cdist(rows := torch.cat([x_s, x_t]), rows).square().sum())
+        / (len(rows) * (len(rows) - 1))
+    )
+
+
+def test_the_gaussian_kernel_has_no_moment_head(two_domains, play) -> None:
+    with pytest.raises(RunError, match="set `final_head: svm`"):
+        play(two_domains(**SMALL, strategy=RANDOM | {"final_head": "moment"}))
+
+
 def test_another_model_is_refused(two_domains, play) -> None:
     with pytest.raises(RunError, match=r"model: \{use: projected\}"):
         play(two_domains(strategy="jdme", local={}))
 
 
 def test_raw_images_above_the_stated_size_are_refused(two_domains, play) -> None:
-    with pytest.raises(RunError, match="max_width allows 50"):
+    with pytest.raises(RunError, match=r"local\.max_width allows examples of 50 values"):
         play(two_domains(**{**SMALL, "local": {"max_width": 50}}, strategy="jdme"))

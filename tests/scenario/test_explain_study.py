@@ -9,11 +9,14 @@ import pytest
 from fedsim.errors import ScenarioError
 from fedsim.scenario.explain_study import explain_study, study_schema
 from fedsim.scenario.study import Compare, Head
+from fedsim.scenario.tune import Tune
 
 
 def test_every_key_of_a_study_has_a_sentence() -> None:
     top = [field.alias or name for name, field in Head.model_fields.items()]
-    for key in [*top, *(f"report.{name}" for name in Compare.model_fields)]:
+    inner = [f"report.{name}" for name in Compare.model_fields]
+    inner += [f"tune.{name}" for name in Tune.model_fields]
+    for key in [*top, *inner]:
         assert explain_study(key).startswith(f"{key}: ")
         assert "None" not in explain_study(key)
         assert key.rpartition(".")[2] in explain_study(key.rpartition(".")[0])

@@ -1,0 +1,84 @@
+"""The search for JDME's subspace where every cost and slope is a question to all clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from fedsim.adapt.grassmann import Asks, Descent
+from fedsim.adapt.jdme import LabelKernel
+from fedsim.adapt.jdme_random import ClassSums, random_gap
+from fedsim.wire import Merged, Weights
+
+__all__ = ["Search"]
+
+ASKS: tuple[Asks, ...] = ("cost", "slope", "nothing")
+
+
+@dataclass(frozen=True)
+class Search:
+    """How far a round's descent is, and what the last answers made of it."""
+
+    descent: Descent
+    pulls: Mapping[str, torch.Tensor]
+    """By role: the discrepancy's derivative by its class sums, `(classes, 2 m)`."""
+    asked: int = 0
+    steps: int = 0
+
+    def question(self, role: str, steps: int) -> Weights:
+        """Return what clients of ``role`` are asked; nothing once ``steps`` steps are taken."""
+        if self.descent.asks == "nothing" or self.steps == steps:
+            return {}
+        pull = {"pull": self.pulls[role]} if self.descent.asks == "slope" else {}
+        return {"basis": self.descent.trial, **pull}
+
+    def answered(self, merged: Merged, labels: LabelKernel) -> Search:
+        """Return the search after a question; a role that gave no answer leaves it as it was."""
+        after = replace(self, asked=self.asked + 1)
+        told = [f"moments.{role}" for role in ("source", "target")]
+        if not all(name in merged.means for name in told):
+            return after
+        source, target = (merged.total(name) for name in told)
+        if self.descent.asks == "slope":
+            return replace(after, descent=self.descent.slope(source["slope"] + target["slope"]))
+        value, *pulls = random_gap(ClassSums(**source), ClassSums(**target), labels)
+        descent = self.descent.cost(value)
+        if descent.asks != "slope":
+            return replace(after, descent=descent)
+        # The cost at the start is no step.
+        steps = self.steps + (self.descent.here == self.descent.here)
+        pulled = dict(zip(("source", "target"), pulls, strict=True))
+        return replace(after, descent=descent, pulls=pulled, steps=steps)
+
+    def packed(self) -> Weights:
+        """Return the search as tensors, for the server's memory."""
+        now = self.descent
+        numbers = (now.here, now.before, now.size, now.shrunk, ASKS.index(now.asks))
+        return {
+            "trial": now.trial,
+            "point": now.point,
+            "gradient": now.gradient,
+            "numbers": torch.tensor([*numbers, self.asked, self.steps], dtype=torch.float64),
+            **{f"pull.{role}": pull for role, pull in self.pulls.items()},
+        }
+
+    @classmethod
+    def unpacked(cls, kept: Weights) -> Search:
+        """Return what :meth:`packed` packed."""
+        here, before, size, shrunk, asks, asked, steps = kept["numbers"].tolist()
+        descent = Descent(
+            trial=kept["trial"],
+            point=kept["point"],
+            gradient=kept["gradient"],
+            asks=ASKS[int(asks)],
+            here=here,
+            before=before,
+            size=size,
+            shrunk=int(shrunk),
+        )
+        pulls = {
+            role: kept[f"pull.{role}"] for role in ("source", "target") if f"pull.{role}" in kept
+        }
+        return cls(descent, pulls, int(asked), int(steps))
