@@ -74,12 +74,14 @@ def _bars(collection: Collection, targets: Sequence[str], rows: Sequence[Row]) -
                 colour = COLOURS[collection.levels.index(row.level) % len(COLOURS)]
                 whisker = max(halves) if len(targets) == 1 else None
                 axes.barh(height, mean, height=0.62, color=colour, alpha=0.85)
+                above = min(whisker or 0.0, 1.0 - mean)  # no accuracy is higher
                 if whisker:
-                    axes.errorbar(mean, height, xerr=whisker, color=INK, capsize=2, linewidth=0.9)
-                end = min(mean + (whisker or 0.0) + 0.015, 1.02)
-                axes.annotate(f"{mean:.3f}", (end, height), va="center", annotation_clip=False)
+                    reach = [[min(whisker, mean)], [above]]
+                    axes.errorbar(mean, height, xerr=reach, color=INK, capsize=2, linewidth=0.9)
+                axes.annotate(f"{mean:.3f}", (mean + above + 0.015, height), va="center")
             axes.set_yticks(range(len(found)), [shorten(row.level, 24) for _, row in found])
-            axes.set(xlabel=f"accuracy on {shorten(', '.join(targets), 40)}", xlim=(0, 1))
+            axes.set(xlabel=f"accuracy on {shorten(', '.join(targets), 40)}", xlim=(0, 1.2))
+            axes.set_xticks([tick / 5 for tick in range(6)])  # the rest is room for the numbers
             axes.invert_yaxis()
             axes.grid(axis="y", visible=False)
 
