@@ -98,7 +98,7 @@ class RunFolderError(FedsimError):
 
 
 class Refused(FedsimError):
-    """The server refuses this device, or cannot be trusted; asking again would not help."""
+    """What is asked for would not be safe, or the server says no; asking again would not help."""
 
     exit_code = 2
 

@@ -19,7 +19,7 @@ from fedsim.edge.federation import Federation, flwr
 from fedsim.edge.gate import Gate, Seen
 from fedsim.edge.link import Link
 from fedsim.edge.pki import days_left, make_server_certificate
-from fedsim.errors import FedsimError, RunError
+from fedsim.errors import Refused, RunError
 from fedsim.report import files, lock
 
 __all__ = ["SEEN", "Listening", "serve", "settle"]
@@ -46,14 +46,14 @@ class Listening:
         """Refuse to show Flower's server to others.
 
         Raises:
-            FedsimError: if ``control`` is not a loopback address.
+            Refused: if ``control`` is not a loopback address.
         """
         try:
             is_loopback = ipaddress.ip_address(self.control).is_loopback
         except ValueError:
             is_loopback = self.control == "localhost"
         if not is_loopback:
-            raise FedsimError(
+            raise Refused(
                 f"Flower's control API asks for no password, and {self.control} is no loopback "
                 "address: whoever reached it could run code on the server and on every device"
             )

@@ -13,7 +13,7 @@ import pytest
 from fedsim.edge import secrecy
 from fedsim.edge.processes import end, family, start
 from fedsim.edge.server import Listening
-from fedsim.errors import FedsimError
+from fedsim.errors import Refused
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="reads /proc")
 
@@ -89,7 +89,7 @@ def test_a_token_is_passed_in_a_file_that_its_owner_alone_can_read(tmp_path, mon
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "fl.example.org"])
 def test_flowers_control_api_is_shown_to_nobody(address):
-    with pytest.raises(FedsimError, match="asks for no password"):
+    with pytest.raises(Refused, match="asks for no password"):
         Listening(control=address)
 
 
