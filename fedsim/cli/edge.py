@@ -71,11 +71,11 @@ def server(
     from fedsim.edge.server import Listening, serve
 
     screen = Screen.current()
-    federation = Federation.load(folder)
+    federation, listening = Federation.load(folder), Listening(listen, control)
     where = f"https://{federation.host}:{federation.port}"
     begin = f"serve   {federation.name} at {where}, control on {control}:{federation.control_port}"
     screen.say(begin)
-    serve(federation, Listening(listen, control), lambda line: screen.say(f"server  {line}"))
+    serve(federation, listening, lambda line: screen.say(f"server  {line}"))
 
 
 def join(
