@@ -63,6 +63,18 @@ def test_chunks_and_a_resume_change_nothing(local, scenario, play, tmp_path) -> 
     assert simulation.resume(folder, lambda event: None).weights_sha256 == whole.weights_sha256
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("local", [MATCHING, MEANS], ids=lambda local: local["use"])
+def test_two_workers_give_the_numbers_of_one(local, scenario, play, ray_session) -> None:
+    here = play(scenario(**{**SMALL, "local": local})).result
+    on_ray = {"backend": "ray", "workers": 2}
+    there = play(scenario(**{**SMALL, "local": local, "compute": on_ray})).result
+    assert (there.weights_sha256, there.metrics_sha256) == (
+        here.weights_sha256,
+        here.metrics_sha256,
+    )
+
+
 def test_nothing_leaves_without_noise(scenario, play) -> None:
     outcome = play(scenario(**SMALL))
     assert [dict(record.train) for record in outcome.rounds] == [{}, {}]
