@@ -35,20 +35,17 @@ def program(name: str) -> str:
 def surroundings(home: Path) -> dict[str, str]:
     """Return the environment for a process of Flower that keeps its files in ``home``.
 
-    Nothing is sent to Flower's makers, nothing is installed at run time, and what the process
-    starts in turn is found beside it.
+    It is this process's, in which Flower is told already to call no one and to install nothing
+    (``fedsim/__init__.py``); what the process starts in turn is found beside it.
     """
+    unproxied = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1,localhost,::1"]))
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {
         **os.environ,
         "PATH": programs,
         "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "NO_PROXY": "127.0.0.1,localhost,::1",
+        "NO_PROXY": unproxied,
     }
 
 
