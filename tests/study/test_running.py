@@ -118,15 +118,26 @@ def test_the_plan_adds_up_what_the_cells_would_take(tmp_path: Path, write_study)
     assert 2 < plan.bytes_up / plan_study(one).bytes_up < 5
 
 
-def wait_for_rounds(folder: Path, more_than: int) -> int:
-    """Wait until the cells in ``folder`` have more rounds on disk; return how many."""
+def rounds_of(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("cells/*/rounds.jsonl"))
+
+
+def wait_for_rounds(folder: Path, more_than: int) -> None:
+    """Wait until the cells in ``folder`` have more rounds on disk."""
     until = time.monotonic() + 120
-    while time.monotonic() < until:
-        lines = sum(p.read_bytes().count(b"\n") for p in folder.glob("cells/*/rounds.jsonl"))
-        if lines > more_than:
-            return lines
+    while rounds_of(folder) <= more_than:
+        if time.monotonic() > until:
+            raise TimeoutError("no round was finished")
         time.sleep(0.02)
-    raise TimeoutError("no round was finished")
+
+
+def settled(folder: Path) -> int:
+    """Return how many rounds are on disk once the workers of a killed study have seen its end."""
+    before = -1
+    while (now := rounds_of(folder)) != before:
+        before = now
+        time.sleep(0.5)
+    return now
 
 
 def test_a_killed_study_ends_as_if_it_had_not_been(tmp_path, started, write_study) -> None:
@@ -137,10 +148,12 @@ def test_a_killed_study_ends_as_if_it_had_not_been(tmp_path, started, write_stud
     study = started("run", str(file), "--run-dir", str(killed))
     done = 0
     for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
-        done = wait_for_rounds(killed, done)
+        wait_for_rounds(killed, done)
         finished = {one.name for one in Ledger.read(killed).cells if one.status == "finished"}
         os.kill(study.pid, how)
         assert study.wait(120) == (-how if how == signal.SIGKILL else 130)
+        # What was written until now does not tell that the next process is at work.
+        done = settled(killed)
         study = started("resume", str(killed))
     assert study.wait(240) == 0
     ledger = Ledger.read(killed)
