@@ -18,7 +18,7 @@ from fedsim.metrics import means
 from fedsim.report.events import Dropped, RoundRecord
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, Wanted
-from fedsim.wire import ClientInfo, Merged, Update
+from fedsim.wire import ClientInfo, Merged
 
 __all__ = ["Federation", "run_round"]
 
@@ -67,7 +67,7 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
             continue
         with _blamed(fed.strategy, "broadcast", number):
             tasks = [(info, fed.strategy.broadcast(state, info)) for info in asked]
-        reply = _sifted(fed.carrier.exchange(number, phase, tasks), fed)
+        reply = fed.carrier.exchange(number, phase, tasks).sifted(fed.strategy, fed.wanted)
         gathered.append(reply)
         dropped += [Dropped(turn.client, phase, turn.fault) for turn in reply.turns if turn.fault]
         _check_quorum(number, len(drawn) - len(cohort) + len(asked), reply, fed)
@@ -93,21 +93,6 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
         bytes_down=sum(reply.bytes_down for reply in gathered),
         seconds=time.perf_counter() - start,
     )
-
-
-def _sifted(reply: Gathered, fed: Federation) -> Gathered:
-    """Return ``reply`` without the updates that the strategy cannot use."""
-    faults = {update.client: _fault(update, fed) for update in reply.updates}
-    turns = [replace(turn, fault=faults.get(turn.client) or turn.fault) for turn in reply.turns]
-    updates = [update for update in reply.updates if not faults[update.client]]
-    return replace(reply, turns=turns, updates=updates)
-
-
-def _fault(update: Update, fed: Federation) -> str:
-    try:
-        return fed.strategy.fault(update, fed.wanted) if fed.wanted else ""
-    except Exception as error:  # what cannot even be looked at is the client's fault
-        return blame(error)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from fedsim.flower.client_app import message_type
 from fedsim.flower.devices import Answer, Devices
 from fedsim.flower.grid import ChunkGrid, node_of
 from fedsim.flower.host import Asked, blame, read
-from fedsim.strategy import Strategy, is_sum
+from fedsim.strategy import Strategy, Wanted, is_sum
 from fedsim.wire import Broadcast, ClientId, ClientInfo, Merged, Stint, Turn, Update, Weights
 
 __all__ = ["Carrier", "Exchange", "Gathered"]
@@ -53,9 +53,24 @@ class Gathered:
         ]
         return replace(self, turns=turns)
 
+    def sifted(self, strategy: Strategy, wanted: Wanted | None) -> Gathered:
+        """Return the same without the updates that the strategy cannot use."""
+        if wanted is None:
+            return self
+        faults = {update.client: _fault(update, strategy, wanted) for update in self.updates}
+        turns = [replace(turn, fault=faults.get(turn.client) or turn.fault) for turn in self.turns]
+        return replace(self, turns=turns, updates=[u for u in self.updates if not faults[u.client]])
+
     def merged(self, strategy: Strategy) -> Merged:
         """Return what the updates come to."""
         return self.sums.merged() if is_sum(strategy) else strategy.aggregate(self.updates)
+
+
+def _fault(update: Update, strategy: Strategy, wanted: Wanted) -> str:
+    try:
+        return strategy.fault(update, wanted)
+    except Exception as error:  # what cannot even be looked at is the client's fault
+        return blame(error)
 
 
 class Exchange:

@@ -17,7 +17,7 @@ from fedsim.flower.carrier import Exchange
 from fedsim.flower.client_app import EVALUATE
 from fedsim.metrics import means
 from fedsim.seeds import torch_stream
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategy import Server, ServerState, Strategy, Wanted
 from fedsim.wire import Broadcast, ClientInfo
 
 __all__ = ["as_flower_strategy"]
@@ -27,7 +27,11 @@ UNKNOWN = 2**53
 
 
 def as_flower_strategy(
-    strategy: Strategy, model: nn.Module, per_round: int | None = None, seed: int = 0
+    strategy: Strategy,
+    model: nn.Module,
+    per_round: int | None = None,
+    seed: int = 0,
+    wanted: Wanted | None = None,
 ) -> FlowerStrategy:
     """Return ``strategy`` for ``start(grid, initial_arrays, ...)`` of a Flower ServerApp.
 
@@ -38,16 +42,23 @@ def as_flower_strategy(
         model: a model of the federation's kind, for strategies that train on the server.
         per_round: how many clients take part in a round; None for all.
         seed: of the cohorts and of the server's own draws.
+        wanted: what the replies of strategies with an aggregate of their own, such as FedDM, are
+            held against; None: those are trusted.
     """
-    return _Ours(strategy, model, per_round, seed)
+    return _Ours(strategy, model, per_round, seed, wanted)
 
 
 class _Ours(FlowerStrategy):
     def __init__(
-        self, strategy: Strategy, model: nn.Module, per_round: int | None, seed: int
+        self,
+        strategy: Strategy,
+        model: nn.Module,
+        per_round: int | None,
+        seed: int,
+        wanted: Wanted | None,
     ) -> None:
         self._strategy, self._model = strategy, model
-        self._per_round, self._seed = per_round, seed
+        self._per_round, self._seed, self._wanted = per_round, seed, wanted
         self._state: ServerState | None = None
         self._exchange: Exchange | None = None
         self._metrics: dict[str, float] = {}
@@ -93,7 +104,8 @@ class _Ours(FlowerStrategy):
     def _step(self, state: ServerState) -> ServerState:
         if self._exchange is None:
             return state
-        gathered, self._exchange = self._exchange.finish(), None
+        gathered = self._exchange.finish().sifted(self._strategy, self._wanted)
+        self._exchange = None
         good = [turn for turn in gathered.turns if not turn.fault]
         self._metrics = means(good)
         if not good:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -21,6 +22,9 @@ from fedsim.models._build import build, weights_of
 from fedsim.report.folder import RunFolder
 from fedsim.runtime.local import LocalGrid
 from fedsim.simulation import weights_sha256
+from fedsim.strategies.fedmedian import FedMedian
+from fedsim.strategy import Wanted
+from fedsim.wire import Merged, Update
 
 TRAINABLE = [
     "FedAvg",
@@ -46,6 +50,34 @@ def test_ours_in_flowers_loop_equals_our_own_run(name, scenario, play, tmp_path)
     )
     assert weights_sha256(arrays_of(theirs.arrays)) == play(of).result.weights_sha256
     assert set(theirs.train_metrics_clientapp[3]) == {"loss"}
+
+
+@dataclass(frozen=True)
+class Picky(FedMedian):
+    """Cannot use what client 0 sends."""
+
+    seen: list[list[int]] = field(default_factory=list)
+
+    def fault(self, update: Update, wanted: Wanted) -> str:
+        return "no" if update.client == 0 else ""
+
+    def aggregate(self, updates: Sequence[Update]) -> Merged:
+        self.seen.append([update.client for update in updates])
+        return super().aggregate(updates)
+
+
+@pytest.mark.parametrize(("is_held", "first"), [(True, 1), (False, 0)])
+def test_a_strategys_own_look_at_replies_counts_in_flowers_loop(
+    is_held, first, scenario, tmp_path
+) -> None:
+    of = scenario()
+    data = prepare(of, tmp_path / "data")
+    model = build(of.model, data.shape, data.classes, of.seed, of.folder)
+    strategy, wanted = Picky(), Wanted(data.shape, data.classes, {})
+    as_flower_strategy(strategy, model, wanted=wanted if is_held else None).start(
+        LocalGrid(of, tmp_path / "data"), ArrayRecord(weights_of(model)), num_rounds=1
+    )
+    assert strategy.seen == [list(range(first, len(data.clients)))]
 
 
 def test_clients_are_evaluated_in_flowers_loop(scenario, tmp_path) -> None:

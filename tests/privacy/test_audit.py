@@ -21,7 +21,7 @@ from fedsim.privacy.accountant import gaussian_epsilon
 from fedsim.privacy.audit import _binomial_tail, audit, lower_bound
 from fedsim.privacy.audit_records import audit_records
 from fedsim.privacy.claim import Claim, Crowd
-from fedsim.privacy.noise import Source
+from fedsim.privacy.noise import Simulated, Source, gaussian
 from fedsim.privacy.terms import Private
 from fedsim.scenario.privacy import Privacy
 
@@ -74,6 +74,35 @@ def test_on_the_plain_gaussian_bounds_are_below_the_truth_and_grow_with_it() -> 
     assert found == sorted(found)
     assert found[1] > 1.2
     assert found[2] > 3.5
+
+
+def told_apart(noise: float, seed: int, each: int = 10_000, chance: float = 1e-3) -> float:
+    """Return a lower bound from two worlds, with and without one record, many times released.
+
+    One threshold, both error rates' Clopper-Pearson bounds, and the trade-off curve of a Gaussian
+    (Nasr et al., USENIX Security 2023, section 4): right only where the noise is Gaussian.
+    """
+    source = Simulated.at(seed, "two worlds")
+    worlds = gaussian(torch.zeros(2, each), noise, source).numpy()
+    hits, alarms = (
+        (world + record > 0.5).sum() for world, record in zip(worlds, (1, 0), strict=True)
+    )
+    least = stats.beta.ppf(chance / 2, hits, each - hits + 1)
+    most = stats.beta.ppf(1 - chance / 2, alarms + 1, each - alarms)
+    return gaussian_epsilon(stats.norm.ppf(least) - stats.norm.ppf(most), 1e-5)
+
+
+@pytest.mark.parametrize(("noise", "at_least"), [(1.0, 2.8), (2.0, 1.3)])
+def test_two_worlds_of_the_noise_come_close_to_the_truth_and_not_above(noise, at_least) -> None:
+    found = [told_apart(noise, seed) for seed in range(10)]
+    assert at_least < min(found)
+    assert max(found) <= gaussian_epsilon(1 / noise, 1e-5)
+
+
+def test_two_worlds_tell_noise_that_is_a_tenth_too_small() -> None:
+    assert min(told_apart(0.9, seed, each=1_000_000) for seed in range(3)) > (
+        gaussian_epsilon(1.0, 1e-5)
+    )
 
 
 def test_guesses_by_luck_prove_nothing() -> None:
