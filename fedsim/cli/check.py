@@ -28,7 +28,7 @@ def check(
     ] = False,
 ) -> None:
     """Check scenario files; say all that is wrong at once."""
-    from fedsim.scenario.load import load
+    from fedsim.scenario.load import load, placed
     from fedsim.scenario.study_file import is_study
 
     screen = Screen.current()
@@ -48,7 +48,8 @@ def check(
             strategy = part_name(scenario.strategy.use)
             screen.say(f"{file}: ok ({strategy}, {who}, {scenario.rounds} rounds)")
         if plan:
-            plans.append(_plan(scenario, screen))
+            with placed(file, sets or []):
+                plans.append(_plan(scenario, screen))
     if faults:
         raise ScenarioError(faults)
     if screen.json:

@@ -51,7 +51,7 @@ def run(
     ] = None,
 ) -> None:
     """Run the experiment that a scenario file describes, or all experiments of a study."""
-    from fedsim.scenario.load import load
+    from fedsim.scenario.load import load, placed
     from fedsim.scenario.study_file import is_study
 
     screen = Screen.current()
@@ -65,12 +65,13 @@ def run(
         return run_study(file, sets or [], run_dir, out, jobs)
     if jobs > 1:
         raise click.UsageError("--jobs is for studies; workers of a run: --set compute.workers=N")
-    scenario = load(file, [*(sets or []), *([] if seed is None else [f"seed={seed}"])])
+    changes = [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
+    scenario = load(file, changes)
     if not (screen.json or screen.quiet):
         screen.say(f"check   {file} ok")
     federation = None if on is None else Federation.load(on)
     folder = _folder(scenario, run_dir, out)
-    with resumable(folder):
+    with resumable(folder), placed(file, changes):
         from fedsim import simulation  # after the check: torch and flwr take seconds
 
         with watching(screen) as watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fedsim.scenario.parts import Settled, settle
 from fedsim.scenario.schema import PARTS, Scenario
 from fedsim.words import at, expected, misfit, nearest, walked
 
-__all__ = ["complete", "load"]
+__all__ = ["complete", "load", "placed"]
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
@@ -34,6 +35,23 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> Scenario:
     path = Path(path)
     tree, faults = assemble(path, overrides)
     return complete(tree, path, faults)
+
+
+@contextmanager
+def placed(path: Path | str, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Give faults that only data or model could tell their place in the file too."""
+    try:
+        yield
+    except ScenarioError as error:
+        tree, _ = assemble(Path(path), overrides)
+        raise ScenarioError([_placed(fault, tree) for fault in error.faults]) from error
+
+
+def _placed(fault: Fault, tree: Node) -> Fault:
+    if fault.line or not fault.key:
+        return fault
+    place = tree.deepest(fault.key.split(".")).place
+    return place.fault(fault.key, fault.message, fault.hint)
 
 
 def complete(tree: Node, path: Path, faults: Sequence[Fault] = ()) -> Scenario:

@@ -393,3 +393,28 @@ def test_the_budget_ends_the_command_with_six(scenario, tmp_path, capsys) -> Non
     shown = capsys.readouterr()
     assert "result" in shown.out
     assert "privacy budget (epsilon 3) reached" in shown.err
+
+
+LATE = """\
+rounds: 1
+model: mlp
+data: {source: digits}
+clients: {count: 4}
+strategy: fedavg
+local: {use: dp_sgd, lr: 0.1, sample_rate: 0.1, steps: 1}
+privacy:
+  unit: record
+  clip: 1.0
+  noise_multiplier: 1.0
+  delta: 0.1
+"""
+
+
+@pytest.mark.parametrize("words", [["run"], ["check", "--plan"]])
+def test_what_only_the_data_can_tell_is_told_with_its_line(words, tmp_path, capsys) -> None:
+    (file := tmp_path / "late.yaml").write_text(LATE)
+    out = ["--out", str(tmp_path / "runs")] if words == ["run"] else []
+    assert main([*words, str(file), *out]) == 2
+    said = capsys.readouterr().err
+    assert f"{file}:11:10: privacy.delta: 0.1 with 1438 units" in said
+    assert "  delta: 0.1\n" in said
