@@ -16,12 +16,13 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from fedsim.adapt.jdme import Moments, moments_of, unit_rows
+from fedsim.adapt.jdme import Moments, moments_of
 from fedsim.adapt.jdme_random import Embedding
 from fedsim.client import Examples
+from fedsim.clients._guessing import guessed, rows_of
 from fedsim.clients._places import place
 from fedsim.clients.sgd import Sgd
-from fedsim.errors import MissingPackage, RunError
+from fedsim.errors import MissingPackage
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["ClassMoments"]
@@ -45,7 +46,7 @@ class ClassMoments(Sgd):
         sent: Weights = {}
         extras = {place(task.client): sent}
         if task.round == 1 and len(examples):
-            rows = self._rows(examples)
+            rows = rows_of(examples, self.max_width)
             sent.update(_moments(rows, examples.labels, model, task).packed())
             extras["raw"] = self._head(rows, examples.labels, _classes(model), draws)
         return Update(task.client.id, {}, len(examples), extras=extras)
@@ -59,8 +60,9 @@ class ClassMoments(Sgd):
         """
         sent: Weights = {}
         if len(examples) and not (_is_random(task) and task.round > 1):
-            rows = self._rows(examples)
-            sent = _moments(rows, self._guessed(model, examples, task), model, task).packed()
+            rows = rows_of(examples, self.max_width)
+            labels = guessed(model, examples.inputs, rows, task)
+            sent = _moments(rows, labels, model, task).packed()
         return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
 
     def search(
@@ -74,9 +76,9 @@ class ClassMoments(Sgd):
         sent: Weights = {}
         said, trial = task.broadcast.settings, task.broadcast.extras.get("trial", {})
         if len(examples) and trial:
-            rows, basis = self._rows(examples), trial["basis"].double()
+            rows, basis = rows_of(examples, self.max_width), trial["basis"].double()
             at_source = task.client.role == "source"
-            labels = examples.labels if at_source else self._guessed(model, examples, task)
+            labels = examples.labels if at_source else guessed(model, examples.inputs, rows, task)
             embed = Embedding(int(said["features"]), float(said["bandwidth"]), int(said["seed"]))
             if "pull" in trial:
                 sent = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
@@ -94,25 +96,6 @@ class ClassMoments(Sgd):
                 rows = model.eval().features(examples.inputs).double()  # type: ignore[operator]
             extras["fitted"] = self._head(rows, examples.labels, _classes(model), draws)
         return Update(task.client.id, {}, len(examples), extras=extras)
-
-    def _guessed(self, model: nn.Module, examples: Examples, task: Task) -> Tensor:
-        """Return this target's labels as the model, or the first head on raw inputs, sees them."""
-        raw = task.broadcast.extras.get("raw")
-        if raw is None:
-            with torch.no_grad():
-                return torch.as_tensor(model.eval()(examples.inputs).argmax(dim=1))
-        logits = self._rows(examples) @ raw["raw.weight"].double().T + raw["raw.bias"].double()
-        return logits.argmax(dim=1)
-
-    def _rows(self, examples: Examples) -> Tensor:
-        rows = examples.inputs.flatten(1).double()
-        if rows.shape[1] > self.max_width:
-            raise RunError(
-                f"local.max_width allows examples of {self.max_width} values and these have "
-                f"{rows.shape[1]}: moments grow with their square; take features of a model or a "
-                "smaller picture"
-            )
-        return unit_rows(rows)
 
     def _head(self, rows: Tensor, labels: Tensor, classes: int, draws: torch.Generator) -> Weights:
         """Return the linear machine of the classes that are here; the others are never chosen."""

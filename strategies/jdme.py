@@ -123,7 +123,7 @@ class Jdme(Strategy):
         if state.phase == "source":
             if "moments.source" in merged.means:
                 memory["source"] = merged.total("moments.source")
-                memory["raw"] = merged.means["raw"]
+                memory["raw"] = merged.means.get("raw") or self._first_head(memory["source"])
             return replace(state, memory=memory)
         if state.phase == "head":
             head = merged.means.get("fitted")
@@ -136,6 +136,13 @@ class Jdme(Strategy):
                 self._begun(state, target) if self.kernel == "rbf" else self._moved(state, target)
             )
         return self._begun(state, {}) if "start" in memory else state
+
+    def _first_head(self, source: Weights) -> Weights:
+        """Return a head on the inputs as they are, where the sources may fit none themselves."""
+        moments = Moments.unpacked(source)
+        everything = torch.eye(moments.sums.shape[1], dtype=moments.sums.dtype)
+        weight, bias = ridge_head(moments, everything, self.ridge)
+        return {"raw.weight": weight, "raw.bias": bias}
 
     def _moved(self, state: ServerState, target: Weights) -> ServerState:
         """Return the state with the subspace that the moments lead to."""

@@ -1,0 +1,39 @@
+"""Rows as JDME's kernels take them, and a target's labels as a model guesses them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fedsim.adapt.jdme import unit_rows
+from fedsim.client import Examples, Unlabelled
+from fedsim.errors import RunError
+from fedsim.wire import Task
+
+__all__ = ["guessed", "rows_of"]
+
+
+def rows_of(examples: Examples | Unlabelled, max_width: int) -> Tensor:
+    """Return the inputs as rows of length one, `(n, width)`, float64.
+
+    Raises:
+        RunError: if a row is wider than ``max_width``.
+    """
+    rows = examples.inputs.flatten(1).double()
+    if rows.shape[1] > max_width:
+        raise RunError(
+            f"local.max_width allows examples of {max_width} values and these have "
+            f"{rows.shape[1]}: moments grow with their square; take features of a model or a "
+            "smaller picture"
+        )
+    return unit_rows(rows)
+
+
+def guessed(model: nn.Module, inputs: Tensor, rows: Tensor, task: Task) -> Tensor:
+    """Return labels, `(n,)`, as the model, or the first head on raw inputs, sees them."""
+    raw = task.broadcast.extras.get("raw")
+    if raw is None:
+        with torch.no_grad():
+            return torch.as_tensor(model.eval()(inputs).argmax(dim=1))
+    logits = rows @ raw["raw.weight"].double().T + raw["raw.bias"].double()
+    return logits.argmax(dim=1)

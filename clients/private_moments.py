@@ -1,0 +1,121 @@
+"""JDME's class moments with noise for every example.
+
+References:
+    Dwork, Talwar, Thakurta, Zhang, "Analyze Gauss", STOC 2014: noise on second moments.  Classes,
+    the bound over all three moments together, and the projection afterwards are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from fedsim.adapt.jdme import Moments
+from fedsim.adapt.sensitivity import UNIT_MOMENTS
+from fedsim.client import Examples
+from fedsim.clients._adapting import batches
+from fedsim.clients._guessing import guessed, rows_of
+from fedsim.clients._places import place
+from fedsim.privacy.accountant import Release
+from fedsim.privacy.mechanism import SHRINK
+from fedsim.privacy.noise import gaussian, grid, snap, source_of
+from fedsim.privacy.terms import Terms
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["PrivateMoments"]
+
+
+@dataclass(frozen=True)
+class PrivateMoments:
+    """Sources release their classes' moments once, targets those of guessed classes each round.
+
+    It needs ``final_head: moment``, for a fitted head is no sum.  Rows have length one, whatever
+    ``privacy.clip`` says; neighbours differ by one example of one client.
+    """
+
+    max_width: Annotated[int, Ge(1)] = 256
+    """More values than this in one example are refused: noise grows with their square."""
+    protects: ClassVar[tuple[str, ...]] = ("source", "label")
+
+    def under(self, terms: Terms) -> _Private:
+        """Return the rule that takes part under ``terms``."""
+        return _Private(self.max_width, terms)
+
+    def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
+        """Return a release for each turn; a source has spent less, and is charged as much."""
+        return (Release(noise_multiplier, 1.0, turns),)
+
+
+@dataclass(frozen=True)
+class _Private:
+    """The half under its terms; it sends one example's count, whatever it holds."""
+
+    max_width: int
+    terms: Terms
+
+    def source(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Return, in the first round, noisy moments of the classes."""
+        sent: Weights = {}
+        if task.round == 1:
+            rows = rows_of(examples, self.max_width)
+            sent = self._noisy(rows, examples.labels, model, draws)
+        return self._reply(task, sent)
+
+    def label(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Guess this target's labels, and return noisy moments of the guessed classes."""
+        rows = rows_of(examples, self.max_width)
+        labels = guessed(model, examples.inputs, rows, task)
+        return self._reply(task, self._noisy(rows, labels, model, draws))
+
+    def _noisy(
+        self, rows: Tensor, labels: Tensor, model: nn.Module, draws: torch.Generator
+    ) -> Weights:
+        classes = int(model.head.out_features)  # type: ignore[union-attr,arg-type]
+        std = UNIT_MOMENTS * self.terms.noise_multiplier
+        rows = torch.nan_to_num(rows, 0.0, 0.0, 0.0).cpu()
+        like = _shares(rows[:0])
+        sums = {name: part.new_zeros(classes, *part.shape[1:]) for name, part in like.items()}
+        for some in batches(len(rows)):
+            for name, shares in _shares(rows[some] * SHRINK).items():
+                sums[name].index_add_(0, labels[some].cpu(), snap(shares, grid(std)))
+        source = source_of(self.terms.rng, draws)
+        noisy = {name: part + gaussian(part, std, source) for name, part in sums.items()}
+        return _possible(Moments.unpacked(noisy)).packed()
+
+    def _reply(self, task: Task, sent: Weights) -> Update:
+        return Update(
+            task.client.id, {}, min(1, task.client.examples), extras={place(task.client): sent}
+        )
+
+
+def _shares(rows: Tensor) -> Weights:
+    """Return what each row adds to the moments, `(n, ...)`; all three together have a bound."""
+    row, column = torch.triu_indices(rows.shape[1], rows.shape[1])
+    return {
+        "counts": rows.new_full((len(rows),), SHRINK),
+        "sums": rows,
+        "squares": rows[:, row] * rows[:, column],
+    }
+
+
+def _possible(noisy: Moments) -> Moments:
+    """Return the nearest moments that examples can have: no negative count, no negative variance.
+
+    Count, sum and squares of a class are one matrix, which is positive semidefinite for any rows.
+    """
+    classes, width = noisy.sums.shape
+    whole = noisy.sums.new_zeros(classes, width + 1, width + 1)
+    whole[:, 0, 0] = noisy.counts
+    whole[:, 0, 1:] = whole[:, 1:, 0] = noisy.sums
+    whole[:, 1:, 1:] = noisy.squares
+    values, vectors = torch.linalg.eigh(whole)
+    kept = vectors * values.clamp(min=0)[:, None, :] @ vectors.mT
+    return Moments(kept[:, 0, 0], kept[:, 0, 1:], kept[:, 1:, 1:])
