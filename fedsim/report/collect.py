@@ -15,6 +15,7 @@ from fedsim.report.folder import RunFolder
 from fedsim.report.labels import label
 from fedsim.report.ledger import LEDGER, Ledger
 from fedsim.report.tuning import Tuned, tuned
+from fedsim.report.words import DOMAIN
 
 __all__ = ["Collection", "Question", "Trial", "collect", "metric_of"]
 
@@ -98,9 +99,11 @@ class Collection:
 
 
 def metric_of(record: RoundRecord, metric: str) -> float | None:
-    """Return a round's ``accuracy``, ``loss`` or one of the clients' means, if it was taken."""
+    """Return a round's accuracy, loss, or a mean of clients' or a domain's, if it was taken."""
     if metric in ("accuracy", "loss"):
         value: float | None = getattr(record, metric)
+    elif metric.startswith(DOMAIN):
+        value = record.domains.get(metric.removeprefix(DOMAIN))
     else:
         name = {"client_worst_10": "accuracy_worst_10"}.get(metric, metric.removeprefix("client_"))
         value = record.clients.get(name)

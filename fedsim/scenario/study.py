@@ -14,9 +14,11 @@ from fedsim.scenario.schema import Output, Scenario
 from fedsim.scenario.tune import Span, Tune
 from fedsim.words import Words
 
-__all__ = ["PRIMARY", "Cell", "Compare", "Head", "Search", "Study", "smallest_p"]
+__all__ = ["ON_DOMAIN", "PRIMARY", "Cell", "Compare", "Head", "Search", "Study", "smallest_p"]
 
 Name = Scenario.model_fields["name"]
+ON_DOMAIN = "domain_"
+"""Before the name of a domain: the accuracy on its test examples."""
 PRIMARY = ("accuracy", "loss", "client_accuracy", "client_accuracy_uniform", "client_worst_10")
 """What a study can be about: on the server's test set, or on the clients' own parts."""
 
@@ -34,8 +36,13 @@ class Compare(_Section):
     """The level that all others are compared with; by default the first."""
     primary: Annotated[
         str,
-        StringConstraints(pattern=rf"^({'|'.join(PRIMARY)})@(final|[1-9]\d{{0,5}})$(?!\n)"),
-        Words(f"one of {', '.join(PRIMARY)}, and @final or @ROUND, such as accuracy@final"),
+        StringConstraints(
+            pattern=rf"^({'|'.join(PRIMARY)}|{ON_DOMAIN}[^@\n]+)@(final|[1-9]\d{{0,5}})$(?!\n)"
+        ),
+        Words(
+            f"one of {', '.join(PRIMARY)}, {ON_DOMAIN}NAME, and @final or @ROUND, such as "
+            "accuracy@final"
+        ),
     ] = "accuracy@final"
     """The one number of a run that the answer is about."""
     x: Annotated[tuple[Literal["rounds", "bytes", "seconds"], ...], Field(strict=False)] = (

@@ -15,7 +15,7 @@ from fedsim.scenario.inherit import overlaid
 from fedsim.scenario.load import complete
 from fedsim.scenario.node import Node
 from fedsim.scenario.schema import Scenario
-from fedsim.scenario.study import Cell, Head, Search
+from fedsim.scenario.study import ON_DOMAIN, Cell, Head, Search
 from fedsim.scenario.tune import ends
 
 __all__ = ["Base", "Level", "cells_of"]
@@ -173,8 +173,21 @@ def _primary(tree: Node, head: Head, scenario: Scenario) -> Iterator[Fault]:
     if metric.startswith("client_") and scenario.evaluation.clients == 0:
         message = "the clients are never evaluated: evaluation.clients is 0"
         yield place.fault("report.primary", message)
+    known, name = _domains(scenario), metric.removeprefix(ON_DOMAIN)
+    if metric.startswith(ON_DOMAIN) and known and name not in known:
+        message = f"there is no domain {name!r} here"
+        yield place.fault("report.primary", message, f"domains: {', '.join(sorted(known))}")
     if when != "final" and int(when) > scenario.rounds:
         yield place.fault("report.primary", f"the scenario has {scenario.rounds} rounds only")
+
+
+def _domains(scenario: Scenario) -> set[str]:
+    """Return the names of domains that the scenario says itself."""
+    said = [
+        scenario.data.source.parameters.get("domains"),
+        scenario.data.partition.parameters.get("targets"),
+    ]
+    return {str(name) for names in said if isinstance(names, list | tuple) for name in names}
 
 
 def _slug(names: Any) -> str:

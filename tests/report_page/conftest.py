@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def write(folder: Path, accuracies: Sequence[float | None], **said: Any) -> Path
     """Write a finished run whose rounds have these accuracies; ``said`` changes its scenario."""
     folder.mkdir(parents=True)
     rows, domains = said.pop("rows", ()), said.pop("domains", ("",))
+    by_domain = said.pop("by_domain", [{}] * len(accuracies))
     losses = [None if one is None else 1 - one for one in accuracies]
     losses = said.pop("losses", losses)
     scenario = {
@@ -45,6 +47,7 @@ def write(folder: Path, accuracies: Sequence[float | None], **said: Any) -> Path
         record = RoundRecord(
             *(number, accuracy, loss, (0, 1), (), {"loss": 1.0}, client), 1000, 2000, 0.5
         )
+        record = replace(record, domains=by_domain[number - 1])
         lines.append(encode(record) + "\n")
     folder.joinpath("rounds.jsonl").write_text("".join(lines))
     result = {

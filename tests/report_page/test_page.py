@@ -204,6 +204,16 @@ def test_a_metric_that_runs_do_not_have_is_no_number(runs) -> None:
     assert [one.interval for one in made.places] == [None, None]
 
 
+def test_a_study_can_be_about_one_domain(write_run, tmp_path) -> None:
+    judged = [{"plain": 0.9, "blurred": accuracy} for accuracy in (0.2, 0.25)]
+    write_run(tmp_path / "a", [0.1, 0.5], by_domain=judged)
+    question = "domain_blurred@final"
+    (place,) = compare(collect([tmp_path / "a"], primary=question)).places
+    assert place.interval is not None
+    assert place.interval.mean == 0.25
+    assert "Accuracy on blurred after the last round" in html(tmp_path / "a", primary=question)
+
+
 def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="does not exist"):
         collect([tmp_path / "absent"])

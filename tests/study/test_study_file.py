@@ -157,6 +157,13 @@ WRONG = {
         {"more": "report: {primary: client_worst_10@final}\nset: {evaluation.clients: 0}\n"},
         "report.primary: the clients are never evaluated",
     ),
+    "a domain that is not there": (
+        {
+            "more": "report: {primary: domain_blured@final}\n"
+            "set: {data.source: {use: digits_domains, domains: [plain, blurred]}}\n"
+        },
+        "report.primary: there is no domain 'blured' here",
+    ),
     "a wrong base": ({"more": "set: {clients.count: 0}\n"}, "small.yaml:9:22: clients.count: a"),
 }
 
