@@ -135,8 +135,8 @@ def _main(made: Comparison) -> str:
     metric = METRICS[collection.question.metric]
     caption = (
         f"{latex(metric[0].upper() + metric[1:])}, mean over {len(collection.seeds)} seeds and "
-        f"half of the {collection.question.ci * 100:g} % interval. Bold: the paired difference to every "
-        "other excludes zero."
+        f"half of the {collection.question.ci * 100:g} % interval. Bold: the paired difference "
+        "to every other excludes zero."
     )
     return _table([latex(shorten(name)) for name in head], rows, caption)
 
