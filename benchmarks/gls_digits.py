@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ import numpy as np
 from fedsim import simulation
 from fedsim.adapt.gls import shrunk
 from fedsim.data.federated import prepare
+from fedsim.errors import QuorumLost
 from fedsim.judge import Judge
 from fedsim.models._build import build
 from fedsim.report import checkpoint
@@ -150,7 +152,11 @@ def measured(pair: Path, cell: Cell, out: Path) -> dict[str, Any]:
     (folder := out / "data").mkdir(parents=True, exist_ok=True)
     of, truth = scenario(pair, cell, folder)
     run = RunFolder.new(out / "runs", of.name, f"{time.time_ns():064x}")
-    result = simulation.run(of, run, lambda event: None)
+    try:
+        result = simulation.run(of, run, lambda event: None)
+    except QuorumLost as error:  # numbers too large for any sum: the adversary ran away
+        lost = {"accuracy": 0.1, "diverged": str(error)[:200], "up": 0, "down": 0, "ones": 0.0}
+        return lost | dict.fromkeys(SCORES, -math.inf)
     found, _ = checkpoint.newest(run.checkpoints)
     curve = [line.domains[cell.way.split(">")[1]] for line in run.rounds() if line.domains]
     row = {
@@ -202,9 +208,8 @@ class Results:
             with self._path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             self._known[key] = row
-            print(
-                key, *(f"{k}={row[k]:.4g}" for k in row if k not in ("cell", "curve")), flush=True
-            )
+            numbers = (f"{k}={v:.4g}" for k, v in row.items() if isinstance(v, int | float))
+            print(key, *numbers, flush=True)
         return self._known[key]
 
 
@@ -245,8 +250,10 @@ def table(results: Results, rows: dict[str, Cell]) -> None:
         found = [results.of(replace(first, seed=seed)) for seed in SEEDS]
         accuracy = 100 * np.array([one["accuracy"] for one in found])
         errors = [one.get("error", one["ones"]) for one in found]
+        lost = sum("diverged" in one for one in found)
+        note = f" ({lost} diverged: chance)" if lost else ""
         print(
-            f"| `{method}` | {accuracy.mean():.1f} ± {accuracy.std():.1f} | "
+            f"| `{method}`{note} | {accuracy.mean():.1f} ± {accuracy.std():.1f} | "
             f"{np.mean(errors):.2f} | {first.trade_off} | {first.iw_start} | "
             f"{found[0]['up'] / 1e6:.0f}, {found[0]['down'] / 1e6:.0f} |",
             flush=True,
