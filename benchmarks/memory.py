@@ -4,7 +4,8 @@
 
 Clients do nothing, on a model of 100,000 parameters.  Each figure is the peak resident size of a
 process of its own, without the libraries: what the same process holds before the run begins is
-taken away.
+taken away.  ``idle`` is the share of a core that all processes of a run take while it waits, here
+for ten seconds after its first round; with two workers most of it is Ray's own.
 """
 
 from __future__ import annotations
@@ -18,12 +19,22 @@ import tempfile
 import time
 from pathlib import Path
 
+from workloads import tree_cpu
+
 HERE = Path(__file__).parent
 MIB = 1024**2
 
 
-def run(clients: int, cohort: int, workers: int) -> None:
-    """Run three rounds and print what they took."""
+def idle(settle: float = 5.0, seconds: float = 10.0) -> float:
+    """Return the share of a core that this process and its children take while it sleeps."""
+    time.sleep(settle)
+    before = tree_cpu()
+    time.sleep(seconds)
+    return (tree_cpu() - before) / seconds
+
+
+def run(clients: int, cohort: int, workers: int, waits: bool = False) -> None:
+    """Run three rounds and print what they took; with ``waits``, wait once between them."""
     import ray  # noqa: F401  # so that it counts as a library
     import torch
 
@@ -39,6 +50,8 @@ def run(clients: int, cohort: int, workers: int) -> None:
     def watch(event: Event) -> None:
         if isinstance(event, Started | RoundDone):
             marks.setdefault(type(event).__name__, time.perf_counter() - start)
+        if waits and isinstance(event, RoundDone) and "idle" not in marks:
+            marks["idle"] = idle()
 
     parts = HERE / "noop_parts.py"
     text = {
@@ -64,9 +77,10 @@ def run(clients: int, cohort: int, workers: int) -> None:
     print(json.dumps({"mib": (peak - base) / MIB, "cpu": cpu, **marks}))
 
 
-def measured(clients: int, cohort: int, workers: int = 1) -> dict[str, float]:
+def measured(clients: int, cohort: int, workers: int = 1, waits: bool = False) -> dict[str, float]:
     """Return what a run took, in a process of its own."""
-    command = [sys.executable, "-W", "ignore", __file__, "run", f"{clients},{cohort},{workers}"]
+    numbers = f"{clients},{cohort},{workers},{int(waits)}"
+    command = [sys.executable, "-W", "ignore", __file__, "run", numbers]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(f"{clients:9,} clients, {cohort:6,} a round, {workers} worker(s): {found}", flush=True)
@@ -86,6 +100,8 @@ def main() -> None:
     else:
         for clients in (10_000, 100_000, 1_000_000):
             measured(clients, 100)
+        for workers in (1, 2):
+            measured(1_000_000, 100, workers, waits=True)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def scenario(name: str, options: argparse.Namespace) -> dict[str, object]:
         "model": {"use": f"{parts}:Net", "workload": name},
         "clients": {
             "count": work.clients,
-            "per_round": work.cohort,
+            "per_round": options.per_round or work.cohort,
             "sampler": "fedsim.cohort:RoundRobin",
         },
         "local": {"lr": work.lr, "batch_size": work.batch},
@@ -50,6 +50,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--cohort", default="off")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--compile", default="off")
+    parser.add_argument("--per-round", type=int, help="clients a round; default: the workload's")
     options = parser.parse_args()
     spent: list[tuple[float, float]] = []
 
@@ -69,6 +72,8 @@ def main() -> None:
             "compute": {
                 "backend": "local" if options.workers == 1 else "ray",
                 "workers": options.workers,
+                "precision": options.precision,
+                "compile": options.compile,
                 "cohort": int(options.cohort) if options.cohort.isdigit() else options.cohort,
             },
         }

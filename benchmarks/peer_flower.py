@@ -77,6 +77,7 @@ def main(grid: Grid, context: Context) -> None:
         arrays = ArrayRecord({key: value / work.cohort for key, value in total.items()})
         wall.append(time.perf_counter() - start)
         cpu.append(tree_cpu() - before)
+        print(f"round {number + 1}", flush=True)
     print(json.dumps({"wall": wall[1:], "cpu": cpu[1:]}), flush=True)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from fedsim.data.dataset import Dataset
 from fedsim.models._split import SplitModel
+from fedsim.models.convnet import ConvNet
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -26,7 +27,7 @@ class Synthetic:
 
     def load(self, seed: int, folder: Path) -> Dataset:
         work, draws = WORKLOADS[self.workload], np.random.default_rng(seed)
-        count, shape = work.clients * work.examples, (1, work.side, work.side)
+        count, shape = work.clients * work.examples, (work.planes, work.side, work.side)
         inputs = draws.integers(0, 256, (count, *shape), np.uint8)
         labels = draws.integers(0, 10, count)
         return Dataset(inputs, labels, inputs[:100], labels[:100], classes=10)
@@ -43,6 +44,9 @@ class Net(SplitModel):
 
 def body_of(work: Workload) -> tuple[nn.Module, int]:
     """Return everything but the last layer, and what that one is given."""
+    if work.width:
+        whole = ConvNet((work.planes, work.side, work.side), 10, width=work.width)
+        return nn.Sequential(*whole.body, nn.Flatten()), whole.head.in_features
     if work.hidden:
         flat = nn.Linear(work.side**2, work.hidden)
         return nn.Sequential(nn.Flatten(), flat, nn.ReLU()), work.hidden
@@ -58,13 +62,14 @@ def body_of(work: Workload) -> tuple[nn.Module, int]:
 def bare(work: Workload) -> nn.Module:
     """Return the model as anybody would write it."""
     body, width = body_of(work)
-    return nn.Sequential(body, nn.Linear(width, 10))
+    layers = [nn.AvgPool2d(2) if isinstance(one, nn.AvgPool2d) else one for one in body]
+    return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
 def tensors(work: Workload) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs `(clients, examples, 1, side, side)` and labels `(clients, examples)`."""
     draws = torch.Generator().manual_seed(1)
-    shape = (work.clients, work.examples, 1, work.side, work.side)
+    shape = (work.clients, work.examples, work.planes, work.side, work.side)
     return (
         torch.randn(shape, generator=draws),
         torch.randint(10, shape[:2], generator=draws),

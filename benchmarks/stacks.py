@@ -17,6 +17,7 @@ from workloads import WORKLOADS
 
 from fedsim.client import Examples, Seat
 from fedsim.clients.sgd import Sgd
+from fedsim.heap import keep_freed_memory
 from fedsim.models._build import load_weights, weights_of
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task
@@ -67,7 +68,8 @@ def measure(name: str) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    for name in sys.argv[1:] or WORKLOADS:
+    keep_freed_memory()  # as every worker does
+    for name in sys.argv[1:] or ("tiny", "W1m", "W1b", "W1"):
         measure(name)
 
 

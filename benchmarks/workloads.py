@@ -15,7 +15,11 @@ class Workload:
     """Clients that train a small model with SGD, some of them in each round."""
 
     side: int
-    """Of the square images, in one channel."""
+    """Of the square images."""
+    planes: int = 1
+    """Channels of the images."""
+    width: int = 0
+    """Of FedDM's ConvNet, three blocks deep; 0: it is another network."""
     hidden: int = 0
     """Of a perceptron with one hidden layer; 0: the network is convolutional."""
     channels: tuple[int, int] = (0, 0)
@@ -39,6 +43,7 @@ WORKLOADS = {
     "W1b": Workload(8, channels=(32, 64)),
     "W1m": Workload(28, hidden=100),
     "tiny": Workload(8, hidden=40),
+    "W2": Workload(32, planes=3, width=128, clients=10, cohort=10, examples=500, batch=50, lr=0.01),
 }
 
 

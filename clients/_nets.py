@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 
+from fedsim.models._halving import Halving
 from fedsim.models._split import SplitModel
 from fedsim.wire import Weights
 
-__all__ = ["Batch", "Net", "net_of"]
+__all__ = ["Batch", "Chain", "Net", "chain_of", "is_known", "net_of", "pooled_first"]
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Inputs `(clients, batch, *features)`, labels `(clients, batch)`, and how much each example
@@ -43,18 +45,18 @@ def net_of(model: nn.Module) -> Net | str:
         return f"batch statistics ({buffers[0]}, ...) change with every pass"
     if frozen := [name for name, p in model.named_parameters() if not p.requires_grad]:
         return f"{frozen[0]} is not trained"
-    chain = _chain(model)
+    chain = chain_of(model)
     if chain is None:
         return Vmapped(model)
     if all(isinstance(layer, nn.Flatten | nn.Linear | nn.ReLU) for _, layer in chain):
         return Mlp(chain)
-    return Layers(chain) if all(map(_is_known, chain)) else Vmapped(model)
+    return Layers(chain) if all(map(is_known, chain)) else Vmapped(model)
 
 
 Chain = list[tuple[str, nn.Module]]
 
 
-def _chain(model: nn.Module) -> Chain | None:
+def chain_of(model: nn.Module) -> Chain | None:
     """Return the layers of ``model`` by name, in order, if that is all that it is."""
     names = {module: name for name, module in model.named_modules()}
     layers: list[nn.Module] = []
@@ -148,10 +150,11 @@ class Mlp:
 
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Identity)
-POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, Halving, nn.AdaptiveAvgPool2d)
 
 
-def _is_known(named: tuple[str, nn.Module]) -> bool:
+def is_known(named: tuple[str, nn.Module]) -> bool:
+    """Say whether a layer, with its name, is one that :class:`Layers` can stack."""
     layer = named[1]
     if type(layer) is nn.Conv2d:
         return layer.groups == 1 and layer.padding_mode == "zeros"
@@ -161,10 +164,16 @@ def _is_known(named: tuple[str, nn.Module]) -> bool:
 
 
 class Layers:
-    """A chain in which clients lie side by side as channels: convolutions become grouped ones."""
+    """A chain in which clients lie side by side as channels: convolutions become grouped ones.
+
+    Channels come last in memory, where grouped convolutions and pooling are fastest; norms are
+    not, and decide otherwise for theirs.
+    """
 
     def __init__(self, chain: Chain) -> None:
-        self._chain = chain
+        self._chain = pooled_first(chain)
+        is_normed = any(isinstance(layer, nn.GroupNorm) for _, layer in chain)
+        self._layout = torch.contiguous_format if is_normed else torch.channels_last
 
     def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
         """Return each client's mean loss and gradients; see :class:`Net`."""
@@ -182,14 +191,14 @@ class Layers:
     def _logits(self, weights: Weights, inputs: Tensor) -> Tensor:
         count, x = len(inputs), inputs
         if x.dim() == 5:  # (clients, batch, channels, h, w) to (batch, clients * channels, h, w)
-            x = x.transpose(0, 1).flatten(1, 2)
+            x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=self._layout)
         for name, layer in self._chain:
             own = {key: weights[f"{name}.{key}"] for key, _ in layer.named_parameters()}
             bias = own.get("bias")
             if isinstance(layer, nn.Conv2d):
                 x = functional.conv2d(
                     x,
-                    own["weight"].flatten(0, 1),
+                    own["weight"].flatten(0, 1).contiguous(memory_format=self._layout),
                     None if bias is None else bias.flatten(),
                     stride=layer.stride,
                     padding=layer.padding,
@@ -211,6 +220,18 @@ class Layers:
             else:
                 x = layer(x)
         return x
+
+
+def pooled_first(chain: Chain) -> Chain:
+    """Return ``chain`` with ReLUs behind the maximum that follows them: the same, on fewer numbers.
+
+    The largest is passed on whether or not the negative ones were cut off before.
+    """
+    found = list(chain)
+    for at, (one, next_one) in enumerate(pairwise(chain)):
+        if isinstance(one[1], nn.ReLU) and isinstance(next_one[1], nn.MaxPool2d):
+            found[at : at + 2] = [next_one, one]
+    return found
 
 
 class Vmapped:

@@ -86,11 +86,13 @@ class _Stack:
         labels = torch.cat([seat.examples.labels for seat in self.seats])
         steer = rule.steering([seat.task for seat in self.seats], self.weights)
         lr, velocity = rule.rate(self.seats[0].task), Weights()
-        met = torch.zeros(len(self.places), len(self.seats))
-        sizes = (self.places >= 0).sum(dim=2)  # (steps, clients)
+        # All of it lies where the examples do, and no step asks for a number that the CPU can see.
+        every = self.places.to(inputs.device)
+        sizes = (every >= 0).sum(dim=2)  # (steps, clients)
+        met = torch.zeros(sizes.shape, device=inputs.device)
         plain = steer is None and not rule.momentum
         fused = self.net if plain and isinstance(self.net, Mlp) else None
-        for step, places in enumerate(self.places):
+        for step, places in enumerate(every):
             active = sum(count > step for count in counts)
             batch = _batch(inputs, labels, places[:active], sizes[step, :active])
             weights = {name: weight[:active] for name, weight in self.weights.items()}
@@ -103,6 +105,7 @@ class _Stack:
                 velocity = {name: held[:active] for name, held in velocity.items()}
                 rule.step(weights, gradients, velocity, lr)
             met[step, :active] = losses
+        met, sizes = met.cpu(), sizes.cpu()
         return [
             _last_pass(met[:count, at], sizes[:count, at], self._per_pass(at))
             for at, count in enumerate(counts)

@@ -57,7 +57,9 @@ class Sgd:
         if len(examples) > 0:
             with layers_draw_from(draws, _device(model)):
                 metrics["loss"] = self._descend(model, examples, task, draws)
-        after = model.state_dict()
+        after = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        if not before.keys() <= after.keys():  # buffers, which take longer to list
+            after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
         return Update(task.client.id, delta, len(examples), metrics)
 
@@ -128,7 +130,9 @@ class Sgd:
                 correct(gradients)
             self.step(weights, gradients, velocity, lr)
         losses, sizes = zip(*last_pass, strict=True)
-        return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
+        # What numpy.average makes of it, to the last bit and in a third of the time.
+        met = np.multiply(torch.stack(losses).cpu().numpy(), sizes, dtype=np.float64)
+        return float(met.sum() / sum(sizes))
 
     def _batches(
         self, examples: int, draws: torch.Generator, device: torch.device

@@ -15,6 +15,7 @@ from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
 from fedsim.privacy.claim import settled
 from fedsim.runtime.choose import backend_of
+from fedsim.runtime.compiling import Compiling, with_compiling
 from fedsim.runtime.local import LocalGrid
 from fedsim.scenario.schema import Scenario
 from fedsim.wire import Weights
@@ -87,7 +88,7 @@ def _trial(
     scenario, claim = settled(scenario, data.clients)
     strategy = strategy_of(scenario, claim)
     state = strategy.begin(weights, data.clients)
-    with closing(LocalGrid(scenario, store)) as grid:
+    with closing(LocalGrid(with_compiling(scenario, Compiling(False)), store)) as grid:
         carrier = Carrier(grid, strategy)
         turns = [
             carrier.exchange(1, phase, [(middle, strategy.broadcast(state, middle))])

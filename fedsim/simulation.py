@@ -16,7 +16,7 @@ import torch
 
 from fedsim.atlas import atlas
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.data.preview import label_skew, write_partition
+from fedsim.data.preview import draw, label_skew, write_partition
 from fedsim.errors import (
     BudgetSpent,
     Fault,
@@ -57,6 +57,8 @@ from fedsim.report.rounds import metrics_sha256
 from fedsim.report.trackers import tracked
 from fedsim.round import Federation, run_round
 from fedsim.runtime.choose import backend_of, open_grid
+from fedsim.runtime.compiling import COMPILED, Compiling, compiling, with_compiling
+from fedsim.runtime.gpu_share import sharing
 from fedsim.runtime.stacking import COHORT, Stacking, stacking, with_stacking
 from fedsim.scenario.load import load
 from fedsim.scenario.schema import Scenario
@@ -137,12 +139,29 @@ def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Wat
     torch.set_num_threads(1)  # As in the workers: sums split over threads depend on their number.
     scenario, _ = settled(scenario, data.clients)
     client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
-    with _tracked(scenario, folder, watch) as watched:
+    with _tracked(scenario, folder, _drawing(data, folder, watch)) as watched:
         scenario = _stacked(scenario, folder, data, watched)
+        scenario = _compiled(scenario, folder, data, watched)
+        scenario = sharing(scenario, data, strategy_of(scenario), folder.store)
         with closing(open_grid(scenario, data, folder.store)) as grid:
             result = _Run.of(scenario, folder, data, grid, watched).play()
     shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
     return result
+
+
+def _drawing(data: FederatedData, folder: RunFolder, watch: Watch) -> Watch:
+    """Return ``watch``, drawing the deal after the first round: loading matplotlib takes a while.
+
+    ``partition.json`` says the same before it.
+    """
+    picture = folder.path / "partition.svg"
+
+    def watched(event: Event) -> None:
+        watch(event)
+        if isinstance(event, RoundDone) and not picture.exists():
+            draw(data, picture)
+
+    return watched
 
 
 def _stacked(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
@@ -158,6 +177,21 @@ def _stacked(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: 
     if found.note:
         watch(Note(found.note))
     return with_stacking(scenario, found)
+
+
+def _compiled(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
+    """Settle whether local steps are compiled, once for a run too."""
+    if scenario.compute.compile == "off":
+        return scenario
+    kept = folder.read_json(COMPILED)
+    found = Compiling(**kept) if kept else None
+    if found is None:
+        private, claim = settled(scenario, data.clients)
+        found = compiling(private, data, strategy_of(private, claim), folder.store)
+        folder.write(COMPILED, found)
+    if found.note:
+        watch(Note(found.note))
+    return with_compiling(scenario, found)
 
 
 def _tracked(scenario: Scenario, folder: RunFolder, watch: Watch) -> AbstractContextManager[Watch]:
@@ -190,6 +224,7 @@ def serve(scenario: Scenario, folder: RunFolder, watch: Watch, grid: Grid | Devi
     torch.set_num_threads(1)  # As everywhere: sums split over threads depend on their number.
     with folder.lock(), _tracked(scenario, folder, watch) as watched:
         data = opened(scenario, folder, ())
+        watched = _drawing(data, folder, watched)
         if isinstance(grid, Devices):
             data = _met(scenario, folder, data, grid)
         result = _Run.of(scenario, folder, data, grid, watched).play()
@@ -223,16 +258,16 @@ def _met(
 
 
 def _described(scenario: Scenario, data: FederatedData) -> Event:
-    sizes = sorted(data.sizes.tolist())
+    sizes = np.sort(data.sizes)
     if not data.is_here:
         held = f"{sizes[0]} to {sizes[-1]} examples of their own"
-        return Note(f"{len(sizes)} devices hold {held}, {sum(sizes)} in all")
+        return Note(f"{len(sizes)} devices hold {held}, {sizes.sum()} in all")
     labels = (data.counts() > 0).sum(axis=1)  # (clients,)
     return Data(
         source=scenario.data.source.use,
-        examples=sum(sizes),
+        examples=int(sizes.sum()),
         server_test=len(data.server_test()),
-        client_sizes=(sizes[0], int(np.median(sizes)), sizes[-1]),
+        client_sizes=(int(sizes[0]), int(np.median(sizes)), int(sizes[-1])),
         labels_per_client=(int(labels.min()), int(labels.max())),
         label_skew=label_skew(data),
     )

@@ -11,10 +11,13 @@ import torch
 
 from fedsim.client import Client, Examples, Seat, Unlabelled, together
 from fedsim.data.federated import FederatedData
+from fedsim.data.resident import Resident
 from fedsim.errors import RunError
 from fedsim.evaluate import Score, score
+from fedsim.heap import keep_freed_memory
 from fedsim.models._build import build
-from fedsim.seeds import torch_stream
+from fedsim.models._passes import Passes, adapt, warm_up
+from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.wire import Broadcast, ClientId, ClientInfo, Task, Update, Weights
 
 if TYPE_CHECKING:
@@ -35,20 +38,56 @@ class Worker:
     """Holds what all turns of a run share: the data, one model, the client half."""
 
     def __init__(
-        self, scenario: Scenario, data: FederatedData, client: Client, device: str = "cpu"
+        self,
+        scenario: Scenario,
+        data: FederatedData,
+        client: Client,
+        device: str = "cpu",
+        compiled: bool = False,
     ) -> None:
+        """Build the model.
+
+        Args:
+            scenario: the run's.
+            data: of all clients.
+            client: what each does in its turn.
+            device: where.
+            compiled: whether local steps run as compiled code.
+
+        Raises:
+            RunError: if they cannot.
+        """
+        keep_freed_memory()
         self.data = data
         self._seed = scenario.seed
         self._client = client
         self._device = torch.device(device)
+        self._resident = Resident(data, self._device) if self._device.type == "cuda" else None
+        self.notes: list[str] = []
+        """What a user should know; whoever passes it on empties it."""
         self._model = build(
             scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
         ).to(self._device)
+        # Batches of one size alone are worth compiling for.
+        batch = getattr(client, "batch_size", None) if compiled else None
+        self.passes = Passes(scenario.compute.precision == "bf16", batch)
+        adapt(self._model, self.passes)
         self._first = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
         # Looked up once: walking the modules costs more than a small model's copy.
         self._slots = self._model.state_dict(keep_vars=True)
         self._trained = [(one, one.requires_grad) for one in self._model.parameters()]
         self._modules = list(self._model.modules())
+        if self.passes.compiled:
+            self._compile((self.passes.compiled, *data.shape))
+
+    def _compile(self, shape: tuple[int, ...]) -> None:
+        """Compile now, not in the time of the first client's turn."""
+        try:
+            with torch_defaults(self._seed, "compiling"):
+                warm_up(self._fresh({}), shape)
+        except Exception as error:  # of many kinds, PyTorch's own
+            text = " ".join(str(error).split())[:300]
+            raise RunError(f"compute.compile: PyTorch cannot compile here: {text}") from error
 
     @property
     def initial(self) -> Weights:
@@ -79,12 +118,29 @@ class Worker:
     def turns(self, tasks: Sequence[Task]) -> list[Update]:
         """Return the updates of clients that take one turn in the same steps.
 
+        Where the GPU has no room for all of them, they take it in halves.
+
         Args:
             tasks: of one round and phase, all with the same broadcast.
 
         Raises:
             RunError: if the client half has no verb for that, or the model cannot be stacked.
+            OutOfMemoryError: of PyTorch's, if there is no room for a single one.
         """
+        try:
+            return self.stack(tasks)
+        except torch.OutOfMemoryError:
+            if len(tasks) == 1:
+                raise
+        # Not in the except block: its error holds on to the stack that did not fit.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(tasks) // 2
+        self.notes.append(f"no room on the GPU for {len(tasks)} clients together: {half} at a time")
+        return self.turns(tasks[:half]) + self.turns(tasks[half:])
+
+    def stack(self, tasks: Sequence[Task]) -> list[Update]:
+        """Return what :meth:`turns` does, for all of ``tasks`` at once."""
         verb = together(self._client, tasks[0].phase)
         if verb is None:
             raise RunError(f"{type(self._client).__name__} trains one client at a time")
@@ -140,6 +196,8 @@ class Worker:
     def _examples(self, client: ClientId) -> Examples | Unlabelled:
         if client in (POOL, ORACLE):
             return self._placed(self.data.pooled(targets=client == ORACLE))
+        if self._resident is not None:
+            return self._resident.train(client)
         return self._placed(self.data.train(client))
 
     def _placed(self, examples: Held) -> Held:

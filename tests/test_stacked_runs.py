@@ -46,6 +46,44 @@ def test_it_equals_itself_on_any_workers(compute, scenario, play) -> None:
     assert there.metrics_sha256 == here.metrics_sha256
 
 
+DEADLY = """
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedsim.clients.sgd import Sgd
+
+
+@dataclass(frozen=True)
+class Deadly(Sgd):
+    mark: str = ""
+
+    def correction(self, task, weights):
+        if (task.client.id, task.round) == (4, 2) and not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os._exit(9)
+        return None
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("chunk", ["auto", 4], ids=str)
+def test_a_worker_killed_amid_a_stack_costs_nothing(chunk, scenario, play, tmp_path) -> None:
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    mark = tmp_path / "it has died"
+    local = {"lr": 0.1, "use": "./deadly.py:Deadly", "mark": str(mark)}
+    ray = on("ray", workers=2, chunk=chunk)
+    killed = play(scenario(compute=ray, clients=CLIENTS, local=local))
+    assert mark.exists()
+    assert [note for note in killed.notes if "was replaced" in note]
+    spared = play(scenario(compute=on(), clients=CLIENTS, local=local))
+    assert spared.notes == []  # it was stacked
+    assert killed.result.weights_sha256 == spared.result.weights_sha256
+    assert killed.result.metrics_sha256 == spared.result.metrics_sha256
+    assert killed.result.dropped == 0
+
+
 def test_what_auto_found_is_kept_for_the_whole_run(scenario, play, tmp_path, run_killed_at) -> None:
     of = scenario(compute=on(cohort="auto"), clients=CLIENTS)
     folder = RunFolder.create(tmp_path / "killed")

@@ -27,7 +27,7 @@ from typing import Annotated
 import click
 import typer
 
-from fedsim.cli import edge
+from fedsim.cli import cluster, edge
 from fedsim.cli.check import check
 from fedsim.cli.data import preview
 from fedsim.cli.diff import diff
@@ -94,6 +94,9 @@ _edge = typer.Typer(cls=Group, no_args_is_help=True, help="Real devices instead 
 for _verb in (edge.init, edge.server, edge.join, edge.status, edge.revoke, edge.calibrate):
     _edge.command(_verb.__name__, cls=Command)(_verb)
 app.add_typer(_edge, name="edge", rich_help_panel="Experiments")
+_cluster = typer.Typer(cls=Group, no_args_is_help=True, help="Look at a Ray cluster before a run.")
+_cluster.command("check", cls=Command)(cluster.check)
+app.add_typer(_cluster, name="cluster", rich_help_panel="Reference")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -55,6 +55,8 @@ def rerun(
     changes = ["tracking=[]"] if verify else []
     if kept := before.read_json("cohort.json"):  # found by a trial, which may end otherwise now
         changes.append(f"compute.cohort={kept['cohort']}")
+    if kept := before.read_json("compiled.json"):
+        changes.append(f"compute.compile={'on' if kept['use'] else 'off'}")
     scenario = load(before.scenario, changes)
     with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
         after = RunFolder(Path(folder))

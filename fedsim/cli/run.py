@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +73,7 @@ def run(
         screen.say(f"check   {file} ok")
     federation = None if on is None else Federation.load(on)
     folder = _folder(scenario, run_dir, out)
-    with resumable(folder), placed(file, changes):
+    with resumable(folder), placed(file, changes), _workers(scenario, federation is None):
         from fedsim import simulation  # after the check: torch and flwr take seconds
 
         with watching(screen) as watch:
@@ -116,6 +118,17 @@ def resume(
             else:
                 simulation.resume(folder, watch)
     return _saved(folder, screen)
+
+
+def _workers(scenario: Scenario, here: bool) -> AbstractContextManager[None]:
+    """Call the workers of a run that is sure to be on Ray: they load torch while we do."""
+    compute = scenario.compute
+    is_sure = compute.backend == "ray" or (compute.backend == "auto" and compute.address)
+    if not (here and is_sure) or find_spec("ray") is None:
+        return nullcontext()
+    from fedsim.runtime.ray_crew import called_ahead
+
+    return called_ahead(compute)
 
 
 def _folder(scenario: Scenario, run_dir: Path | None, out: Path | None) -> RunFolder:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import DataError
 
-__all__ = ["Array", "Dataset", "Partition", "Shift", "Source"]
+__all__ = ["Array", "Dataset", "Partition", "Shares", "Shift", "Source"]
 
 Array = NDArray[Any]
 
@@ -90,6 +91,40 @@ def _check_index(index: Array | None, length: int, which: str, below: int | None
         raise DataError(f"the {which} go up to {index.max()}, of {below} that there are, from 0")
 
 
+@dataclass(frozen=True, eq=False)
+class Shares(Sequence[Array]):
+    """Each client's indices behind one another, for a million clients in two arrays."""
+
+    order: Array
+    """Shape ``(n,)``: the indices that client 0 holds, then client 1's, ..."""
+    offsets: Array
+    """Shape ``(clients + 1,)``: where in ``order`` each client's begin."""
+
+    @classmethod
+    def of_sizes(cls, order: Array, sizes: Array) -> Shares:
+        """Return shares of ``order``, as many indices for each client as ``sizes`` says."""
+        return cls(order, np.concatenate([[0], np.cumsum(sizes)]))
+
+    @property
+    def sizes(self) -> Array:
+        """How many examples each client holds, ``(clients,)``."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, at: int) -> Array: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Array]: ...
+    def __getitem__(self, at: int | slice) -> Array | Sequence[Array]:
+        if isinstance(at, slice):
+            return [self[k] for k in range(*at.indices(len(self)))]
+        which = range(len(self))[at]
+        own: Array = self.order[self.offsets[which] : self.offsets[which + 1]]
+        return own
+
+
 class Source(Protocol):
     """Where examples come from."""
 
@@ -114,8 +149,10 @@ class Partition(Protocol):
     examples of these alone get the role ``target``.
     """
 
-    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
+    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> Sequence[Array]:
         """Return the indices of each client's examples: a pure function of its arguments.
+
+        A list of arrays, or :class:`Shares` where there may be very many clients.
 
         Args:
             dataset: what is dealt.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedsim.data.dataset import Array, Dataset, Partition, Shift, Source
+from fedsim.data.dataset import Array, Dataset, Partition, Shares, Shift, Source
 from fedsim.data.scale import Scale, fitted, plain
 from fedsim.data.split import cut
 from fedsim.errors import DataError
@@ -77,8 +77,7 @@ def deal_out(recipe: Recipe) -> Dealt:
     if recipe.shift is not None:
         dataset = _in_floats(dataset)
     dataset, rows = _hold_out(dataset, recipe)
-    owned = recipe.partition.deal(dataset, recipe.clients, recipe.seed)
-    _check(owned, len(dataset))
+    owned = _checked(recipe.partition.deal(dataset, recipe.clients, recipe.seed), len(dataset))
     order, offsets = _parts(owned, dataset.labels, recipe)
     inputs = _shifted(dataset.inputs[order], offsets, recipe)
     domain = _domains(dataset.domain, owned)
@@ -143,33 +142,38 @@ def _server_test(dataset: Dataset) -> dict[str, Array]:
     }
 
 
-def _check(owned: Sequence[Array], examples: int) -> None:
-    """Check what a partition, maybe a plug-in, dealt."""
-    if not owned:
+def _checked(owned: Sequence[Array], examples: int) -> Shares:
+    """Return what a partition, maybe a plug-in, dealt, once it is sound."""
+    if not len(owned):
         raise DataError("the partition dealt to no client at all")
-    sizes = np.fromiter(map(len, owned), np.int64, len(owned))
-    if not sizes.all():
-        client = int(sizes.argmin())
+    shares = owned if isinstance(owned, Shares) else _joined(owned, examples)
+    if not shares.sizes.all():
+        client = int(shares.sizes.argmin())
         raise DataError(f"client {client} has no examples; use fewer clients or a milder skew")
-    whose, kinds = np.cumsum(sizes), [indices.dtype.kind in "iu" for indices in owned]
-    if all(kinds):
-        dealt = np.concatenate(owned)
-        wrong = np.flatnonzero((dealt < 0) | (dealt >= examples))
-        if not len(wrong):
-            return
-        client = int(np.searchsorted(whose, wrong[0], side="right"))
-    else:
-        client = kinds.index(False)
-    raise DataError(f"client {client} was dealt indices that are not 0 to {examples - 1}")
+    wrong = np.flatnonzero((shares.order < 0) | (shares.order >= examples))
+    if len(wrong):
+        raise _astray(int(np.searchsorted(shares.offsets, wrong[0], side="right")) - 1, examples)
+    return shares
 
 
-def _parts(owned: Sequence[Array], labels: Array, recipe: Recipe) -> tuple[Array, Array]:
+def _joined(owned: Sequence[Array], examples: int) -> Shares:
+    sizes = np.fromiter(map(len, owned), np.int64, len(owned))
+    kinds = [not len(indices) or indices.dtype.kind in "iu" for indices in owned]
+    if not all(kinds):
+        raise _astray(kinds.index(False), examples)
+    return Shares.of_sizes(np.concatenate(owned), sizes)
+
+
+def _astray(client: int, examples: int) -> DataError:
+    return DataError(f"client {client} was dealt indices that are not 0 to {examples - 1}")
+
+
+def _parts(owned: Shares, labels: Array, recipe: Recipe) -> tuple[Array, Array]:
     """Return all indices, by client and within it by part, and where each part begins."""
     shares = [recipe.client_val, recipe.client_test]
     if not any(shares):
-        whole = np.fromiter(map(len, owned), np.int64, len(owned))
-        sizes = np.column_stack([whole, np.zeros((len(whole), 2), np.int64)]).ravel()
-        return np.concatenate(owned), np.concatenate([[0], np.cumsum(sizes)])
+        # Parts 1 and 2 of a client are empty, and begin where its part 0 ends.
+        return owned.order, np.concatenate([[0], np.repeat(owned.offsets[1:], 3)])
     parts: list[Array] = []
     for client, indices in enumerate(owned):
         draws = numpy_stream(recipe.seed, "split", client)
@@ -194,13 +198,14 @@ def _shifted(inputs: Array, offsets: Array, recipe: Recipe) -> Array:
     return inputs
 
 
-def _domains(domain: Array | None, owned: Sequence[Array]) -> Array:
+def _domains(domain: Array | None, owned: Shares) -> Array:
     """Return the domain of each client whose examples are all of one; -1 for the others."""
     if domain is None:
         return np.full(len(owned), -1)
-    first = [domain[indices[0]] for indices in owned]
-    pure = [(domain[indices] == first[k]).all() for k, indices in enumerate(owned)]
-    return np.where(pure, np.array(first, dtype=np.int64), -1)
+    held = domain[owned.order]
+    first = held[owned.offsets[:-1]].astype(np.int64)
+    pure = np.logical_and.reduceat(held == np.repeat(first, owned.sizes), owned.offsets[:-1])
+    return np.where(pure, first, -1)
 
 
 def _targets(domain: Array, names: tuple[str, ...], partition: Partition) -> Array:

@@ -25,6 +25,8 @@ __all__ = ["FederatedData", "prepare", "prepare_recipe"]
 
 Part = Literal["train", "val", "test"]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
+_BLOCK = 1 << 16
+"""Clients that are counted at once."""
 _SERVER = -1
 """Stands for the server where a client's number is asked for."""
 
@@ -119,6 +121,11 @@ class FederatedData:
             **{name: arrays[name].tolist() for name in numbers},
         }
 
+    @property
+    def stored(self) -> Mapping[str, Array]:
+        """The arrays as they are stored, not normalised; see :mod:`fedsim.data.store`."""
+        return self._arrays
+
     def elsewhere(self, examples: Mapping[int, int]) -> FederatedData:
         """Return the same for devices that hold ``examples`` of their own, which stay there."""
         other = copy(self)
@@ -182,10 +189,21 @@ class FederatedData:
 
     def counts(self) -> Array:
         """Return each client's training examples of each class, ``(clients, classes)``."""
-        owner, rows = self._training_rows()
-        cell = owner * self.classes + self._arrays["labels"][rows]
-        cells = len(self.clients) * self.classes
-        return np.bincount(cell, minlength=cells).reshape(-1, self.classes)
+        offsets, clients = self._arrays["offsets"], len(self.clients)
+        found = np.zeros((clients, self.classes), np.int64)
+        for first in range(0, clients, _BLOCK):
+            some = found[first : first + _BLOCK]
+            begins = offsets[3 * first : 3 * (first + len(some)) + 1]
+            part = np.repeat(np.arange(3 * len(some)), np.diff(begins))  # of each example
+            labels, train = self._arrays["labels"][begins[0] : begins[-1]], part % 3 == 0
+            cell = part[train] // 3 * self.classes + labels[train]
+            some[...] = np.bincount(cell, minlength=some.size).reshape(some.shape)
+        return found
+
+    @property
+    def holders(self) -> tuple[Array, Array, Array]:
+        """How many training examples, which domain (-1: none) and whether a target, by client."""
+        return self.sizes, self._arrays["domain"], self._arrays["target"]
 
     def _training_rows(self) -> tuple[Array, Array]:
         """Return whose each training example is, and its row, both ``(n,)``."""
@@ -203,7 +221,7 @@ class FederatedData:
 
 
 def _train_sizes(offsets: Array) -> Array:
-    return np.diff(offsets)[::3]
+    return offsets[1::3] - offsets[:-1:3]  # not diff()[::3], a view that keeps the rest alive
 
 
 class _Clients(Sequence[ClientInfo]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -84,14 +84,19 @@ def sample(clients: int, most: int) -> list[int]:
 def _bars(axes: Axes, data: FederatedData, shown: Sequence[int]) -> None:
     """Draw how many examples each client has, in the colour of its domain."""
     infos = [data.clients[k] for k in shown]
-    width = 0.8 if len(shown) <= 200 else 1.0  # Gaps thinner than a line only shimmer.
     groups = sorted({(info.domain, info.role) for info in infos}, key=lambda g: _place(data, g[0]))
     for domain, role in groups:
         at = [x for x, info in enumerate(infos) if (info.domain, info.role) == (domain, role)]
         colour = _DOMAINS[_place(data, domain) % len(_DOMAINS)] if domain else _BAR
         name = f"{domain or 'mixed'} (target)" if role == "target" else domain or "mixed"
-        axes.bar(at, [infos[x].examples for x in at], width, color=colour, label=name,
-                 alpha=0.45 if role == "target" else 1)  # fmt: skip
+        look: Any = {"color": colour, "label": name, "alpha": 0.45 if role == "target" else 1}
+        heights = np.array([infos[x].examples for x in at])
+        if len(shown) <= 200:
+            axes.bar(at, heights, 0.8, **look)
+        else:  # gaps thinner than a line only shimmer, and one outline is drawn much faster
+            columns = np.zeros(len(shown))
+            columns[at] = heights
+            axes.stairs(columns, np.arange(len(shown) + 1) - 0.5, fill=True, **look)
     if 1 < len(groups) <= len(_DOMAINS):
         axes.legend(ncols=len(groups), frameon=False, fontsize=8, loc="lower right",
                     bbox_to_anchor=(1, 0.98), borderaxespad=0)  # fmt: skip

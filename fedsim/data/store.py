@@ -72,8 +72,9 @@ def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
         if meta["format"] != 1:
             raise DataError(f"{store} has format {meta['format']}; this fedsim reads format 1")
         names = (*_HASHED, "centre", "spread")
+        # Plain arrays upon the mappings: a slice of a memmap takes several times as long.
         arrays = {
-            name: np.load(store / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            name: np.asarray(np.load(store / f"{name}.npy", mmap_mode="r", allow_pickle=False))
             for name in names
         }
     except (OSError, ValueError, KeyError) as error:

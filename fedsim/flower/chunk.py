@@ -35,6 +35,8 @@ class Chunk:
     """The worker where these clients' data is warm."""
     cost: float = 0.0
     """What the turns are expected to take, in no particular unit."""
+    again: bool = False
+    """Whether a worker ended over these groups before."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "states": _packed(self.states)}
@@ -43,13 +45,20 @@ class Chunk:
         self.__dict__.update(state, states=_unpacked(state["states"]))
 
     def parts(self) -> list[Chunk]:
-        """Return chunks of one group each, or of one client, where it is one group already."""
-        groups = self.groups if len(self.groups) > 1 else [1] * len(self.clients)
+        """Return what is done after a worker ended over this: each group by itself.
+
+        A group that ends its second worker is taken apart, to find who does it.  Not before: its
+        clients' last bits are others one by one, and perhaps none of them did it.
+        """
+        apart = self.again and len(self.groups) == 1
+        groups = [1] * len(self.clients) if apart else self.groups
         found, first = [], 0
         for size in groups:
             at = slice(first, first + size)
             clients, content_of = self.clients[at], self.content_of[at]
-            found.append(replace(self, clients=clients, content_of=content_of, groups=[size]))
+            found.append(
+                replace(self, clients=clients, content_of=content_of, groups=[size], again=True)
+            )
             first += size
         return found
 
@@ -64,6 +73,8 @@ class ChunkReply:
     """In the order of the clients; empty where ``sums`` holds their sum."""
     sums: Sums = field(default_factory=Sums)
     states: dict[ClientId, Memory] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What a user should know of the worker."""
     worker: int = field(default_factory=os.getpid)
     """The number of the process."""
     begun: float = field(default_factory=time.time)

@@ -32,10 +32,11 @@ class Costs:
         self._sizes = sizes
         self._lines: dict[str, tuple[float, float]] = {}
 
-    def of(self, phase: str, clients: Sequence[ClientId]) -> float:
-        """Return what the turns of ``clients`` take together."""
+    def of(self, phase: str, clients: Sequence[ClientId]) -> NDArray[np.float64]:
+        """Return what the turn of each of ``clients`` takes."""
         each, per_example = self._lines.get(phase, (1.0, 1.0))
-        return each * len(clients) + per_example * float(self._sizes[list(clients)].sum())
+        sizes = self._sizes[np.array(clients, np.intp)].astype(np.float64)
+        return each + per_example * sizes
 
     def learn(self, phase: str, turns: Iterable[Turn]) -> None:
         """Look at what the turns of an exchange took."""
@@ -93,11 +94,12 @@ class Dealing:
         count, by_content = 0, sorted(asks, key=lambda ask: ask[1])
         for content, same in groupby(by_content, key=lambda ask: ask[1]):
             clients = tuple(client for client, _ in same)
+            costs: list[float] = self.costs.of(phase, clients).tolist()
             for start in range(0, len(clients), self.together):
                 who = clients[start : start + self.together]
                 # Alone, a client goes to the same worker each time, where its data is warm.
                 home = (who[0] if self.together == 1 else count) % self.workers
-                yield Group(who, content, home, self.costs.of(phase, who))
+                yield Group(who, content, home, sum(costs[start : start + self.together]))
                 count += 1
 
     def _cut(self, groups: list[Group]) -> Iterator[list[Group]]:

@@ -52,6 +52,7 @@ class ChunkGrid(Grid):
         """Clients that are not asked again, with the reason."""
         self.notes: list[str] = []
         """What a user should know of the workers; whoever passes it on empties it."""
+        self._told: set[str] = set()
         self._clients, self._dealing = clients, dealing
         self._run = empty_run(RUN_ID)
         self._pushed = 0
@@ -72,6 +73,9 @@ class ChunkGrid(Grid):
         for reply in self.deliver(self._deal(asks, phase, summed)):
             self.states.update(reply.states)
             turns += reply.turns
+            new = [note for note in dict.fromkeys(reply.notes) if note not in self._told]
+            self._told.update(new)
+            self.notes += new
             yield reply
         self._dealing.costs.learn(phase, turns)
 

@@ -41,7 +41,11 @@ class Host:
             torch.use_deterministic_algorithms(True)
         self.strategy = strategy_of(scenario)
         self.worker = Worker(
-            scenario, FederatedData.open(store), client_of(scenario, self.strategy), device
+            scenario,
+            FederatedData.open(store),
+            client_of(scenario, self.strategy),
+            device,
+            compiled=scenario.compute.compile == "on",
         )
         self._decoder = codec.Decoder()
         self._verbs = verbs_of(self.worker, self.strategy.phases())
@@ -57,6 +61,7 @@ class Host:
             if size == 1 or not self._together(chunk, clients, sent, out):
                 for client in clients:
                     self._turn(chunk, client, sent, out)
+        out.notes, self.worker.notes = self.worker.notes, []
         return out
 
     def _turn(self, chunk: Chunk, client: ClientId, content: RecordDict, out: ChunkReply) -> None:

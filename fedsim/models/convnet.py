@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from torch import nn
 
+from fedsim.models._halving import Halving
 from fedsim.models._images import image_shape
 from fedsim.models._split import SplitModel
 
@@ -53,6 +54,6 @@ class ConvNet(SplitModel):
             layers.append(nn.Conv2d(before, width, 3, padding=around))
             if norm != "none":
                 layers.append(nn.GroupNorm(width if norm == "instance" else GROUPS, width))
-            layers += [nn.ReLU(), nn.AvgPool2d(2)]
+            layers += [nn.ReLU(), Halving()]
         features = width * (high >> depth) * (wide >> depth)
         super().__init__(nn.Sequential(*layers), features, classes)

@@ -1,32 +1,33 @@
-"""Clients run in long-lived Ray actors, on this machine or on a cluster; the one file with ray.
+"""Clients run in long-lived Ray actors, on this machine or on a cluster.
 
 Each actor holds the data (memory-mapped) and the client app, takes one chunk at a time, and is
 given a round's broadcast once.  Ray retries nothing: an actor that died is replaced here and its
 chunk dealt again client by client, so that one that kills its worker is found and set aside.
+
+On a node that is not the driver's, workers keep their sums until the exchange is over; one of
+them adds them up and sends the one sum.  Their chunks are settled then, not before: what
+a worker or a node takes with it is done again by others.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from ray._private import ray_constants
-from ray.util.placement_group import placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fedsim.errors import RunError
 from fedsim.flower.chunk import Chunk, ChunkReply
 from fedsim.flower.client_app import REFERENCE
 from fedsim.flower.dealing import dealing
 from fedsim.flower.grid import ChunkGrid, Deal
-from fedsim.flower.host import Host
+from fedsim.runtime.ray_crew import JOIN, start
+from fedsim.runtime.ray_workers import Workers, cause
 from fedsim.scenario.schema import Scenario
 from fedsim.wire import ClientId, Turn
 
@@ -40,33 +41,8 @@ GRACE_S = 10.0
 
 POLL_S = 1.0
 
-JOIN = "FEDSIM_RAY"
-"""The environment variable that names a Ray on this machine which a run joins, not starts."""
-
-
-class Actor:
-    """A host in a process of its own."""
-
-    def __init__(self, scenario: Scenario, store: Path) -> None:
-        self._host = Host(scenario, store, "cuda" if ray.get_gpu_ids() else "cpu")
-        self._contents: dict[str, Any] = {}
-
-    def sizes(self) -> Any:
-        """Return how many examples each client holds, once the host is ready."""
-        return self._host.worker.data.sizes
-
-    def pid(self) -> int:
-        """Return the process id."""
-        return os.getpid()
-
-    def run(self, chunk: Chunk, refs: Sequence[Any]) -> ChunkReply:
-        """Run one chunk; a content is fetched and kept when it is first met."""
-        wanted = {ref.hex(): ref for ref in refs}
-        self._contents = {
-            name: self._contents[name] if name in self._contents else ray.get(ref)
-            for name, ref in wanted.items()
-        }
-        return self._host.run(chunk, [self._contents[ref.hex()] for ref in refs])
+ALONE_S = 120.0
+"""How long a run waits for a worker when all are lost."""
 
 
 @dataclass
@@ -76,6 +52,50 @@ class Flight:
     worker: int
     chunk: Chunk
     since: float
+    keep: bool = False
+    """Whether its sum stays with the worker."""
+
+
+@dataclass
+class Work:
+    """What is left of an exchange."""
+
+    queues: list[deque[Chunk]]
+    refs: Sequence[Any]
+    """Where the contents are: put once, and fetched by each node once."""
+    idle: set[int]
+    flights: dict[Any, Flight] = field(default_factory=dict)
+    kept: dict[int, list[tuple[Chunk, ChunkReply]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """By worker: what is done, but for the sum, which is still there."""
+    moved: float = field(default_factory=time.monotonic)
+    """When somebody was last busy."""
+
+    @classmethod
+    def of(cls, deal: Deal, workers: int) -> Work:
+        """Return the whole of ``deal``, dealt to so many workers."""
+        queues: list[deque[Chunk]] = [deque() for _ in range(workers)]
+        for chunk in deal.chunks:
+            queues[chunk.home].append(chunk)
+        return cls(queues, [ray.put(content) for content in deal.contents], set(range(workers)))
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anything is."""
+        return bool(self.flights or any(self.queues) or self.kept)
+
+    def check(self) -> None:
+        """Raise an error if nobody has been there to work for long.
+
+        Raises:
+            RunError: so that a run does not wait for ever for nodes that do not come back.
+        """
+        now = time.monotonic()
+        if self.flights or self.idle:
+            self.moved = now
+        elif now - self.moved > ALONE_S:
+            raise RunError(f"no worker is left, and none came back within {ALONE_S:.0f} s")
 
 
 class RayGrid(ChunkGrid):
@@ -84,78 +104,79 @@ class RayGrid(ChunkGrid):
     def __init__(self, scenario: Scenario, store: Path) -> None:
         self._deadline = scenario.clients.deadline_s
         self._deaths: dict[ClientId, int] = {}
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            start(scenario.compute.address, scenario.compute.workers)
-        self._actors: list[Any] = []
-        self._room: Any = None
-        try:
-            workers, gpus = _share(scenario)
-        except RunError:
-            self.close()
-            raise
-        # All workers or none: two runs that each hold half of a cluster would wait for ever.
-        self._room = placement_group([{"CPU": 1, **({"GPU": gpus} if gpus else {})}] * workers)
-        remote: Any = ray.remote(Actor)  # ray makes its methods at run time
-        actor = remote.options(
-            num_cpus=1,
-            num_gpus=gpus,
-            max_restarts=0,
-            scheduling_strategy=PlacementGroupSchedulingStrategy(self._room),
-        )
-        self._spawn: Callable[[], Any] = lambda: actor.remote(scenario, store)
-        self._actors += [self._spawn() for _ in range(workers)]
-        try:
-            sizes = ray.get([actor.sizes.remote() for actor in self._actors])[0]
-        except ray.exceptions.RayError as error:
-            self.close()
-            raise RunError(f"a worker did not start: {_cause(error)}") from error
-        super().__init__(len(sizes), dealing(scenario, sizes, workers))
+        self._exchanges = 0
+        said: list[str] = []
+        self._team = Workers(scenario, store, said.append)
+        sizes = self._team.sizes
+        super().__init__(len(sizes), dealing(scenario, sizes, len(self._team.actors)))
+        self.notes = said
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers."""
-        return list(ray.get([actor.pid.remote() for actor in self._actors]))
+        return list(ray.get([actor.pid.remote() for actor in self._team.actors]))
 
     def deliver(self, deal: Deal) -> Iterator[ChunkReply]:
-        """Yield the reply to each chunk as it comes."""
-        refs = [ray.put(content) for content in deal.contents]
-        queues: list[deque[Chunk]] = [deque() for _ in self._actors]
-        for chunk in deal.chunks:
-            queues[chunk.home].append(chunk)
-        flights: dict[Any, Flight] = {}
-        idle = set(range(self.workers))
-        while flights or any(queues):
-            for worker in sorted(idle):
-                queue = queues[worker] or max(queues, key=_cost)
-                if queue:
-                    idle.discard(worker)
-                    chunk = queue.popleft()
-                    used = sorted(set(chunk.content_of))
-                    local = replace(chunk, content_of=[used.index(k) for k in chunk.content_of])
-                    future = self._actors[worker].run.remote(local, [refs[k] for k in used])
-                    flights[future] = Flight(worker, chunk, time.monotonic())
-            done, _ = ray.wait(list(flights), num_returns=1, timeout=POLL_S)
+        """Yield the reply to each chunk as it comes, or once its node's sum is here."""
+        self._exchanges += 1
+        work = Work.of(deal, self.workers)
+        work.idle -= set(self._team.opening.values())
+        while work.is_left:
+            self._hand_out(work)
+            if not work.flights and not any(work.queues):
+                yield from self._settle(work)
+                continue
+            waiting = [*work.flights, *self._team.opening]
+            done, _ = ray.wait(waiting, num_returns=1, timeout=POLL_S)
             for future in done:
-                flight = flights.pop(future)
-                idle.add(flight.worker)
-                yield from self._land(future, flight, queues[flight.worker])
-            self._kill_hung(flights)
+                if future in work.flights:
+                    yield from self._land(future, work)
+                elif (worker := self._team.opened(future)) is not None:
+                    work.idle.add(worker)
+            self._kill_hung(work.flights)
+            work.check()
 
-    def _land(self, future: Any, flight: Flight, queue: deque[Chunk]) -> Iterator[ChunkReply]:
+    def _hand_out(self, work: Work) -> None:
+        for worker in sorted(work.idle):
+            queue = work.queues[worker] or max(work.queues, key=_cost)
+            if queue:
+                work.idle.discard(worker)
+                chunk = queue.popleft()
+                used = sorted(set(chunk.content_of))
+                local = replace(chunk, content_of=[used.index(k) for k in chunk.content_of])
+                keep = chunk.summed and self._team.is_far(worker)
+                future = self._team.actors[worker].run.remote(
+                    local, [work.refs[k] for k in used], self._exchanges if keep else None
+                )
+                work.flights[future] = Flight(worker, chunk, time.monotonic(), keep)
+
+    def _land(self, future: Any, work: Work) -> Iterator[ChunkReply]:
+        flight = work.flights.pop(future)
         try:
             reply: ChunkReply = ray.get(future)
-        except ray.exceptions.RayActorError:
-            yield from self._bury(flight, queue)
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
+            yield from self._bury(flight, work)
         except ray.exceptions.RayTaskError as error:
-            raise RunError(f"a worker failed: {_cause(error)}") from error
+            raise RunError(f"a worker failed: {cause(error)}") from error
         else:
+            work.idle.add(flight.worker)
             for turn in reply.turns:
                 self._deaths.pop(turn.client, None)  # it was beside the one that did it
-            yield reply
+            if flight.keep:
+                work.kept[flight.worker].append((flight.chunk, reply))
+            else:
+                yield reply
 
-    def _bury(self, flight: Flight, queue: deque[Chunk]) -> Iterator[ChunkReply]:
-        """Deal a dead worker's clients again, one by one; set aside who killed it twice."""
-        self._actors[flight.worker] = self._spawn()
+    def _bury(self, flight: Flight, work: Work) -> Iterator[ChunkReply]:
+        """Deal a dead worker's clients again; set aside who killed it twice."""
+        queue, node = work.queues[flight.worker], self._team.nodes[flight.worker]
+        self._replace([flight.worker], work)
+        if self._team.is_gone(node):  # nobody's turn did that
+            queue.append(flight.chunk)
+            self.notes.append(
+                f"node {node[:8]} left, and worker {flight.worker} with it; "
+                "the others do its work again, and it comes back where there is room"
+            )
+            return
         clients = flight.chunk.clients
         named = f"client {clients[0]}" if len(clients) == 1 else f"{len(clients)} clients"
         self.notes.append(
@@ -178,6 +199,35 @@ class RayGrid(ChunkGrid):
         if lost.turns:
             yield lost
 
+    def _replace(self, workers: Sequence[int], work: Work) -> None:
+        """Call others in the place of workers, and have done again what they kept."""
+        self._team.replace(workers)
+        for worker in workers:
+            work.idle.discard(worker)
+            work.queues[worker] += [chunk for chunk, _ in work.kept.pop(worker, ())]
+
+    def _settle(self, work: Work) -> Iterator[ChunkReply]:
+        """Yield what was kept, with one sum for each node; a node that fails does it all again."""
+        by_node: dict[str, list[int]] = defaultdict(list)
+        for worker in sorted(work.kept):
+            by_node[self._team.nodes[worker]].append(worker)
+        sums = {}
+        for first, *others in by_node.values():
+            kept = [self._team.actors[worker].kept.remote() for worker in others]
+            sums[self._team.actors[first].merged.remote(kept)] = [first, *others]
+        for future, workers in sums.items():
+            try:
+                merged = ray.get(future)
+            except ray.exceptions.RayError as error:
+                if isinstance(error, ray.exceptions.RayTaskError) and not _is_loss(error):
+                    raise RunError(f"a worker failed: {cause(error)}") from error
+                self.notes.append(f"the sum of workers {workers} is lost, and made again")
+                self._replace(workers, work)
+                continue
+            for worker in workers:
+                yield from (reply for _, reply in work.kept.pop(worker))
+            yield ChunkReply(summed=True, sums=merged)
+
     def _kill_hung(self, flights: dict[Any, Flight]) -> None:
         if self._deadline is None:
             return
@@ -187,33 +237,11 @@ class RayGrid(ChunkGrid):
             limit = self._deadline * len(flight.chunk.clients) + GRACE_S
             if time.monotonic() - flight.since > limit:
                 flight.since = time.monotonic()
-                ray.kill(self._actors[flight.worker])
+                ray.kill(self._team.actors[flight.worker])
 
     def close(self) -> None:
         """End the workers, and Ray too if it was started here."""
-        for actor in self._actors:
-            ray.kill(actor)
-        if self._room is not None:
-            remove_placement_group(self._room)
-        if self._ours:
-            ray.shutdown()
-
-
-def start(address: str | None, workers: int | Literal["auto"]) -> None:
-    """Start Ray on this machine, or join the cluster at ``address``."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    # Ray keeps to the loopback interface only where it thinks that there is no cluster; otherwise
-    # it listens on all of them, and whoever reaches it runs code here.  Its switch is private.
-    ray_constants.ENABLE_RAY_CLUSTER = address is not None
-    if address is not None or (address := os.environ.get(JOIN)):
-        ray.init(address=address, **quiet)
-        return
-    ray.init(
-        num_cpus=None if workers == "auto" else workers,
-        include_dashboard=False,
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-        **quiet,
-    )
+        self._team.close()
 
 
 @dataclass(frozen=True)
@@ -241,24 +269,10 @@ def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[Shar
             ray.shutdown()
 
 
+def _is_loss(error: Any) -> bool:
+    """Return whether a worker failed for another one that it asked."""
+    return isinstance(error.cause, ray.exceptions.RayError)
+
+
 def _cost(queue: deque[Chunk]) -> float:
     return sum(chunk.cost for chunk in queue)
-
-
-def _share(scenario: Scenario) -> tuple[int, float]:
-    """Return how many workers there are, and each one's share of a GPU."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
-    workers, share = scenario.compute.workers, scenario.compute.gpus_per_worker
-    count = max(1, cpus) if workers == "auto" else workers
-    if count > cpus:
-        raise RunError(f"compute.workers: {count}, but the Ray cluster has {cpus} CPUs")
-    if share != "auto":
-        return count, float(share)
-    return count, min(1.0, gpus / count)
-
-
-def _cause(error: BaseException) -> str:
-    """Return the last line of a remote error: the one that names it."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

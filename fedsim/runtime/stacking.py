@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from fedsim.data.federated import FederatedData
-from fedsim.flower.host import Host
+from fedsim.runtime.trial import Trial, device_of, milliseconds, said
 from fedsim.scenario.schema import Scenario
 from fedsim.strategy import Strategy
-from fedsim.wire import Task, Update
+from fedsim.wire import Update
 
-__all__ = ["COHORT", "TOLERANCE", "Stacking", "stacking", "with_stacking"]
+__all__ = ["COHORT", "TOLERANCE", "Stacking", "fitting", "stacking", "with_stacking"]
 
 COHORT = "cohort.json"
 """The file of a run's folder that keeps what was found: a resumed run takes it from there."""
@@ -56,13 +57,16 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
     wanted = scenario.compute.cohort
     if wanted in ("off", 1):
         return Stacking(1)
-    trial = _Trial.of(scenario, data, strategy, store)
-    if why := trial.refusal():
+    if scenario.compute.precision != "float32":
+        return Stacking(1, "clients train one by one: stacks are computed in float32 alone")
+    trial = Trial.of(scenario, data, strategy, store)
+    if why := _refusal(trial):
         return Stacking(1, f"clients train one by one: {why}")
     if wanted != "auto":
-        return Stacking(int(wanted))
+        on_gpu = device_of(scenario) != "cpu"
+        return fitting(trial, int(wanted)) if on_gpu else Stacking(int(wanted))
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)
-    found = trial.measure([size for size in SIZES if 2 * size <= cohort])
+    found = _measured(trial, [size for size in SIZES if 2 * size <= cohort])
     best = min(found, key=lambda size: found[size])
     best = best if found[best] < GAIN * found[1] else 1
     told = ", ".join(f"{size}: {ms:.2f} ms" for size, ms in found.items())
@@ -76,61 +80,56 @@ def with_stacking(scenario: Scenario, found: Stacking) -> Scenario:
     return scenario.model_copy(update={"compute": compute})
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """A few clients' tasks of a first round, and what would run them."""
+def _refusal(trial: Trial) -> str:
+    """Return why clients cannot be stacked; empty if they can."""
+    if len(trial.tasks) < 2:
+        return "there are not two clients that train"
+    pair, worker = trial.tasks[:2], trial.host.worker
+    if not worker.has_together(pair[0].phase):
+        return "this client half has no way to train several together"
+    try:
+        many = worker.turns(pair)
+        alone = [worker.turn(task) for task in pair]
+    except Exception as error:  # whatever a model or a client half may raise
+        return said(error)
+    apart = max(_apart(one, other) for one, other in zip(alone, many, strict=True))
+    return "" if apart <= TOLERANCE else f"together, updates differ by {apart:.1e} of their size"
 
-    host: Host
-    tasks: Sequence[Task]
 
-    @classmethod
-    def of(cls, scenario: Scenario, data: FederatedData, strategy: Strategy, store: Path) -> _Trial:
-        host = Host(scenario, store)
-        phase = strategy.phases()[0]
-        begun = strategy.begin(host.worker.initial, data.clients)
-        state = replace(begun, round=1, phase=phase)
-        held = [at for at in data.sizes.argsort(kind="stable") if data.sizes[at]]
-        middle = held[max(0, len(held) // 2 - 32) :][:64]
-        asked = [data.clients[int(at)] for at in sorted(middle)]
-        return cls(
-            host,
-            [
-                Task(1, phase, info, strategy.broadcast(state, info))
-                for info in asked
-                if strategy.asks(phase, info)
-            ],
-        )
+def fitting(trial: Trial, wanted: int) -> Stacking:
+    """Return ``wanted``, halved as often as it takes to fit on the GPU: once, for the whole run."""
+    size = wanted
+    while size > 1 and not _fits(trial, size):
+        size //= 2
+    told = f"clients train {size} at a time: there is no room on the GPU for {wanted}"
+    return Stacking(size, told if size < wanted else "")
 
-    def refusal(self) -> str:
-        """Return why clients cannot be stacked; empty if they can."""
-        if len(self.tasks) < 2:
-            return "there are not two clients that train"
-        pair = self.tasks[:2]
-        if not self.host.worker.has_together(pair[0].phase):
-            return "this client half has no way to train several together"
+
+def _fits(trial: Trial, size: int) -> bool:
+    try:
+        trial.host.worker.stack(trial.tasks[:size])
+    except torch.OutOfMemoryError:
+        return False
+    return True
+
+
+def _measured(trial: Trial, sizes: Sequence[int]) -> dict[int, float]:
+    """Return the milliseconds that a client takes in stacks of each size, and alone (1)."""
+    worker, few = trial.host.worker, trial.tasks[:8]
+
+    def one_by_one() -> None:
+        for task in few:
+            worker.turn(task)
+
+    found = {1: milliseconds(one_by_one) / len(few)}
+    for size in sizes if found[1] < 1000 * LONG_S else ():
+        if len(some := trial.tasks[:size]) < size:
+            break
         try:
-            many = self.host.worker.turns(pair)
-            alone = [self.host.worker.turn(task) for task in pair]
-        except Exception as error:  # whatever a model or a client half may raise
-            return " ".join(str(error).split()) or type(error).__name__
-        apart = max(_apart(one, other) for one, other in zip(alone, many, strict=True))
-        return (
-            "" if apart <= TOLERANCE else f"together, updates differ by {apart:.1e} of their size"
-        )
-
-    def measure(self, sizes: Sequence[int]) -> dict[int, float]:
-        """Return the milliseconds that a client takes in stacks of each size, and alone (1)."""
-        worker, few = self.host.worker, self.tasks[:8]
-
-        def one_by_one() -> None:
-            for task in few:
-                worker.turn(task)
-
-        found = {1: _milliseconds(one_by_one) / len(few)}
-        for size in sizes if found[1] < 1000 * LONG_S else ():
-            if len(some := self.tasks[:size]) == size:
-                found[size] = _milliseconds(partial(worker.turns, some)) / size
-        return found
+            found[size] = milliseconds(partial(worker.stack, some)) / size
+        except torch.OutOfMemoryError:
+            break
+    return found
 
 
 def _apart(one: Update, other: Update) -> float:
@@ -141,13 +140,3 @@ def _apart(one: Update, other: Update) -> float:
         default=0.0,
     )
     return apart / size if size else apart
-
-
-def _milliseconds(work: Callable[[], object]) -> float:
-    """Return what ``work`` takes: the best of three, for others use the machine too."""
-    spent = []
-    for _ in range(3):
-        start = time.perf_counter()
-        work()
-        spent.append(1000 * (time.perf_counter() - start))
-    return min(spent)

@@ -60,8 +60,8 @@ Folder = Annotated[
 ]
 Address = Annotated[
     str,
-    StringConstraints(pattern=r"^(auto|ray://[^\s/:]+:\d{1,5})$(?!\n)"),
-    Words("auto or ray://host:port"),
+    StringConstraints(pattern=r"^(auto|(ray://)?[^\s/:]+:\d{1,5})$(?!\n)"),
+    Words("auto, host:port or ray://host:port"),
 ]
 Count = Annotated[int, Ge(1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -172,6 +172,12 @@ class Compute(_Section):
     cohort: Literal["auto", "off"] | Count = "off"
     """How many clients train in the same steps, stacked, where model and client half allow it:
     faster for small models, equal up to rounding; auto: what a short trial here finds best."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """What the local steps multiply in; with bf16 results differ from float32's, not only in the
+    last bits, while weights, sums and updates stay float32 and clients train one by one."""
+    compile: Literal["off", "on", "auto"] = "off"
+    """Whether the local steps run as code that PyTorch compiles here, equal up to rounding, where
+    clients train one by one; auto: if the run is long enough to repay the compiling."""
     gpus_per_worker: Literal["auto"] | Annotated[float, Ge(0)] = "auto"
     """GPUs that one worker holds; may be a fraction."""
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.data.dataset import Array, Dataset, Partition
+from fedsim.data.dataset import Array, Dataset, Partition, Shares
 from fedsim.data.partitions._flower import dealt_by, flower_partitioners
 from fedsim.data.partitions.classes import Classes
 from fedsim.data.partitions.dirichlet import Dirichlet
@@ -57,6 +57,17 @@ def test_the_same_seed_deals_the_same_and_another_seed_another(
     first, again, other = (partition.deal(toy(), 4, seed) for seed in (7, 7, 8))
     assert [list(own) for own in first] == [list(own) for own in again]
     assert [list(own) for own in first] != [list(own) for own in other]
+
+
+@given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=8))
+def test_shares_are_the_list_that_they_stand_for(sizes: list[int]) -> None:
+    order = np.arange(sum(sizes))[::-1]
+    shares = Shares.of_sizes(order, np.array(sizes))
+    plain = np.split(order, np.cumsum(sizes)[:-1])
+    assert [list(own) for own in shares] == [list(own) for own in plain]
+    assert list(shares[-1]) == list(plain[-1])
+    assert [list(own) for own in shares[1:]] == [list(own) for own in plain[1:]]
+    assert list(shares.sizes) == sizes
 
 
 @given(clients=st.integers(1, 60))

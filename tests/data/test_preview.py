@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fedsim.data import federated, preview
 from fedsim.data.dataset import Dataset
 from fedsim.data.federated import FederatedData
 from fedsim.data.partitions.domains import Domains
@@ -44,7 +46,22 @@ def test_partition_json_says_who_holds_what(toy: Toy, dealt: Deal, tmp_path: Pat
         "id": 1, "examples": 30, "domain": "", "role": "source", "labels": [0, 30],
     }  # fmt: skip
     assert said["label_skew"] == pytest.approx(0.558, abs=1e-3)
-    assert (tmp_path / "partition.svg").read_text().startswith("<?xml")
+
+
+def test_clients_are_looked_at_in_blocks_without_a_trace(
+    toy: Toy, dealt: Deal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dealt(toy(60, classes=5), clients=7, client_val=Fraction(1, 5))
+    whole = data.counts(), label_skew(data)
+    write_partition(data, tmp_path)
+    written = (tmp_path / "partition.json").read_bytes()
+    monkeypatch.setattr(federated, "_BLOCK", 3)
+    monkeypatch.setattr(preview, "_BLOCK", 2)
+    write_partition(data, tmp_path)
+    assert (tmp_path / "partition.json").read_bytes() == written
+    assert data.counts().tolist() == whole[0].tolist()
+    assert label_skew(data) == whole[1]
+    assert whole[0].sum(axis=1).tolist() == data.sizes.tolist()
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])

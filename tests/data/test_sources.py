@@ -295,9 +295,19 @@ def test_hf_splits_become_arrays() -> None:
         Hf("any/thing", test="valid").dataset(splits)
 
 
+def test_digits_are_those_that_scikit_learn_loads(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    digits = Digits().load(1, tmp_path)
+    assert (digits.inputs.reshape(-1, 64) * 16 == pixels).all()
+    assert (digits.labels == labels).all()
+
+
 def test_a_missing_package_is_named_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    for name in ("sklearn", "sklearn.datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingPackage, match=r'sklearn.* pip install "fedsim\[sim\]"'):
         Digits().load(1, tmp_path)

@@ -58,15 +58,15 @@ def test_a_worker_gets_big_chunks_first_and_small_ones_last() -> None:
 def test_what_turns_took_is_learned_as_a_line_over_the_examples() -> None:
     costs = Costs(np.array([0, 10, 20, 30]))
     costs.learn("train", [Turn(k, seconds=2.0 + 0.5 * 10 * k) for k in (1, 2, 3)])
-    assert costs.of("train", [0]) == pytest.approx(2.0)
-    assert costs.of("train", [1, 3]) == pytest.approx(7 + 17)
-    assert costs.of("other", [1, 3]) == pytest.approx(11 + 31)  # as long as nothing is known
+    assert costs.of("train", [0]) == pytest.approx([2.0])
+    assert costs.of("train", [1, 3]) == pytest.approx([7, 17])
+    assert costs.of("other", [1, 3]) == pytest.approx([11, 31])  # as long as nothing is known
 
 
 def test_a_turn_that_failed_teaches_nothing() -> None:
     costs = Costs(np.array([1, 2]))
     costs.learn("train", [Turn(0, seconds=99.0, fault="broken"), Turn(1)])
-    assert costs.of("train", [0]) == 2.0
+    assert costs.of("train", [0]) == [2.0]
 
 
 def test_a_chunk_whose_worker_died_falls_apart_by_groups_and_then_by_clients() -> None:
@@ -86,3 +86,10 @@ def test_a_chunk_whose_worker_died_falls_apart_by_groups_and_then_by_clients() -
         [4],
         [5],
     ]
+
+
+def test_a_group_alone_in_its_chunk_is_done_again_whole_before_it_is_taken_apart() -> None:
+    chunk = Chunk([1, 2, 3], [0, 0, 0], {}, "train", True, [3])
+    (once,) = chunk.parts()
+    assert (once.clients, once.groups) == ([1, 2, 3], [3])
+    assert [one.clients for one in once.parts()] == [[1], [2], [3]]

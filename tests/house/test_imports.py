@@ -14,6 +14,7 @@ SHELVES = ("strategies", "clients")
 # Each room, from the ground up, with the rooms that it may import.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "heap": set(),
     "wire": set(),
     "seeds": set(),
     "words": set(),
@@ -40,12 +41,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"client", "errors", "registry", "seeds", "wire"},
     "clients": {"adapt", "client", "errors", "models", "privacy", "wire"},
     "strategies": {"adapt", "aggregate", "clients", "errors", "models", "strategy", "wire"},
-    "worker": {"client", "data", "errors", "evaluate", "models", "seeds", "wire"},
+    "worker": {"client", "data", "errors", "evaluate", "heap", "models", "seeds", "wire"},
     "flower": {
         *("aggregate", "check", "client", "cohort", "data", "errors", "metrics"),
         *("privacy", "registry", "scenario", "seeds", "strategy", "wire", "worker"),
     },
-    "runtime": {"data", "errors", "flower", "scenario", "strategy", "wire"},
+    "runtime": {"data", "errors", "flower", "scenario", "strategy", "wire", "worker"},
     "references": {"errors", "flower", "report", "wire", "worker"},
     "judge": {"adapt", "data", "evaluate", "flower", "models", "report", "scenario", "wire"},
     "atlas": {"data", "models", "scenario", "wire"},
@@ -64,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         *("data", "edge", "errors", "models", "plan", "privacy", "python_file", "registry"),
-        *("report", "scenario", "signature", "simulation", "study", "words"),
+        *("report", "runtime", "scenario", "signature", "simulation", "study", "words"),
     },
     "__main__": {"cli"},
 }

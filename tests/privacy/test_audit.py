@@ -155,13 +155,14 @@ def test_what_a_half_claims_for_its_records_is_never_refuted(name: str, noise: f
 def test_a_half_that_leaves_out_its_noise_is_found(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (dp_sgd, _clipped_matching, _mean_embeddings):
-        real = vars(module)["gaussian"]
+    noises = {dp_sgd: "perturbed", _clipped_matching: "gaussian", _mean_embeddings: "gaussian"}
+    for module, noise in noises.items():
+        real = vars(module)[noise]
 
         def none(like: torch.Tensor, std: float, source: Source, real: Any = real) -> Any:
             return real(like, 0.0, source)
 
-        monkeypatch.setattr(module, "gaussian", none)
+        monkeypatch.setattr(module, noise, none)
     found = audit_records(records(name, 8.0), turns=1, canaries=300)
     assert found.is_broken
     assert found.lower == pytest.approx(found.control)

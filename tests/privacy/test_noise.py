@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedsim.privacy.noise import Secure, Simulated, gaussian, grid, noisy, snap, source_of
+from fedsim.privacy.noise import (
+    Secure,
+    Simulated,
+    gaussian,
+    grid,
+    noisy,
+    perturbed,
+    snap,
+    source_of,
+)
 
 MANY = 1_000_000
 
@@ -107,3 +116,57 @@ def test_a_client_draws_its_simulated_noise_from_its_own_stream() -> None:
 def test_noise_without_a_size_is_refused(std: float) -> None:
     with pytest.raises(ValueError, match="standard deviation"):
         gaussian(torch.zeros(1), std, source(0))
+
+
+def test_noise_is_that_of_the_words_one_by_one() -> None:
+    words = source(1).words(50_001)
+    tail = ((words >> np.uint64(1)).astype(np.float64) + 0.5) * 2.0**-64
+    sign = 1 - 2 * torch.from_numpy((words & np.uint64(1)).astype(np.float64))
+    slow = torch.special.ndtri(torch.from_numpy(tail)) * sign
+    found = gaussian(torch.zeros(50_001), 1.0, source(1))
+    assert torch.equal(found, (slow / grid(1.0)).round() * grid(1.0))
+
+
+@pytest.mark.parametrize("which", [Secure(), source(4)], ids=["secure", "simulation"])
+def test_what_is_rounded_after_the_noise_is_as_gaussian(which: Secure | Simulated) -> None:
+    value = torch.linspace(-1, 1, MANY + 1, dtype=torch.float64)  # on no grid, and an odd number
+    drawn = (perturbed(value, 3.0, which) - value).numpy() / 3
+    assert abs(float(drawn.var()) - 1) < 0.006
+    assert abs(float(drawn.mean())) < 5 / MANY**0.5
+    assert stats.kstest(drawn, "norm").pvalue > 1e-6
+    assert 4.4 < float(np.abs(drawn).max()) < 6.5
+    # Two come from each pair of words: they, their squares and their signs have to be independent.
+    block = drawn[:16_384].reshape(2, -1)
+    for one, other in [block, block**2, np.abs(block), np.sign(block)]:
+        assert abs(float(np.corrcoef(one, other)[0, 1])) < 5 / 8192**0.5
+
+
+@given(st.floats(1e-6, 1e6), st.floats(-1, 1), st.integers(0, 2**32))
+def test_what_is_rounded_after_the_noise_is_the_sum_rounded(
+    std: float, value: float, seed: int
+) -> None:
+    held = torch.full((7,), value * std, dtype=torch.float64)
+    out = perturbed(held, std, source(seed))
+    alone = perturbed(torch.zeros_like(held), std, source(seed))
+    assert torch.equal(out / grid(std), (out / grid(std)).round())
+    assert float((out - held - alone).abs().max()) <= grid(std) * (1 + 1e-6)
+    on_grid = snap(held, grid(std))
+    assert torch.equal(perturbed(on_grid, std, source(seed)), on_grid + alone)
+
+
+def test_low_bits_after_rounding_tell_nothing_of_the_input() -> None:
+    step = grid(1.0)
+    cells = [
+        (perturbed(torch.full((MANY,), x, dtype=torch.float64), 1.0, source(3)) / step).long() % 64
+        for x in (0.0, step / 3)
+    ]
+    for found in cells:
+        counts = torch.bincount(found, minlength=64).double()
+        assert float(((counts - MANY / 64).square() / (MANY / 64)).sum()) < 150  # of 63
+
+
+def test_without_a_size_nothing_is_added_or_all_refused() -> None:
+    value = torch.randn(5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(perturbed(value, 0.0, source(0)), value)
+    with pytest.raises(ValueError, match="standard deviation"):
+        perturbed(value, -1.0, source(0))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedsim.data.dataset import Array, Dataset
+from fedsim.data.dataset import Dataset, Shares
 from fedsim.data.partitions._count import needed_count
 from fedsim.seeds import numpy_stream
 
@@ -21,11 +21,13 @@ class Iid:
     without its half millisecond per client, which a million clients would notice.
     """
 
-    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
+    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> Shares:
         """Return each client's indices; every example is dealt once.
 
         Raises:
             DataError: if there are more clients than examples.
         """
         order = numpy_stream(seed, "deal").permutation(len(dataset))
-        return np.array_split(order, needed_count(dataset, clients))
+        count = needed_count(dataset, clients)
+        each, larger = divmod(len(order), count)
+        return Shares.of_sizes(order, each + (np.arange(count) < larger))

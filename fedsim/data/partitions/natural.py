@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from fedsim.data.dataset import Array, Dataset
+from fedsim.data.dataset import Dataset, Shares
 from fedsim.errors import DataError
 
 __all__ = ["Natural"]
@@ -25,7 +25,7 @@ class Natural:
     min_examples: Annotated[int, Ge(1)] = 1
     """Clients with fewer are left out."""
 
-    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
+    def deal(self, dataset: Dataset, clients: int | None, seed: int) -> Shares:
         """Return each client's indices, ascending; ``seed`` is of no account.
 
         Raises:
@@ -35,14 +35,14 @@ class Natural:
         if dataset.client is None:
             raise DataError("the natural partition needs a client column, and the data has none")
         order = np.argsort(dataset.client, kind="stable")
-        owners = dataset.client[order]
-        dealt = np.split(order, np.flatnonzero(np.diff(owners)) + 1)
-        kept = [indices for indices in dealt if len(indices) >= self.min_examples]
-        if not kept:
+        starts = np.flatnonzero(np.diff(dataset.client[order].astype(np.int64), prepend=-1))
+        sizes = np.diff(starts, append=len(order))
+        kept = sizes >= self.min_examples
+        if not kept.any():
             raise DataError(f"no natural client has min_examples = {self.min_examples} examples")
-        if clients is not None and clients != len(kept):
+        if clients is not None and clients != kept.sum():
             raise DataError(
-                f"clients.count is {clients}, but the data has {len(kept)} natural clients;"
-                f" say {len(kept)} or null"
+                f"clients.count is {clients}, but the data has {kept.sum()} natural clients;"
+                f" say {kept.sum()} or null"
             )
-        return kept
+        return Shares.of_sizes(order[np.repeat(kept, sizes)], sizes[kept])

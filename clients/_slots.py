@@ -1,0 +1,44 @@
+"""Examples in batches of one size, so that none's gradient depends on who else is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from fedsim.client import Examples
+
+__all__ = ["SLOTS", "in_slots", "slots_for"]
+
+SLOTS = 16
+"""Examples that go through a model together where nothing better is known."""
+
+MOST = 64
+"""Never more than these: their gradients are held at the same time."""
+
+
+def slots_for(batch_size: int) -> int:
+    """Return how many examples should go together where Poisson batches have ``batch_size``.
+
+    One standard deviation more than that: most batches take one pass, and little is filled up.
+    """
+    return min(MOST, math.ceil(batch_size + math.sqrt(batch_size)))
+
+
+def in_slots(batch: Examples, slots: int = SLOTS) -> Iterator[tuple[Examples, int]]:
+    """Yield the examples of ``batch`` in batches of ``slots``, and how many of each are real.
+
+    The last one is filled up with zeros.  For libraries pick their kernels by the size of what they
+    are given: in batches as long as they come, one example more changes the last bits of all
+    others' gradients, and with those what a ReLU or a pool lets through.  In batches of one size
+    an example's gradient is its own, whoever is beside it and wherever it stands.
+    """
+    for first in range(0, len(batch), slots):
+        inputs = batch.inputs[first : first + slots]
+        labels = batch.labels[first : first + slots]
+        count, missing = len(labels), slots - len(labels)
+        if missing:
+            inputs = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])
+            labels = torch.cat([labels, labels.new_zeros(missing)])
+        yield Examples(inputs, labels), count

@@ -1,0 +1,131 @@
+"""Whether local steps run as compiled code: as asked, after a trial, or where it is repaid."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from fedsim.data.federated import FederatedData
+from fedsim.flower.host import Host
+from fedsim.runtime.choose import backend_of
+from fedsim.runtime.trial import Trial, device_of, milliseconds, said
+from fedsim.scenario.schema import Scenario
+from fedsim.strategy import Strategy
+from fedsim.wire import Task, Update
+from fedsim.worker import Worker
+
+__all__ = ["COMPILED", "Compiling", "compiling", "with_compiling"]
+
+COMPILED = "compiled.json"
+"""The file of a run's folder that keeps what was found: a resumed run takes it from there."""
+
+TOLERANCE = {"float32": 0.02, "bf16": 0.2}
+"""How far a compiled turn may end from the other, relative to how far it moved (2-norms).
+Measured after four steps of a ConvNet: up to 0.005 and 0.06; a ReLU's input next to zero decides
+for the other side, and later steps follow it."""
+
+WARM_UP_S = 30.0
+"""What compiling took for the larger reference models, on one core, with an empty cache."""
+
+HOPE = 0.2
+"""The share of a turn that compiled code is hoped to save where nothing has been measured."""
+
+GAIN = 0.9
+"""A compiled turn must take less than this share of the other's time."""
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """Whether to compile, and why."""
+
+    use: bool
+    note: str = ""
+    """For the user; empty where there is nothing to say."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Of a client's turn, before and after, and of compiling, where they were measured."""
+
+
+def compiling(
+    scenario: Scenario, data: FederatedData, strategy: Strategy, store: Path
+) -> Compiling:
+    """Return whether the local steps of ``scenario`` run as compiled code.
+
+    What is compiled here lies in PyTorch's cache on disk, where the workers of this machine find
+    it.  Where there is no compiler, or compiled code gives other numbers, the run goes on without
+    and says so.
+
+    Args:
+        scenario: with its ``compute.cohort`` settled.
+        data: the run's.
+        strategy: the server's own, which knows what it sends.
+        store: where the data is.
+    """
+    wanted, together = scenario.compute.compile, scenario.compute.cohort
+    if wanted == "off":
+        return Compiling(False)
+    if isinstance(together, int) and together > 1:
+        return Compiling(False, "nothing is compiled: clients train in the same steps")
+    plain = Trial.of(scenario, data, strategy, store)
+    if not plain.tasks:
+        return Compiling(False, "nothing is compiled: no client trains")
+    try:
+        task = max(plain.tasks, key=lambda task: task.client.examples)
+        plain.host.worker.turn(task)  # the first turn of a process takes longer
+        before = milliseconds(partial(plain.host.worker.turn, task)) / 1000
+        planned = before * _turns(scenario, data)
+        if wanted == "auto" and HOPE * planned < WARM_UP_S:
+            what = f"{planned:.0f} s of local training on each worker"
+            return Compiling(False, f"nothing is compiled: {what} would not repay it")
+        start = time.perf_counter()
+        settled = with_compiling(scenario, Compiling(True))
+        fast = Host(settled, store, device_of(scenario)).worker
+        spent = {"before": before, "warm_up": time.perf_counter() - start}
+        return _tried(scenario, task, (plain.host.worker, fast), spent)
+    except Exception as error:  # no compiler, or a model or client half that raises
+        return Compiling(False, f"nothing is compiled: {said(error)}")
+
+
+def with_compiling(scenario: Scenario, found: Compiling) -> Scenario:
+    """Return ``scenario`` with its ``compute.compile`` settled."""
+    use = "on" if found.use else "off"
+    compute = scenario.compute.model_copy(update={"compile": use})
+    return scenario.model_copy(update={"compute": compute})
+
+
+def _turns(scenario: Scenario, data: FederatedData) -> float:
+    """Return how many turns a worker takes in the whole run."""
+    cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)
+    workers, cores = scenario.compute.workers, os.cpu_count() or 1
+    if backend_of(scenario, data) == "local":
+        workers = 1
+    return scenario.rounds * cohort / (cores if workers == "auto" else workers)
+
+
+def _tried(
+    scenario: Scenario, task: Task, workers: tuple[Worker, Worker], spent: dict[str, float]
+) -> Compiling:
+    """Take a compiled turn, and see that it is the same one, and faster if it has to be."""
+    plain, fast = workers
+    if not fast.passes.compiled:
+        return Compiling(False, "nothing is compiled: this client half has no size of batches")
+    apart = _apart(plain.turn(task), fast.turn(task))
+    if not apart <= TOLERANCE[scenario.compute.precision]:
+        return Compiling(False, f"nothing is compiled: a turn then ends {apart:.0e} apart")
+    before, after = spent["before"], milliseconds(partial(fast.turn, task)) / 1000
+    told = f"a turn of {before:.3f} s takes {after:.3f} s, compiling {spent['warm_up']:.1f} s"
+    found = {**spent, "after": after}
+    if scenario.compute.compile == "auto" and after > GAIN * before:
+        return Compiling(False, f"nothing is compiled: {told}", found)
+    return Compiling(True, f"local steps are compiled: {told}; kept in {COMPILED}", found)
+
+
+def _apart(one: Update, other: Update) -> float:
+    """Return how far apart two updates end, relative to how far the first one moved."""
+    moved = sum(float(tensor.square().sum()) for tensor in one.delta.values())
+    gaps = [
+        float((tensor - other.delta[name]).square().sum()) for name, tensor in one.delta.items()
+    ]
+    return (sum(gaps) / moved) ** 0.5 if moved else float(sum(gaps) > 0)

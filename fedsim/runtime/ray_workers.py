@@ -1,0 +1,131 @@
+"""A run's workers on Ray: where each one is, how it comes by the data, who replaces it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from fedsim.errors import RunError
+from fedsim.runtime.parcel import Crate, Parcel, pack
+from fedsim.runtime.ray_crew import Opened, arrived, here, nodes
+from fedsim.runtime.versions import apart, installed
+from fedsim.scenario.schema import Scenario
+
+__all__ = ["Workers", "cause"]
+
+MOST_FAILURES = 3
+"""Processes that may die one after the other before a worker takes its first chunk."""
+
+
+class Workers:
+    """The actors by number; the number stays when one is replaced."""
+
+    def __init__(self, scenario: Scenario, store: Path, note: Callable[[str], None]) -> None:
+        """Call the workers and wait until each has opened the data.
+
+        Raises:
+            RunError: if one does not start.
+            ScenarioError: if the cluster cannot be joined, or is too small.
+        """
+        self._scenario, self._parcel, self._note = scenario, Parcel.of(store), note
+        self._crates: list[Crate] = []
+        self._failures: Counter[int] = Counter()
+        self._met: set[str] = set()
+        self.opening: dict[Any, int] = {}
+        """Which worker each of these futures says to be ready."""
+        self._crew = arrived(scenario.compute)
+        self.actors = self._crew.actors
+        self.nodes = [""] * len(self.actors)
+        """Where each worker is, once it is ready."""
+        self._here = here()
+        try:
+            for worker in range(len(self.actors)):
+                self._open(worker)
+            while self.opening:
+                self.opened(ray.wait(list(self.opening))[0][0])
+        except BaseException:
+            self.close()
+            raise
+
+    def opened(self, future: Any) -> int | None:
+        """Return the number of the worker that is ready now, if any is.
+
+        Raises:
+            RunError: if it cannot do its work.
+        """
+        worker = self.opening.pop(future)
+        try:
+            found: Opened | None = ray.get(future)
+        except ray.exceptions.RayTaskError as error:
+            raise self._failure(error) from error
+        except ray.exceptions.RayError as error:
+            self._failures[worker] += 1
+            if self._failures[worker] >= MOST_FAILURES:
+                raise self._failure(error) from error
+            self.replace([worker])
+            return None
+        if found is None:
+            self._crates = self._crates or pack(self._parcel)
+            ready = self.actors[worker].receive.remote(self._scenario, self._parcel, self._crates)
+            self.opening[ready] = worker
+            return None
+        self._failures[worker] = 0
+        if found.node not in self._met:
+            self._met.add(found.node)
+            self._meet(found)
+        self.nodes[worker], self.sizes = found.node, found.sizes
+        if not self.opening:
+            self._crates = []  # the object store has better use for the room
+        return worker
+
+    def replace(self, workers: Iterable[int]) -> None:
+        """End these workers, if they have not ended, and call others in their place."""
+        for worker in workers:
+            ray.kill(self.actors[worker])
+            self.nodes[worker] = ""
+            self.actors[worker] = self._crew.spawn()
+            self._open(worker)
+
+    def is_gone(self, node: str) -> bool:
+        """Return whether a node has left the cluster."""
+        return node not in {one.id for one in nodes()}
+
+    def is_far(self, worker: int) -> bool:
+        """Return whether what a worker sends has to leave its node to reach the driver."""
+        return self.nodes[worker] != self._here
+
+    def close(self) -> None:
+        """End the workers, and Ray too if it was started for them."""
+        self._crew.close()
+
+    def _open(self, worker: int) -> None:
+        self.opening[self.actors[worker].open.remote(self._scenario, self._parcel)] = worker
+
+    def _failure(self, error: BaseException) -> RunError:
+        is_cluster = self._scenario.compute.address is not None
+        where = "; fedsim cluster check looks at each node" if is_cluster else ""
+        return RunError(f"a worker did not start: {cause(error)}{where}")
+
+    def _meet(self, found: Opened) -> None:
+        """Say what is special about a node, when its first worker is ready."""
+        what = apart(found.versions, installed())
+        if what.faults:
+            raise RunError(f"node {found.node[:8]} has {'; '.join(what.faults)}")
+        for text in what.notes:
+            self._note(f"node {found.node[:8]} has {text}: last bits may differ")
+        if found.was_shipped:
+            size = self._parcel.bytes / 1e6
+            self._note(
+                f"node {found.node[:8]} does not see {self._parcel.store}: "
+                f"{size:.1f} MB were shipped to it"
+            )
+
+
+def cause(error: BaseException) -> str:
+    """Return the last line of a remote error: the one that names it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,69 @@
+"""A few clients' turns of a first round, taken before it to see what the machine does best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fedsim.data.federated import FederatedData
+from fedsim.flower.host import Host
+from fedsim.scenario.schema import Scenario
+from fedsim.strategy import Strategy
+from fedsim.wire import Task
+
+__all__ = ["Trial", "device_of", "milliseconds", "said"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Clients' tasks of a first round, and what would run them."""
+
+    host: Host
+    tasks: Sequence[Task]
+
+    @classmethod
+    def of(cls, scenario: Scenario, data: FederatedData, strategy: Strategy, store: Path) -> Trial:
+        """Return up to 64 clients of about median size, in a host on the device of the run.
+
+        Nothing is compiled for it.
+        """
+        compute = scenario.compute.model_copy(update={"compile": "off"})
+        plain = scenario.model_copy(update={"compute": compute})
+        host = Host(plain, store, device_of(scenario))
+        phase = strategy.phases()[0]
+        begun = strategy.begin(host.worker.initial, data.clients)
+        state = replace(begun, round=1, phase=phase)
+        held = [at for at in data.sizes.argsort(kind="stable") if data.sizes[at]]
+        middle = held[max(0, len(held) // 2 - 32) :][:64]
+        asked = [data.clients[int(at)] for at in sorted(middle)]
+        tasks = [
+            Task(1, phase, info, strategy.broadcast(state, info))
+            for info in asked
+            if strategy.asks(phase, info)
+        ]
+        return cls(host, tasks)
+
+
+def device_of(scenario: Scenario) -> str:
+    """Return where this process would train the clients of ``scenario``."""
+    wished = scenario.compute.gpus_per_worker != 0
+    return "cuda" if wished and torch.cuda.is_available() else "cpu"
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Return what ``work`` takes: the best of three, for others use the machine too."""
+    spent = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        spent.append(1000 * (time.perf_counter() - start))
+    return min(spent)
+
+
+def said(error: Exception) -> str:
+    """Return an error as one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

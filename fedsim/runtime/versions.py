@@ -1,0 +1,54 @@
+"""Which versions a process has, and what of it another process must have too."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["Apart", "apart", "installed"]
+
+PACKAGES = ("fedsim", "ray", "torch", "flwr", "numpy")
+
+NEEDED = ("python", "fedsim", "ray")
+"""What must be the same for a run to work; the others may move the last bits of its results."""
+
+
+@dataclass(frozen=True)
+class Apart:
+    """What differs between two processes, in words."""
+
+    faults: tuple[str, ...] = ()
+    """Why they cannot work together."""
+    notes: tuple[str, ...] = ()
+    """Why they may compute different bits."""
+
+
+def installed() -> dict[str, str]:
+    """Return this process's versions."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def apart(theirs: Mapping[str, str], ours: Mapping[str, str]) -> Apart:
+    """Return what differs.
+
+    >>> apart({"ray": "2", "torch": "2.12"}, {"ray": "2", "torch": "2.13"}).notes
+    ('torch 2.12 there, 2.13 here',)
+    """
+    said = {
+        name: f"{name} {theirs[name]} there, {ours[name]} here"
+        for name in ours
+        if theirs[name] != ours[name]
+    }
+    severe = [name for name in said if name in NEEDED or theirs[name] == "absent"]
+    return Apart(
+        tuple(said[name] for name in severe),
+        tuple(said[name] for name in said if name not in severe),
+    )
