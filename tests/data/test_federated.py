@@ -119,7 +119,7 @@ def test_a_store_reopened_is_equal(toy: Toy, dealt: Deal, tmp_path: Path) -> Non
 def test_a_store_is_mapped_not_copied(toy: Toy, dealt: Deal, tmp_path: Path) -> None:
     dealt(toy())
     arrays, _ = store.read(tmp_path / "store")
-    assert isinstance(arrays["inputs"], np.memmap)
+    assert isinstance(arrays["inputs"].base, np.memmap)
     assert not arrays["inputs"].flags.writeable
 
 

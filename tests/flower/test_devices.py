@@ -282,7 +282,7 @@ def test_a_device_that_comes_back_in_its_turn_is_asked_again(scenario, play, ser
         return at_round(2, 0, leave)(reply, grid)
 
     of = scenario(strategy="scaffold")
-    folder, _ = serve(of, change)
+    folder, _ = serve(of, change, who=members(deadline_s=60.0))
     assert len(went) == 1
     assert dropped(folder) == {}
     assert folder.result().weights_sha256 == play(of).result.weights_sha256

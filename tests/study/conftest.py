@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -102,6 +103,8 @@ def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             [sys.executable, "-m", "fedsim", *words],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # Tests that a shell runs in the background have Ctrl-C ignored, and so would this one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         processes.append(process)
         return process
