@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -18,24 +16,12 @@ from workloads import WORKLOADS, tree_cpu
 import fedsim  # noqa: F401  # as a first import it keeps Flower and Ray from calling home
 
 client, server = ClientApp(), ServerApp()
-HERE = str(Path(__file__).parent)
-
-
-@functools.cache
-def held(name: str) -> Any:
-    import sys
-
-    sys.path.insert(0, HERE)
-    import torch
-    from speed_parts import bare, tensors
-
-    torch.set_num_threads(1)
-    return bare(WORKLOADS[name]), tensors(WORKLOADS[name])
 
 
 @client.train()
 def train(message: Message, context: Context) -> Message:
     import torch
+    from speed_parts import held
     from torch.nn.functional import cross_entropy
 
     name = str(message.content["config"]["workload"])

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COHORTS, POPULATIONS, WORKERS = (10, 30, 100, 300, 1000), (1000, 10_000, 100_000, 1_000_000), (1, 2)
-REPEATS = 3
 Points = Mapping[str, list[float]]
 """What was measured at each place of the axis, by its number."""
 
@@ -41,10 +40,10 @@ def spent(workload: str, of: str, **options: object) -> float:
     return statistics.median(found[of][rounds // 5 :])
 
 
-def cohorts() -> dict[str, Points]:
+def cohorts(repeats: int) -> dict[str, Points]:
     """Return CPU seconds of a round over its clients, one by one and stacked."""
     found: dict[str, dict[str, list[float]]] = {}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for workload in ("tiny", "W1m"):
             for how, size in (("one by one", "off"), ("16 together", "16")):
                 line = found.setdefault(f"{workload}, {how}", {})
@@ -55,10 +54,10 @@ def cohorts() -> dict[str, Points]:
     return found
 
 
-def workers() -> dict[str, Points]:
+def workers(repeats: int) -> dict[str, Points]:
     """Return wall milliseconds per client over workers, one by one and stacked."""
     found: dict[str, dict[str, list[float]]] = {}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for workload in ("W1", "W1b", "W1m"):
             for count in WORKERS:
                 line = found.setdefault(workload, {})
@@ -68,9 +67,13 @@ def workers() -> dict[str, Points]:
     return found
 
 
-def population() -> dict[str, Points]:
+def population(repeats: int) -> dict[str, Points]:
     """Return peak MiB over the clients that exist, of which 100 take part in a round."""
-    return {"100 a round": {str(many): [measured(many, 100)["mib"]] for many in POPULATIONS}}
+    found: dict[str, list[float]] = {str(many): [] for many in POPULATIONS}
+    for _ in range(repeats):
+        for many in POPULATIONS:
+            found[str(many)].append(measured(many, 100)["mib"])
+    return {"100 a round": found}
 
 
 def picture(name: str, lines: Mapping[str, Points], across: str, up: str, log: str) -> str:
@@ -114,6 +117,7 @@ def main() -> None:
     said = argparse.ArgumentParser(description=__doc__)
     said.add_argument("names", nargs="*", default=list(PICTURES), help=", ".join(PICTURES))
     said.add_argument("--out", type=Path, default=HERE.parent / "docs" / "images")
+    said.add_argument("--repeats", type=int, default=3)
     said.add_argument("--draw", action="store_true", help="measure nothing")
     asked = said.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -122,7 +126,7 @@ def main() -> None:
     for name in asked.names:
         measure, across, up, log = PICTURES[name]
         if not asked.draw:
-            known[name] = measure()
+            known[name] = measure(asked.repeats)
             kept.write_text(json.dumps(known, indent=1) + "\n")
         text = picture(f"performance-{name}", known[name], across, up, log)
         asked.out.joinpath(f"performance-{name}.svg").write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,3 +75,10 @@ def tensors(work: Workload) -> tuple[torch.Tensor, torch.Tensor]:
         torch.randn(shape, generator=draws),
         torch.randint(10, shape[:2], generator=draws),
     )
+
+
+@functools.cache
+def held(name: str) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+    """Return a workload's model and tensors, made once in each process."""
+    torch.set_num_threads(1)
+    return bare(WORKLOADS[name]), tensors(WORKLOADS[name])
