@@ -20,16 +20,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fedsim.client import Examples
+from fedsim.client import Examples, Unlabelled
 from fedsim.clients._embedding import embedded
+from fedsim.clients._slots import MOST, in_slots
 from fedsim.clients._sphere import Sphere
 from fedsim.clients.dp_sgd import sampled
 from fedsim.privacy.noise import Source, gaussian, grid, snap
 
-__all__ = ["Mechanism", "Private", "clipped_sum", "enough", "noisy_counts", "released"]
+__all__ = [
+    *("Mechanism", "Private"),
+    *("clipped_sum", "each_embedded", "enough", "noisy_counts", "released"),
+]
 
-SLOTS = 32
-"""Examples of each class whose gradients are taken at once."""
+SLOTS = 16
+"""Examples of each class whose gradients are taken at once, always as many: see _slots.py."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,15 @@ def enough(counts: Tensor, least: int, std: float) -> Tensor:
     return torch.nonzero(counts >= least + 2 * std).flatten()
 
 
+def each_embedded(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return ``[h; z]`` of each input, without a gradient; none depends on who else is there."""
+    with torch.no_grad():
+        if not len(inputs):
+            return embedded(model, inputs)
+        parts = in_slots(Unlabelled(inputs), MOST)
+        return torch.cat([embedded(model, part.inputs)[:count] for part, count in parts])
+
+
 def clipped_sum(
     model: nn.Module, images: Tensor, inputs: Tensor, owner: Tensor, mechanism: Mechanism
 ) -> Tensor:
@@ -108,13 +121,12 @@ def clipped_sum(
         return total
     flat = images.flatten(0, 1).detach().requires_grad_()
     made = embedded(model, flat).reshape(*images.shape[:2], -1).mean(dim=1)  # (classes, D)
-    with torch.no_grad():
-        pulls = -2 * (embedded(model, inputs) - made[owner])  # (batch, D)
+    pulls = -2 * (each_embedded(model, inputs) - made[owner])  # (batch, D)
     slot = _slots(owner)
     for first in range(0, int(slot.max()) + 1, SLOTS):
         # A row holds one example of every class, for they touch different images.
         here = (slot >= first) & (slot < first + SLOTS)
-        rows = made.new_zeros(int(slot[here].max()) + 1 - first, *made.shape)
+        rows = made.new_zeros(SLOTS, *made.shape)
         rows[slot[here] - first, owner[here]] = pulls[here]
         (gradients,) = torch.autograd.grad(
             made, flat, rows, is_grads_batched=True, retain_graph=True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fedsim.clients._clipped_matching import Private
+from fedsim.clients._clipped_matching import Private, each_embedded
 from fedsim.clients._embedding import embedded, mismatch
 from fedsim.clients._sphere import Sphere
 from fedsim.privacy.noise import Source, gaussian, grid, snap
@@ -54,8 +54,7 @@ def released_means(
     """
     clip, std = clip_and_std
     _move(sphere, seed)
-    with torch.no_grad():
-        rows = embedded(sphere.model, held.inputs).double()
+    rows = each_embedded(sphere.model, held.inputs).double()
     usable = rows.isfinite().all(dim=1, keepdim=True)
     terms = snap(shortened(torch.where(usable, rows, 0), clip), grid(std))
     sums = terms.new_zeros(len(held.counts), terms.shape[1]).index_add_(0, held.owner, terms)

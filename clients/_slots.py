@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from fedsim.client import Examples
+from fedsim.client import Examples, Unlabelled
 
-__all__ = ["SLOTS", "in_slots", "slots_for"]
+__all__ = ["MOST", "SLOTS", "in_slots", "slots_for"]
 
 SLOTS = 16
 """Examples that go through a model together where nothing better is known."""
@@ -26,17 +26,20 @@ def slots_for(batch_size: int) -> int:
     return min(MOST, math.ceil(batch_size + math.sqrt(batch_size)))
 
 
-def in_slots(batch: Examples, slots: int = SLOTS) -> Iterator[tuple[Examples, int]]:
+def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple[Examples, int]]:
     """Yield the examples of ``batch`` in batches of ``slots``, and how many of each are real.
 
     The last one is filled up with zeros.  For libraries pick their kernels by the size of what they
     are given: in batches as long as they come, one example more changes the last bits of all
     others' gradients, and with those what a ReLU or a pool lets through.  In batches of one size
-    an example's gradient is its own, whoever is beside it and wherever it stands.
+    an example's gradient is its own, whoever is beside it and wherever it stands.  Where there are
+    no labels they are zeros.
     """
+    zeros = torch.zeros(len(batch), dtype=torch.int64)
+    known = batch.labels if isinstance(batch, Examples) else zeros
     for first in range(0, len(batch), slots):
         inputs = batch.inputs[first : first + slots]
-        labels = batch.labels[first : first + slots]
+        labels = known[first : first + slots]
         count, missing = len(labels), slots - len(labels)
         if missing:
             inputs = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])

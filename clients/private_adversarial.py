@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from fedsim.adapt.adversary import cut
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Examples, Unlabelled
-from fedsim.clients._adapting import batches
 from fedsim.clients._contest import Contest
 from fedsim.clients._layers import layers_draw_from
 from fedsim.clients._places import place
+from fedsim.clients._slots import MOST, in_slots
 from fedsim.clients.dp_sgd import Gradients, clipped_sum, sampled
 from fedsim.errors import RunError
 from fedsim.privacy.accountant import Release
@@ -115,11 +115,11 @@ class _Private:
         std = bound * self.terms.noise_multiplier
         shape = (classes, classes) if at_source else (classes,)
         total = torch.zeros(shape, dtype=torch.float64)
-        for rows in batches(len(examples)):
+        for part, count in in_slots(examples, MOST):
             with torch.no_grad():
-                share = model.eval()(examples.inputs[rows]).double().softmax(dim=1)
+                share = model.eval()(part.inputs)[:count].double().softmax(dim=1)
             if at_source:
-                true = F.one_hot(examples.labels[rows], classes).double()
+                true = F.one_hot(part.labels[:count], classes).double()
                 share = torch.einsum("np,nt->npt", share, true)
             total += snap(share * SHRINK, grid(std)).sum(dim=0).cpu()
         sent = total + gaussian(total, std, source_of(self.terms.rng, draws))
@@ -155,11 +155,12 @@ class _Private:
         # Drawn where the noise is: with an order that can be guessed, all rows would change.
         order = np.argsort(source.words(len(examples)), kind="stable")
         chosen = torch.from_numpy(order[: self.rule.batch_size])
+        size, inputs = self.rule.batch_size, examples.inputs
+        few = F.pad(inputs[chosen].flatten(1), (0, 0, 0, size - len(chosen)))
         with torch.no_grad():
-            rows = cut(
-                contest.judged(*contest.seen(examples.inputs[chosen])), self.terms.clip * SHRINK
-            )
-        padded = F.pad(rows, (0, 0, 0, self.rule.batch_size - len(rows)))
+            seen = contest.seen(few.reshape(size, *inputs.shape[1:]))
+            rows = cut(contest.judged(*seen), self.terms.clip * SHRINK)
+        padded = rows * (torch.arange(size, device=rows.device) < len(chosen))[:, None]
         std = 2 * self.terms.clip * self.terms.noise_multiplier
         sent = {"rows": noisy(padded, std, source).to(rows.dtype)}
         return self._reply(task, {}, {place(task.client): {}, "rows": sent})

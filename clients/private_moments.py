@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from fedsim.adapt.jdme import Moments
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
-from fedsim.client import Examples
-from fedsim.clients._adapting import batches
+from fedsim.client import Examples, Unlabelled
 from fedsim.clients._guessing import guessed, rows_of
 from fedsim.clients._places import place
+from fedsim.clients._slots import MOST, in_slots
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
@@ -63,29 +63,28 @@ class _Private:
         """Return, in the first round, noisy moments of the classes."""
         sent: Weights = {}
         if task.round == 1:
-            rows = rows_of(examples, self.max_width)
-            sent = self._noisy(rows, examples.labels, model, draws)
+            sent = self._noisy(examples, model, task, draws)
         return self._reply(task, sent)
 
     def label(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
         """Guess this target's labels, and return noisy moments of the guessed classes."""
-        rows = rows_of(examples, self.max_width)
-        labels = guessed(model, examples.inputs, rows, task)
-        return self._reply(task, self._noisy(rows, labels, model, draws))
+        return self._reply(task, self._noisy(examples, model, task, draws))
 
     def _noisy(
-        self, rows: Tensor, labels: Tensor, model: nn.Module, draws: torch.Generator
+        self, examples: Examples, model: nn.Module, task: Task, draws: torch.Generator
     ) -> Weights:
         classes = int(model.head.out_features)  # type: ignore[union-attr,arg-type]
         std = UNIT_MOMENTS * self.terms.noise_multiplier
-        rows = torch.nan_to_num(rows, 0.0, 0.0, 0.0).cpu()
-        like = _shares(rows[:0])
+        like = _shares(rows_of(Unlabelled(examples.inputs[:0]), self.max_width).cpu())
         sums = {name: part.new_zeros(classes, *part.shape[1:]) for name, part in like.items()}
-        for some in batches(len(rows)):
-            for name, shares in _shares(rows[some] * SHRINK).items():
-                sums[name].index_add_(0, labels[some].cpu(), snap(shares, grid(std)))
+        for part, count in in_slots(examples, MOST):
+            rows = torch.nan_to_num(rows_of(part, self.max_width), 0.0, 0.0, 0.0)
+            is_known = isinstance(examples, Examples)
+            labels = part.labels if is_known else guessed(model, part.inputs, rows, task)
+            for name, shares in _shares(rows[:count].cpu() * SHRINK).items():
+                sums[name].index_add_(0, labels[:count].cpu(), snap(shares, grid(std)))
         source = source_of(self.terms.rng, draws)
         noisy = {name: part + gaussian(part, std, source) for name, part in sums.items()}
         return _possible(Moments.unpacked(noisy)).packed()

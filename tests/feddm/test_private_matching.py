@@ -14,6 +14,7 @@ from fedsim.clients._clipped_matching import (
     Mechanism,
     Private,
     clipped_sum,
+    each_embedded,
     enough,
     noisy_counts,
     released,
@@ -97,6 +98,22 @@ def test_a_neighbour_moves_the_sum_by_the_clip_at_most(model, private, images) -
         more = clipped_sum(model, images, inputs, owners, mechanism)
         assert bool(more.isfinite().all())
         assert float((more - total).flatten(1).norm(dim=1).max()) <= 0.3 * (1 + 1e-9), number
+
+
+@pytest.mark.parametrize("many", [1, 2, 5, 15, 16, 17, 33, 64, 100])
+def test_an_example_adds_its_own_term_whoever_is_beside_it(model, images, many: int) -> None:
+    mechanism = Mechanism(clip=0.3, noise_multiplier=1.0, rate=0.3)
+    draws = torch_stream(many, "company")
+    inputs = torch.randn(many + 1, 1, 8, 8, generator=draws)
+    owner = torch.randint(3, (many + 1,), generator=draws)
+    rest = torch.arange(many + 1) != torch.randint(many + 1, (1,), generator=draws)
+    whole, others, alone = (
+        clipped_sum(model, images, inputs[some], owner[some], mechanism)
+        for some in (slice(None), rest, ~rest)
+    )
+    assert torch.equal(whole - others, alone)
+    of_whole = each_embedded(model, inputs)
+    assert torch.equal(of_whole[~rest], each_embedded(model, inputs[~rest]))
 
 
 def test_sums_lie_on_the_grid_of_the_noise(model, private, images) -> None:
