@@ -89,10 +89,16 @@ def picture(name: str, lines: Mapping[str, Points], across: str, up: str, log: s
             axes.errorbar(
                 places, middle, [low, high], color=colour, marker=marker, ms=4, label=label
             )
+        # Powers of ten would be set as mathematics, which these figures do not know.
         if "x" in log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        else:
+            axes.set_xticks(places)
         if "y" in log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_formatter(lambda value, _: "")
         else:
             axes.set_ylim(bottom=0)
         axes.set(xlabel=across, ylabel=up)
