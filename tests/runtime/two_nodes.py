@@ -29,6 +29,7 @@ def main(folder: Path, cpus: int) -> None:
     head = {**node("head", 1), "include_dashboard": False}
     cluster: Any = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.head_node, cluster.add_node(**node("far", cpus))]
+    cluster.wait_for_nodes()
     try:
         print(json.dumps([cluster.address]), flush=True)
         for _ in sys.stdin:
