@@ -11,14 +11,14 @@ with what was chosen.  Lines of results.jsonl are kept: a second start goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from cells import Results
 from gls_digits import NAMES, SCORES
 from safetensors.torch import load_file
 
@@ -102,34 +102,14 @@ def measured(pair: Path, cell: Cell, out: Path) -> dict[str, Any]:
     return row
 
 
-class Results:
-    """What is known already, one line a cell."""
-
-    def __init__(self, pair: Path, out: Path) -> None:
-        self._pair, self._out, self._path = pair, out, out / "results.jsonl"
-        out.mkdir(parents=True, exist_ok=True)
-        lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        self._known = {json.dumps(row["cell"]): row for row in map(json.loads, lines)}
-
-    def of(self, cell: Cell) -> dict[str, Any]:
-        """Return the cell's result, running it if need be."""
-        key = json.dumps(asdict(cell))
-        if key not in self._known:
-            row = {"cell": asdict(cell), **measured(self._pair, cell, self._out)}
-            with self._path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            self._known[key] = row
-            print(key, *(f"{k}={row[k]:.4g}" for k in row if k != "cell"), flush=True)
-        return self._known[key]
-
-
 def main() -> None:
     """Choose, run what is missing, and print a line for each direction and method."""
     said = argparse.ArgumentParser(description=__doc__)
     said.add_argument("pair", type=Path)
     said.add_argument("--out", type=Path, default=Path("runs/dmpn_digits"))
     asked = said.parse_args()
-    results = Results(asked.pair.resolve(), asked.out.resolve())
+    pair, out = asked.pair.resolve(), asked.out.resolve()
+    results = Results(out, lambda cell: measured(pair, cell, out))
     for way in ("mnist>usps", "usps>mnist"):
         for method, score in CHOSEN_BY.items():
             tried = [

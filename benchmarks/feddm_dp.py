@@ -12,16 +12,16 @@ start goes on.  MNIST is cut to its 10,000 test images, 8,000 of them to train.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from cells import Results
 from safetensors.torch import load_file
 
 from fedsim import simulation
@@ -133,32 +133,15 @@ def held_back(of: Scenario, data: FederatedData, run: RunFolder) -> float:
     return right / count
 
 
-class Results:
-    """What is known already, one line a cell."""
-
-    def __init__(self, out: Path, small: Path | None) -> None:
-        self._out, self._small, self._path = out, small, out / "results.jsonl"
-        lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        self._known = {json.dumps(row["cell"]): row for row in map(json.loads, lines)}
-
-    def of(self, cell: Cell) -> dict[str, Any]:
-        """Return the cell's result, running it if need be."""
-        key = json.dumps(asdict(cell))
-        if key not in self._known:
-            start = time.process_time()
-            of = scenario(cell, self._small, self._out)
-            run = RunFolder.new(self._out / "runs", of.name, f"{time.time_ns():064x}")
-            simulation.run(of, run, lambda event: None)
-            row: dict[str, Any] = {"cell": asdict(cell)}
-            row["curve"] = [line.accuracy for line in run.rounds()]
-            if cell.held:
-                row["held_back"] = held_back(of, prepare(of, run.path / "again"), run)
-            row["cpu_seconds"] = time.process_time() - start
-            with self._path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            self._known[key] = row
-            print(key, {name: row[name] for name in row if name != "cell"}, flush=True)
-        return self._known[key]
+def measured(cell: Cell, small: Path | None, out: Path) -> dict[str, Any]:
+    """Run one cell and return what it came to."""
+    start, of = time.process_time(), scenario(cell, small, out)
+    run = RunFolder.new(out / "runs", of.name, f"{time.time_ns():064x}")
+    simulation.run(of, run, lambda event: None)
+    row: dict[str, Any] = {"curve": [line.accuracy for line in run.rounds()]}
+    if cell.held:
+        row["held_back"] = held_back(of, prepare(of, run.path / "again"), run)
+    return row | {"cpu_seconds": time.process_time() - start}
 
 
 def main() -> None:
@@ -169,7 +152,8 @@ def main() -> None:
     asked = said.parse_args()
     torch.set_num_threads(1)
     (out := asked.out.resolve()).mkdir(parents=True, exist_ok=True)
-    results = Results(out, None if asked.mnist is None else cut(asked.mnist, out))
+    small = None if asked.mnist is None else cut(asked.mnist, out)
+    results = Results(out, lambda cell: measured(cell, small, out))
     for alpha in ALPHAS:
         for epsilon in EPSILONS:
             for method, grid in GRIDS.items():

@@ -15,12 +15,13 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cells import Results
 
 from fedsim import simulation
 from fedsim.adapt.gls import shrunk
@@ -191,28 +192,6 @@ def _scores(of: Scenario, weights: Any, store: Path) -> dict[str, float]:
     return scores
 
 
-class Results:
-    """What is known already, one line a cell."""
-
-    def __init__(self, pair: Path, out: Path) -> None:
-        self._pair, self._out, self._path = pair, out, out / "results.jsonl"
-        out.mkdir(parents=True, exist_ok=True)
-        lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        self._known = {json.dumps(row["cell"]): row for row in map(json.loads, lines)}
-
-    def of(self, cell: Cell) -> dict[str, Any]:
-        """Return the cell's result, running it if need be."""
-        key = json.dumps(asdict(cell))
-        if key not in self._known:
-            row = {"cell": asdict(cell), **measured(self._pair, cell, self._out)}
-            with self._path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            self._known[key] = row
-            numbers = (f"{k}={v:.4g}" for k, v in row.items() if isinstance(v, int | float))
-            print(key, *numbers, flush=True)
-        return self._known[key]
-
-
 def chosen(results: Results, way: str) -> dict[str, Any]:
     """Return what the reweighted validation risk prefers, by method: strengths, and one start.
 
@@ -268,7 +247,8 @@ def main() -> None:
     said.add_argument("--sources", type=int, nargs="*", default=[1, 3])
     said.add_argument("--no-oracles", action="store_true")
     asked = said.parse_args()
-    results = Results(asked.pair.resolve(), asked.out.resolve())
+    pair, out = asked.pair.resolve(), asked.out.resolve()
+    results = Results(out, lambda cell: measured(pair, cell, out))
     for sources in asked.sources:
         for way in ("mnist>usps", "usps>mnist"):
             rows = cells(results, way, sources, not asked.no_oracles)

@@ -160,7 +160,8 @@ class _Private:
         with torch.no_grad():
             seen = contest.seen(few.reshape(size, *inputs.shape[1:]))
             rows = cut(contest.judged(*seen), self.terms.clip * SHRINK)
-        padded = rows * (torch.arange(size, device=rows.device) < len(chosen))[:, None]
+        is_real = torch.arange(size, device=rows.device) < len(chosen)
+        padded = torch.where(is_real[:, None], rows, 0.0)
         std = 2 * self.terms.clip * self.terms.noise_multiplier
         sent = {"rows": noisy(padded, std, source).to(rows.dtype)}
         return self._reply(task, {}, {place(task.client): {}, "rows": sent})

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,12 @@ from fedsim.strategy import ServerState, Wanted
 from fedsim.wire import Broadcast, Weights
 
 __all__ = ["interruptible", "opened", "resume", "run", "serve", "server_app", "weights_sha256"]
+
+_TRIALS: tuple[tuple[str, str, Any, Any, Any], ...] = (
+    ("cohort", COHORT, Stacking, stacking, with_stacking),
+    ("compile", COMPILED, Compiling, compiling, with_compiling),
+)
+"""A key of ``compute``, where its finding is kept, of what kind it is, who tries, who settles."""
 
 
 def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
@@ -140,8 +147,7 @@ def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Wat
     scenario, _ = settled(scenario, data.clients)
     client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
     with _tracked(scenario, folder, _drawing(data, folder, watch)) as watched:
-        scenario = _stacked(scenario, folder, data, watched)
-        scenario = _compiled(scenario, folder, data, watched)
+        scenario = _tried(scenario, folder, data, watched)
         scenario = sharing(scenario, data, strategy_of(scenario), folder.store)
         with closing(open_grid(scenario, data, folder.store)) as grid:
             result = _Run.of(scenario, folder, data, grid, watched).play()
@@ -164,34 +170,21 @@ def _drawing(data: FederatedData, folder: RunFolder, watch: Watch) -> Watch:
     return watched
 
 
-def _stacked(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
-    """Settle how many clients train together, once for a run: a second trial may end otherwise."""
-    if scenario.compute.cohort == "off":
-        return scenario
-    kept = folder.read_json(COHORT)
-    found = Stacking(**kept) if kept else None
-    if found is None:
-        private, claim = settled(scenario, data.clients)
-        found = stacking(private, data, strategy_of(private, claim), folder.store)
-        folder.write(COHORT, found)
-    if found.note:
-        watch(Note(found.note))
-    return with_stacking(scenario, found)
-
-
-def _compiled(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
-    """Settle whether local steps are compiled, once for a run too."""
-    if scenario.compute.compile == "off":
-        return scenario
-    kept = folder.read_json(COMPILED)
-    found = Compiling(**kept) if kept else None
-    if found is None:
-        private, claim = settled(scenario, data.clients)
-        found = compiling(private, data, strategy_of(private, claim), folder.store)
-        folder.write(COMPILED, found)
-    if found.note:
-        watch(Note(found.note))
-    return with_compiling(scenario, found)
+def _tried(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
+    """Settle how clients train by trying, once for a run: a second trial may end otherwise."""
+    for key, name, kind, tried, settled_by in _TRIALS:
+        if getattr(scenario.compute, key) == "off":
+            continue
+        if kept := folder.read_json(name):
+            found = kind(**kept)
+        else:
+            private, claim = settled(scenario, data.clients)
+            found = tried(private, data, strategy_of(private, claim), folder.store)
+            folder.write(name, found)
+        if found.note:
+            watch(Note(found.note))
+        scenario = settled_by(scenario, found)
+    return scenario
 
 
 def _tracked(scenario: Scenario, folder: RunFolder, watch: Watch) -> AbstractContextManager[Watch]:

@@ -57,16 +57,12 @@ def run(
     from fedsim.scenario.study_file import is_study
 
     screen = Screen.current()
-    if run_dir and out:
-        raise click.UsageError("--run-dir names the folder itself: leave --out away")
+    _refuse(bool(run_dir and out), "--run-dir names the folder itself: leave --out away")
     if is_study(file):
-        if on is not None:
-            raise click.UsageError("--on is for scenarios: a study runs here")
-        if seed is not None:
-            raise click.UsageError("a study names its seeds itself: leave --seed away")
+        _refuse(on is not None, "--on is for scenarios: a study runs here")
+        _refuse(seed is not None, "a study names its seeds itself: leave --seed away")
         return run_study(file, sets or [], run_dir, out, jobs)
-    if jobs > 1:
-        raise click.UsageError("--jobs is for studies; workers of a run: --set compute.workers=N")
+    _refuse(jobs > 1, "--jobs is for studies; workers of a run: --set compute.workers=N")
     changes = [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
     scenario = load(file, changes)
     if not (screen.json or screen.quiet):
@@ -129,6 +125,11 @@ def _workers(scenario: Scenario, here: bool) -> AbstractContextManager[None]:
     from fedsim.runtime.ray_crew import called_ahead
 
     return called_ahead(compute)
+
+
+def _refuse(is_wrong: bool, why: str) -> None:
+    if is_wrong:
+        raise click.UsageError(why)
 
 
 def _folder(scenario: Scenario, run_dir: Path | None, out: Path | None) -> RunFolder:

@@ -12,6 +12,8 @@ DOMAIN = "domain_"
 
 class _Words(UserDict[str, str]):
     def __missing__(self, metric: str) -> str:
+        if not metric.startswith(DOMAIN):
+            raise KeyError(metric)
         return self[DOMAIN].format(metric.removeprefix(DOMAIN))
 
 
