@@ -55,6 +55,7 @@ class Cell:
     iw_start: int = 6
     held: int = 0
     """Percent of the examples kept for validation."""
+    deceit_cap: float | None = None
 
 
 def archive(pair: Path, cell: Cell, folder: Path) -> tuple[Path, np.ndarray]:
@@ -95,6 +96,7 @@ def strategy(cell: Cell, truth: np.ndarray) -> dict[str, Any]:
     said["ramp_rounds"] = ROUNDS
     if not base.endswith("jan"):
         said |= {"adversary_steps": 5, "adversary_lr": 0.02, "hidden": 256}
+        said |= {"deceit_cap": cell.deceit_cap}
     if base.startswith("iw"):
         said |= {"iw_start": cell.iw_start, "shrink": 0.5}
     if cell.method.endswith("-o"):

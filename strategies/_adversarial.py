@@ -73,6 +73,10 @@ class Adversarial(OfDomains):
     """Of `fedmm`: duals count less in what is sent, by this factor every hundred rounds."""
     unit_features: bool = False
     """The discriminator sees features of unit length, so that longer ones deceive nobody."""
+    deceit_cap: Annotated[float, Gt(0)] | None = None
+    """In nats: an example whose loss the discriminator has above this is deceiving enough, and
+    does not push its features further.  A guessing discriminator has 0.69; 1.4, twice that, keeps
+    features from running away from one that stands still while clients train.  Ours."""
     client: ClassVar[str] = "adversarial"
 
     def phases(self) -> Sequence[str]:
@@ -116,6 +120,8 @@ class Adversarial(OfDomains):
             "unit": self.unit_features,
             "blurred": self.form == "features",
         }
+        if self.deceit_cap is not None:
+            settings["deceit-cap"] = self.deceit_cap
         if self.form == "fedmm":
             settings["penalty"] = self.penalty
             settings["penalty-now"] = self.penalty * self.penalty_growth ** (state.round / 100)

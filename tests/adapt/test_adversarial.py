@@ -84,8 +84,9 @@ def with_ratios(rule: Rule, model: MLP, phase: str) -> ServerState:
         Cdan(form="exact", dropout=0.0, entropy=True),
         Iwcdan(form="exact", dropout=0.0, entropy=True),
         Dann(form="exact", dropout=0.0, unit_features=True),
+        Cdan(form="exact", dropout=0.0, deceit_cap=0.69),
     ],
-    ids=["dann", "cdan", "iwdan", "iwcdan", "cdan+e", "iwcdan+e", "dann on unit features"],
+    ids=["dann", "cdan", "iwdan", "iwcdan", "cdan+e", "iwcdan+e", "unit features", "cdan, capped"],
 )
 def test_the_exact_form_is_the_gradient_of_one_machine(rule: Rule, model: MLP) -> None:
     """Two clients of each domain against the papers' loss on the pooled examples."""
@@ -112,6 +113,11 @@ def centralized(rule: Rule, model: MLP, state: ServerState) -> dict[str, torch.T
     hidden = reverse(z, float(sent.settings["reversal"]))
     if rule.unit_features:
         hidden = hidden / hidden.norm(dim=1, keepdim=True) * 6**0.5
+    if rule.deceit_cap is not None:
+        says = torch.sigmoid(verdict(psi, product(soft, hidden))).detach()
+        fools = -torch.cat([says[:n], 1 - says[n:]]).log() > rule.deceit_cap
+        assert 0 < fools.sum() < len(z)
+        hidden = torch.where(fools[:, None], z.detach(), hidden)
     seen = product(soft, hidden) if sent.settings["conditional"] else hidden
     says = torch.sigmoid(verdict(psi, seen))
     sure = certainty(soft) if sent.settings["entropy"] else torch.ones(len(z)).double()

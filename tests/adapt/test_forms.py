@@ -192,6 +192,7 @@ BOTH = {"use": "dann", "form": "features"}
         ({"use": "iwdan", "form": "fedmm"}, {}),
         (BOTH, {"feature_clip": 1.0, "feature_noise": 1.0}),
         ({"use": "dann", "unit_features": True}, {}),
+        ({"use": "iwcdan", "deceit_cap": 1.4}, {}),
     ],
 )
 def test_every_form_runs_from_a_scenario(strategy, local, two_domains, play) -> None:
