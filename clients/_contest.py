@@ -15,7 +15,7 @@ from fedsim.adapt.adversary import (
     unit_length,
     verdict,
 )
-from fedsim.clients._embedding import check_split
+from fedsim.clients._embedding import check_split, seen
 from fedsim.wire import Task, Weights
 
 __all__ = ["Contest"]
@@ -51,9 +51,7 @@ class Contest:
     def seen(self, inputs: Tensor, frozen: bool = False) -> tuple[Tensor, Tensor]:
         """Return features `(n, width)` and logits `(n, classes)`."""
         with torch.set_grad_enabled(not frozen):
-            features: Tensor = self._model.features(inputs)  # type: ignore[operator]  # checked
-            logits: Tensor = self._model.head(features)  # type: ignore[operator]
-        return features, logits
+            return seen(self._model, inputs)
 
     def loss(self, psi: Weights, inputs: Tensor, labels: Tensor | None) -> Tensor:
         """Return the classification loss of a source plus the domain's loss, reversed."""

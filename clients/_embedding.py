@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.errors import RunError
+from fedsim.models._passes import narrowed
 
-__all__ = ["at_once", "check_split", "class_means", "embedded", "mismatch"]
+__all__ = ["at_once", "check_split", "class_means", "embedded", "features_of", "mismatch", "seen"]
 
 PIXELS = 3 * 2**14
 """Numbers in the inputs of one forward pass on a CPU: 16 images of 3 x 32 x 32, 62 of 28 x 28."""
@@ -39,10 +40,24 @@ def check_split(model: nn.Module, rule: str) -> None:
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 
+def features_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return features, `(n, width)`, multiplied as ``compute.precision`` says."""
+    with narrowed(model, inputs.device):
+        features: Tensor = model.features(inputs)  # type: ignore[operator]  # checked before
+    return features.to(inputs.dtype)
+
+
+def seen(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features, `(n, width)`, and logits, `(n, classes)`, likewise."""
+    features = features_of(model, inputs)
+    with narrowed(model, inputs.device):
+        logits: Tensor = model.head(features)  # type: ignore[operator]
+    return features, logits.to(inputs.dtype)
+
+
 def embedded(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return ``[h; z]``, features and logits: `(n, *features) -> (n, width + classes)`."""
-    features: Tensor = model.features(inputs)  # type: ignore[operator]  # checked before
-    return torch.cat([features, model.head(features)], dim=1)  # type: ignore[operator]
+    return torch.cat(seen(model, inputs), dim=1)
 
 
 def at_once(inputs: Tensor) -> int:

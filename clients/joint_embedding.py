@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from fedsim.adapt.features import JointFeatures
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
-from fedsim.clients._embedding import check_split
+from fedsim.clients._embedding import check_split, seen
 from fedsim.clients._places import place
 from fedsim.wire import Task, Update, Weights
 
@@ -56,11 +56,12 @@ class JointEmbedding(Adapting):
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
         """Return the mean of this client's joint features, weighted by class at a source."""
-        embed, total = _Embedding(model.eval(), task), None
+        model.eval()
+        embed, total = _Embedding(task), None
         for rows in batches(len(examples)):
             labels = examples.labels[rows] if task.client.role == "source" else None
             with torch.no_grad():
-                made = embed.of(*embed.seen(examples.inputs[rows]), labels).double().sum(dim=0)
+                made = embed.of(*seen(model, examples.inputs[rows]), labels).double().sum(dim=0)
             total = made if total is None else total + made
         sent: Weights = {} if total is None else {"mean": total / len(examples)}
         return Update(
@@ -69,12 +70,12 @@ class JointEmbedding(Adapting):
 
     def objective(self, model: nn.Module, task: Task) -> Objective:
         """Return the loss of a batch: classification, and distance to the other role's mean."""
-        embed = _Embedding(model, task)
+        embed = _Embedding(task)
         other = task.broadcast.extras["other"]["mean"]
         strength = float(task.broadcast.settings["strength"])
 
         def loss(inputs: Tensor, labels: Tensor | None) -> Tensor:
-            features, logits = embed.seen(inputs)
+            features, logits = seen(model, inputs)
             total = logits.new_zeros(())
             if labels is not None:
                 each = F.cross_entropy(logits, labels, reduction="none")
@@ -88,19 +89,12 @@ class JointEmbedding(Adapting):
 class _Embedding:
     """The joint features of one client's turn."""
 
-    def __init__(self, model: nn.Module, task: Task) -> None:
+    def __init__(self, task: Task) -> None:
         said = task.broadcast.settings
-        self._model = model
         self._features = JointFeatures(
             int(said["features"]), float(said["bandwidth"]), int(said["seed"])
         )
         self._ratios = task.broadcast.extras.get("ratios", {})
-
-    def seen(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features `(n, width)` and logits `(n, classes)`."""
-        features: Tensor = self._model.features(inputs)  # type: ignore[operator]  # checked
-        logits: Tensor = self._model.head(features)  # type: ignore[operator]
-        return features, logits
 
     def counts(self, name: str, labels: Tensor | None, like: Tensor) -> Tensor:
         """Return what each example counts, `(n,)`."""

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from fedsim.adapt.prototypes import class_sums, confident, mean_gap, squared_distances
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
-from fedsim.clients._embedding import check_split
+from fedsim.clients._embedding import check_split, features_of
 from fedsim.clients._places import place
 from fedsim.wire import Task, Update, Weights
 
@@ -75,7 +75,7 @@ class Prototypical(Adapting):
         to_means, to_nearest = float(said["means"]), float(said["nearest"])
 
         def of_source(inputs: Tensor, labels: Tensor) -> Tensor:
-            z: Tensor = model.features(inputs)  # type: ignore[operator]  # checked
+            z = features_of(model, inputs)
             apart = squared_distances(z, means.to(z.dtype))
             own = apart.gather(1, labels[:, None]).mean() / 2
             loss = F.cross_entropy(-apart / 2, labels) + float(said["compactness"]) * own
@@ -86,7 +86,7 @@ class Prototypical(Adapting):
             return loss + to_means * mean_gap(z, labels, other, known)
 
         def of_target(inputs: Tensor) -> Tensor:
-            z: Tensor = model.features(inputs)  # type: ignore[operator]
+            z = features_of(model, inputs)
             apart = squared_distances(z, means.to(z.dtype))
             labels, sure = confident(apart.detach(), float(said["threshold"]))
             if not bool(sure.any()):

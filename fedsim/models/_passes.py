@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Passes", "adapt", "warm_up"]
+__all__ = ["Passes", "adapt", "narrowed", "warm_up"]
+
+NARROW = "multiplies_in_bfloat16"
 
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"compile_threads": 1}
 """Compiling in this process leaves no others behind."""
@@ -29,7 +32,7 @@ def adapt(model: nn.Module, passes: Passes) -> None:
     """Let ``model(inputs)`` be computed as ``passes`` says, forth and back, in training mode.
 
     In evaluation mode it stays what it was, and so do its parameters, its buffers and the parts
-    that are called by themselves, such as ``model.features``.
+    that are called by themselves, such as ``model.features``; see :func:`narrowed`.
 
     Args:
         model: called with one tensor, `(batch, *features)`; changed in place.
@@ -38,9 +41,10 @@ def adapt(model: nn.Module, passes: Passes) -> None:
     if passes == Passes():
         return
     plain: Callable[[Tensor], Tensor] = model.forward
+    setattr(model, NARROW, passes.narrow)
 
     def narrow(inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, torch.bfloat16):
+        with narrowed(model, inputs.device):
             return plain(inputs).float()
 
     train = narrow if passes.narrow else plain
@@ -54,6 +58,13 @@ def adapt(model: nn.Module, passes: Passes) -> None:
         return compiled(inputs) if len(inputs) == passes.compiled else train(inputs)
 
     model.forward = forward
+
+
+def narrowed(model: nn.Module, device: torch.device) -> AbstractContextManager[object]:
+    """Return where to call parts of ``model`` by themselves, as :func:`adapt` was told to."""
+    if not getattr(model, NARROW, False):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def warm_up(model: nn.Module, shape: tuple[int, ...]) -> None:

@@ -160,6 +160,8 @@ def _parts(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
             yield "local", f"{half.name} protects records: privacy.unit: record is its section"
     elif said.get("unit") == "record" and half is not None:
         yield from _records(half, tree)
+        if _plain(tree, "compute.precision") == "bf16":
+            yield "compute.precision", "gradients of single records are made in float32 alone"
 
 
 def _refusal(said: dict[str, Any], tree: Node) -> str:

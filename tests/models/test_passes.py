@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from fedsim.clients._embedding import embedded
 from fedsim.models._passes import Passes, adapt
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults
@@ -43,3 +44,12 @@ def test_a_model_is_judged_in_float32() -> None:
 
 def test_names_of_weights_are_not_touched() -> None:
     assert built(Passes(narrow=True)).state_dict().keys() == built(Passes()).state_dict().keys()
+
+
+def test_parts_called_by_themselves_are_narrow_where_they_ask() -> None:
+    plain, narrow = built(Passes()).eval(), built(Passes(narrow=True)).eval()
+    exact, rounded = embedded(plain, INPUTS), embedded(narrow, INPUTS)
+    assert torch.equal(narrow.features(INPUTS), plain.features(INPUTS))  # type: ignore[operator]
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.02)

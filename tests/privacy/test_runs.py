@@ -213,6 +213,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "stock": ({"strategy": {"use": "flwr.serverapp.strategy:FedAvgM"}}, "strategy"),
     "reference": ({"references": ["local"]}, "references"),
     "sgd for records": ({"privacy": RECORD}, "local"),
+    "bfloat16 records": (
+        {"privacy": RECORD, "local": DP_SGD, "compute": {"precision": "bf16"}},
+        "compute.precision",
+    ),
     "dp_sgd for clients": ({"local": DP_SGD}, "local"),
     "adaptive records": (
         {"privacy": {**RECORD, "clipping": "adaptive"}, "local": DP_SGD},

@@ -82,6 +82,28 @@ def test_bfloat16_learns_the_same_from_other_numbers(scenario, play) -> None:
     assert again.result.weights_sha256 == narrow.result.weights_sha256
 
 
+@pytest.mark.parametrize(
+    ("client", "strategy"),
+    [
+        ({"images_per_class": 2, "steps": 2, "real_batch": 16}, {"use": "feddm", "epochs": 2}),
+        ({"lr": 0.05}, {"use": "dann", "adversary_steps": 1}),
+        ({"lr": 0.05}, "jan"),
+        ({"lr": 0.05}, "dmpn"),
+    ],
+    ids=["feddm", "dann", "jan", "dmpn"],
+)
+def test_halves_that_call_parts_of_a_model_multiply_in_bfloat16_too(
+    client, strategy, scenario, play
+) -> None:
+    both = {"use": "digits_domains", "domains": ["plain", "rotated"]}
+    domains = {"source": both, "partition": {"use": "domains", "targets": ["rotated"]}}
+    of = {"data": domains, "model": {"use": "convnet", "width": 4, "depth": 1}, "rounds": 2}
+    of |= {"local": client, "strategy": strategy, "clients": {}}
+    plain, narrow = (play(scenario(**of, compute=on(precision=p))) for p in ("float32", "bf16"))
+    assert narrow.result.weights_sha256 != plain.result.weights_sha256
+    assert narrow.rounds[-1].loss == pytest.approx(plain.rounds[-1].loss, rel=0.1)
+
+
 def test_bfloat16_is_not_stacked_and_says_so(scenario, play) -> None:
     stacked = play(scenario(compute=on(precision="bf16", cohort=4)))
     assert stacked.notes == ["clients train one by one: stacks are computed in float32 alone"]
