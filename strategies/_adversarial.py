@@ -73,10 +73,11 @@ class Adversarial(OfDomains):
     """Of `fedmm`: duals count less in what is sent, by this factor every hundred rounds."""
     unit_features: bool = False
     """The discriminator sees features of unit length, so that longer ones deceive nobody."""
-    deceit_cap: Annotated[float, Gt(0)] | None = None
+    deceit_cap: Annotated[float, Gt(0)] | None = 1.4
     """In nats: an example whose loss the discriminator has above this is deceiving enough, and
-    does not push its features further.  A guessing discriminator has 0.69; 1.4, twice that, keeps
-    features from running away from one that stands still while clients train.  Ours."""
+    does not push its features further.  A guessing discriminator has 0.69.  Without a cap, null,
+    as in the papers, features can run away from a discriminator that stands still while clients
+    train.  Ours."""
     client: ClassVar[str] = "adversarial"
 
     def phases(self) -> Sequence[str]:

@@ -74,17 +74,20 @@ def with_ratios(rule: Rule, model: MLP, phase: str) -> ServerState:
     return replace(state, phase=phase)
 
 
+PAPERS: dict[str, Any] = {"form": "exact", "dropout": 0.0, "deceit_cap": None}
+
+
 @pytest.mark.parametrize(
     "rule",
     [
-        Dann(form="exact", dropout=0.0),
-        Cdan(form="exact", dropout=0.0),
-        Iwdan(form="exact", dropout=0.0, class_loss="iw"),
-        Iwcdan(form="exact", dropout=0.0),
-        Cdan(form="exact", dropout=0.0, entropy=True),
-        Iwcdan(form="exact", dropout=0.0, entropy=True),
-        Dann(form="exact", dropout=0.0, unit_features=True),
-        Cdan(form="exact", dropout=0.0, deceit_cap=0.69),
+        Dann(**PAPERS),
+        Cdan(**PAPERS),
+        Iwdan(**PAPERS, class_loss="iw"),
+        Iwcdan(**PAPERS),
+        Cdan(**PAPERS, entropy=True),
+        Iwcdan(**PAPERS, entropy=True),
+        Dann(**PAPERS, unit_features=True),
+        Cdan(**{**PAPERS, "deceit_cap": 0.69}),
     ],
     ids=["dann", "cdan", "iwdan", "iwcdan", "cdan+e", "iwcdan+e", "unit features", "cdan, capped"],
 )
