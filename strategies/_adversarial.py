@@ -34,6 +34,7 @@ from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, 
 __all__ = ["Adversarial"]
 
 FIRST = "adversary.0.weight"
+RUN_AWAY = 1e6
 PHASES = {"exact": ("gradient",), "fedmm": ("primal_dual",), "features": ("embed", "train")}
 
 
@@ -73,11 +74,10 @@ class Adversarial(OfDomains):
     """Of `fedmm`: duals count less in what is sent, by this factor every hundred rounds."""
     unit_features: bool = False
     """The discriminator sees features of unit length, so that longer ones deceive nobody."""
-    deceit_cap: Annotated[float, Gt(0)] | None = 1.4
+    deceit_cap: Annotated[float, Gt(0)] | None = None
     """In nats: an example whose loss the discriminator has above this is deceiving enough, and
-    does not push its features further.  A guessing discriminator has 0.69.  Without a cap, null,
-    as in the papers, features can run away from a discriminator that stands still while clients
-    train.  Ours."""
+    does not push its features further.  A guessing discriminator has 0.69; 1.4, twice that, keeps
+    features from running away from one that stands still while clients train.  Ours."""
     client: ClassVar[str] = "adversarial"
 
     def phases(self) -> Sequence[str]:
@@ -129,10 +129,15 @@ class Adversarial(OfDomains):
         return Broadcast(state.weights, {"adversary": state.memory["adversary"]}, settings)
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
-        """Add what a client sends to its role's sums; rows of features stay apart."""
+        """Add what a client sends to its role's sums; rows of features stay apart.
+
+        Raises:
+            RunError: if features have run away from the discriminator.
+        """
         if rows := update.extras.get("rows"):
             role, _ = split(place_of(update, sender=self.client))
             return {f"rows.{role}.{update.client}": Addend(rows, 1.0)}
+        _check_tame(update.extras.get("adversary", {}))
         parts = by_role(update, self.client, "adversary", "deceit")
         if sure := update.extras.get("certainty"):
             weight = update.examples * float(sure["mean"])
@@ -202,6 +207,15 @@ class Adversarial(OfDomains):
 
     def _rewound(self, state: ServerState) -> Mapping[str, Weights]:
         return {**state.memory, "clock": _clock(0)}
+
+
+def _check_tame(moves: Weights) -> None:
+    steepest = max((float(move.abs().max()) for move in moves.values()), default=0.0)
+    if not steepest < RUN_AWAY:
+        raise RunError(
+            f"the discriminator's gradient has come to {steepest:.0e}: features have run away from "
+            "it; strategy.deceit_cap: 1.4 holds them, or a smaller trade_off"
+        )
 
 
 def _clock(turn: int) -> Weights:

@@ -74,7 +74,7 @@ def with_ratios(rule: Rule, model: MLP, phase: str) -> ServerState:
     return replace(state, phase=phase)
 
 
-PAPERS: dict[str, Any] = {"form": "exact", "dropout": 0.0, "deceit_cap": None}
+PAPERS: dict[str, Any] = {"form": "exact", "dropout": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ PAPERS: dict[str, Any] = {"form": "exact", "dropout": 0.0, "deceit_cap": None}
         Cdan(**PAPERS, entropy=True),
         Iwcdan(**PAPERS, entropy=True),
         Dann(**PAPERS, unit_features=True),
-        Cdan(**{**PAPERS, "deceit_cap": 0.69}),
+        Cdan(**PAPERS, deceit_cap=0.69),
     ],
     ids=["dann", "cdan", "iwdan", "iwcdan", "cdan+e", "iwcdan+e", "unit features", "cdan, capped"],
 )
@@ -235,6 +235,14 @@ def test_batch_normalisation_is_refused(model: MLP) -> None:
     state = state_of(Dann(), mixed, "adversary")
     with pytest.raises(RunError, match=r"batch normalisation \(body\.1\)"):
         gathered(Dann(), mixed, state)
+
+
+def test_features_that_have_run_away_are_named_with_the_remedy(model: MLP) -> None:
+    state = state_of(Dann(), model, "adversary")
+    _, (update, *_) = gathered(Dann(), model, state)
+    steep = {name: x + 1e7 for name, x in update.extras["adversary"].items()}
+    with pytest.raises(RunError, match=r"1e\+07: features have run away from it; strategy.deceit_cap: 1\.4"):
+        Dann().addends(replace(update, extras={**update.extras, "adversary": steep}))
 
 
 METHODS = ("dann", "cdan", "iwdan", "iwcdan")
