@@ -5,7 +5,8 @@
 Both take five Poisson batches of ten out of fifty examples and clip every example's own gradient.
 Opacus is run in each of its exact modes, with noise that is not secure, which is its default, and
 with everything that can be kept between clients kept: model, optimiser and loader are made
-once.  Compared is its fastest mode.  fedsim is given the noise of both its sources.
+once.  Compared is its fastest mode.  fedsim is given the noise of both its sources, and trains
+clients one by one and 16 together.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from workloads import WORKLOADS, Workload
 
-from fedsim.client import Examples
+from fedsim.client import Examples, Seat
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.heap import keep_freed_memory
 from fedsim.models._build import load_weights, weights_of
@@ -34,25 +35,33 @@ from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task
 
 CLIP, NOISE = 0.5, 1.0
-CLIENTS = 5
-"""In one turn of a system, one after the other."""
+CLIENTS, TOGETHER = 5, 16
+"""In one turn of a system, one after the other, and all at once."""
+RNGS: tuple[Rng, ...] = ("simulation", "secure")
 MODES = ("hooks", "ew", "functorch", "ghost")
 
 
-def of_fedsim(name: str, rng: Rng) -> Callable[[], None]:
-    """Return a client's round as a worker runs it."""
+def of_fedsim(name: str, rng: Rng, together: int = 1) -> Callable[[], None]:
+    """Return the rounds of ``together`` clients as a worker runs them."""
     work = WORKLOADS[name]
     model = Net((1, work.side, work.side), 10, workload=name)
-    inputs, labels = tensors(work)
-    held, weights = Examples(inputs[0], labels[0]), weights_of(model)
+    held, weights = [Examples(*two) for two in zip(*tensors(work), strict=True)], weights_of(model)
     steps, rate = work.examples // work.batch, work.batch / work.examples
     rule = DpSgd(work.lr, steps, rate, work.batch).under(Terms(CLIP, NOISE, rng))
-    task = Task(1, "train", ClientInfo(0, len(held)), Broadcast(weights))
     numbers = itertools.count()
+
+    def seat() -> Seat:
+        client = next(numbers) % work.clients
+        task = Task(1, "train", ClientInfo(client, work.examples), Broadcast(weights))
+        return Seat(held[client], task, torch_stream(1, "client", client))
 
     def turn() -> None:
         load_weights(model, weights)
-        rule.train(model, held, task, torch_stream(1, "client", next(numbers)))
+        if together > 1:
+            rule.train_together(model, [seat() for _ in range(together)])
+        else:
+            one = seat()
+            rule.train(model, one.examples, one.task, one.draws)
 
     return turn
 
@@ -86,21 +95,26 @@ def of_opacus(work: Workload, mode: str) -> Callable[[], None]:
 def measure(name: str, repeats: int) -> None:
     """Print a table about one workload."""
     turns = {f"opacus {mode}": of_opacus(WORKLOADS[name], mode) for mode in MODES}
-    turns |= {f"fedsim {rng}": of_fedsim(name, rng) for rng in ("simulation", "secure")}
+    stacks: dict[str, Callable[[], None]] = {}
+    for rng in RNGS:
+        turns[f"fedsim {rng}"] = of_fedsim(name, rng)
+        stacks[f"{TOGETHER} together {rng}"] = of_fedsim(name, rng, TOGETHER)
+    turns |= stacks
     spent: dict[str, list[float]] = {what: [] for what in turns}
     for number in range(repeats + 1):
         for what, turn in turns.items():
+            calls, clients = (1, TOGETHER) if what in stacks else (CLIENTS, CLIENTS)
             start = time.process_time()
-            for _ in range(CLIENTS):
+            for _ in range(calls):
                 turn()
             if number:  # the first turns warm up
-                spent[what].append(1000 * (time.process_time() - start) / CLIENTS)
+                spent[what].append(1000 * (time.process_time() - start) / clients)
     middle = {what: statistics.median(times) for what, times in spent.items()}
     fastest = min((what for what in turns if what.startswith("opacus")), key=middle.__getitem__)
     for what, times in spent.items():
         ratios = [a / b for a, b in zip(spent[fastest], times, strict=True)]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-        mine = f"{name:4} {what:18} {middle[what]:6.1f} ms ({min(times):.1f}-{max(times):.1f})"
+        mine = f"{name:4} {what:22} {middle[what]:6.1f} ms ({min(times):.1f}-{max(times):.1f})"
         print(f"{mine}  {ratio} times {fastest}", flush=True)
 
 

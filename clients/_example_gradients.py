@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,20 @@ from fedsim.client import Examples
 from fedsim.clients._nets import Chain, chain_of, is_known, pooled_first
 from fedsim.wire import Weights
 
-__all__ = ["Outer", "Piece", "Rows", "WrittenOut"]
+__all__ = ["SLACK", "WIDE", "Outer", "Piece", "Rows", "WrittenOut", "evenly", "is_written"]
+
+SLACK = 1 - 2.0**-16
+"""Room below the clip for the rounding of sums that are not whole numbers."""
 
 WIDE = 8
 """Input channels from which on a convolution's windows are copied with the channels last."""
+
+
+SMOOTH = (nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+"""Activations that are not made of pieces of lines."""
+
+REST = 64
+"""More numbers than a step of any processor's vectors takes."""
 
 
 class Piece(Protocol):
@@ -124,7 +134,7 @@ class WrittenOut:
     def of(cls, model: nn.Module) -> WrittenOut | None:
         """Return those of ``model``; None if it is anything else than such a chain."""
         chain = chain_of(model)
-        return cls(chain) if chain is not None and all(map(_is_written, chain)) else None
+        return cls(chain) if chain is not None and all(map(is_written, chain)) else None
 
     def __call__(self, batch: Examples, count: int) -> dict[str, Piece]:
         """Return the gradients of the first ``count`` examples, by name of the weight.
@@ -148,12 +158,24 @@ class WrittenOut:
         return found
 
 
-def _is_written(named: tuple[str, nn.Module]) -> bool:
+def is_written(named: tuple[str, nn.Module]) -> bool:
     """Say whether a layer's gradients are written out below."""
     layer = named[1]
     if isinstance(layer, nn.Conv2d):
         return is_known(named) and layer.dilation == (1, 1) and isinstance(layer.padding, tuple)
     return is_known(named) and not getattr(layer, "inplace", False)
+
+
+def evenly(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return ``layer(x)`` for a layer without weights, the same for every example.
+
+    A processor's vectors rarely come out even: the last few numbers of a tensor are computed one by
+    one, and of an exponential that gives other last bits.  Here those are zeros behind the others.
+    """
+    if not isinstance(layer, SMOOTH):
+        return cast(Tensor, layer(x))
+    flat = functional.pad(x.flatten(), (0, REST))
+    return cast(Tensor, layer(flat))[:-REST].view(x.shape)
 
 
 def _through(layer: nn.Module, own: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,7 +192,7 @@ def _through(layer: nn.Module, own: Weights, x: Tensor) -> tuple[Tensor, Tensor]
         x = functional.group_norm(x, layer.num_groups, eps=layer.eps)
         each = (-1, *[1] * (x.dim() - 2))
         return x, x * own["weight"].view(each) + own["bias"].view(each)
-    return x, layer(x)
+    return x, evenly(layer, x)
 
 
 def _of_weight(layer: nn.Module, seen: Tensor, error: Tensor) -> Piece:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from fedsim.client import Examples, Unlabelled
+from fedsim.privacy.noise import Source
 
-__all__ = ["MOST", "SLOTS", "in_slots", "slots_for"]
+__all__ = ["MOST", "SLOTS", "in_slots", "sampled", "slots_for"]
 
 SLOTS = 16
 """Examples that go through a model together where nothing better is known."""
@@ -24,6 +27,16 @@ def slots_for(batch_size: int) -> int:
     One standard deviation more than that: most batches take one pass, and little is filled up.
     """
     return min(MOST, math.ceil(batch_size + math.sqrt(batch_size)))
+
+
+def sampled(examples: int, rate: float, source: Source) -> Tensor:
+    """Return the places of a Poisson sample, `(batch,)`: each is in with chance ``rate``, alone.
+
+    Drawn where the noise is, because the amplification needs a sample that nobody can guess.
+    """
+    words = source.words(examples)
+    chosen = words < np.uint64(rate * 2.0**64) if rate < 1 else np.ones(examples, bool)
+    return torch.from_numpy(np.flatnonzero(chosen))
 
 
 def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple[Examples, int]]:

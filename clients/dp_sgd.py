@@ -7,20 +7,20 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from fedsim.client import Examples
-from fedsim.clients._example_gradients import WrittenOut
+from fedsim.client import Examples, Seat
+from fedsim.clients._example_gradients import SLACK, WrittenOut
 from fedsim.clients._layers import layers_draw_from
-from fedsim.clients._slots import SLOTS, in_slots, slots_for
+from fedsim.clients._private_together import descend_together
+from fedsim.clients._slots import SLOTS, in_slots, sampled, slots_for
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import Source, grid, perturbed, source_of
@@ -28,9 +28,6 @@ from fedsim.privacy.terms import Terms
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["DpSgd", "clipped_sum", "per_example", "sampled", "written_sum"]
-
-SLACK = 1 - 2.0**-16
-"""Room below the clip for the rounding of sums that are not whole numbers."""
 
 Gradients = Callable[[Weights, Tensor, Tensor], Weights]
 
@@ -85,9 +82,16 @@ class _Private:
             self._descend(model, examples, source)
         after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
-        taken = task.memory.get("privacy", {}).get("turns", torch.zeros(1)).cpu() + 1
-        one = min(1, task.client.examples)
-        return Update(task.client.id, delta, one, memory={"privacy": {"turns": taken}})
+        return _sent(task, delta)
+
+    def train_together(self, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+        """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
+
+        Raises:
+            RunError: if ``model`` cannot be stacked.
+        """
+        moved = descend_together(self.rule, self.terms, model, seats)
+        return [_sent(seat.task, delta) for seat, delta in zip(seats, moved, strict=True)]
 
     def _descend(self, model: nn.Module, examples: Examples, source: Source) -> None:
         """Take the steps, on the model's own parameters."""
@@ -112,14 +116,11 @@ class _Private:
                 weight.sub_(move.view_as(weight))
 
 
-def sampled(examples: int, rate: float, source: Source) -> Tensor:
-    """Return the places of a Poisson sample, `(batch,)`: each is in with chance ``rate``, alone.
-
-    Drawn where the noise is, because the amplification needs a sample that nobody can guess.
-    """
-    words = source.words(examples)
-    chosen = words < np.uint64(rate * 2.0**64) if rate < 1 else np.ones(examples, bool)
-    return torch.from_numpy(np.flatnonzero(chosen))
+def _sent(task: Task, delta: Weights) -> Update:
+    """Return all that a client sends and keeps of a turn."""
+    taken = task.memory.get("privacy", {}).get("turns", torch.zeros(1)).cpu() + 1
+    one = min(1, task.client.examples)
+    return Update(task.client.id, delta, one, memory={"privacy": {"turns": taken}})
 
 
 def per_example(model: nn.Module) -> Gradients:

@@ -57,6 +57,10 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
     wanted = scenario.compute.cohort
     if wanted in ("off", 1):
         return Stacking(1)
+    if scenario.privacy is not None and scenario.privacy.unit == "client":
+        # Who is beside a client decides about the last bits of its update, and with them whether
+        # one client more or less moves the sum by the clip and no more.
+        return Stacking(1, "clients train one by one: none may know who else takes part")
     if scenario.compute.precision != "float32":
         return Stacking(1, "clients train one by one: stacks are computed in float32 alone")
     trial = Trial.of(scenario, data, strategy, store)

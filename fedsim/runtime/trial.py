@@ -29,10 +29,14 @@ class Trial:
     def of(cls, scenario: Scenario, data: FederatedData, strategy: Strategy, store: Path) -> Trial:
         """Return up to 64 clients of about median size, in a host on the device of the run.
 
-        Nothing is compiled for it.
+        Nothing is compiled for it, and noise comes from the seed, so that what is tried twice
+        can be compared: nothing of a trial is released.
         """
         compute = scenario.compute.model_copy(update={"compile": "off"})
         plain = scenario.model_copy(update={"compute": compute})
+        if (said := plain.privacy) is not None:
+            simulated = said.model_copy(update={"rng": "simulation"})
+            plain = plain.model_copy(update={"privacy": simulated})
         host = Host(plain, store, device_of(scenario))
         phase = strategy.phases()[0]
         begun = strategy.begin(host.worker.initial, data.clients)

@@ -38,6 +38,12 @@ def odd_net() -> nn.Module:
     )
 
 
+def smooth_net() -> nn.Module:
+    """Return an activation of whose last bits a processor's vectors decide, in odd numbers."""
+    layers = [nn.Conv2d(3, 7, 3, stride=2, padding=1), nn.GELU(), nn.Conv2d(7, 11, 3), nn.GELU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(44, 10))
+
+
 MODELS = {
     "mlp": lambda: MLP(SHAPE, 10, hidden=(20, 15)),
     "linear": lambda: MLP(SHAPE, 10, hidden=()),
@@ -47,6 +53,7 @@ MODELS = {
     "lenet": lambda: LeNet(SHAPE, 10, channels=(8, 12), kernel=3),
     "wide": lambda: LeNet(SHAPE, 10, channels=(32, 64), hidden=(128,), kernel=3),
     "odd": odd_net,
+    "smooth": smooth_net,
 }
 
 

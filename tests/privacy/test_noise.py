@@ -92,7 +92,11 @@ def test_no_seed_of_a_user_reaches_secure_noise(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(os, "urandom", zeros)
     seeded()
-    assert asked == [800]
+    assert asked == [32]
+    # The first words of ChaCha20 for a key of zeros (RFC 8439, appendix A.1).
+    published = "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7"
+    assert Secure().words(4).tobytes().hex() == published
+    assert len(Secure().words(0)) == 0
 
 
 def test_global_seeds_do_not_reach_simulated_noise_either() -> None:
