@@ -2,10 +2,11 @@
 
     python benchmarks/memory.py [cohort | population]
 
-Clients do nothing, on a model of 100,000 parameters.  Each figure is the peak resident size of a
-process of its own, without the libraries: what the same process holds before the run begins is
-taken away.  ``idle`` is the share of a core that all processes of a run take while it waits, here
-for ten seconds after its first round; with two workers most of it is Ray's own.
+Clients do nothing, but say that each of a model's 100,000 parameters moved.  Each figure is the
+peak resident size of a process of its own, without the libraries: what the same process holds
+before the run begins is taken away.  ``idle`` is the share of a core that all processes of a run
+take while it waits, here for ten seconds after its first round; with two workers most of it is
+Ray's own.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def run(clients: int, cohort: int, workers: int, waits: bool = False) -> None:
         },
         "model": {"use": "mlp", "hidden": [4000, 16]},
         "clients": {"count": clients, "per_round": cohort},
-        "local": {"use": f"{parts}:Noop"},
+        "local": {"use": f"{parts}:Noop", "delta": 0.01},
         "strategy": "fedavg",
         "evaluation": {"every": 10},
         "compute": {"backend": "local" if workers == 1 else "ray", "workers": workers},

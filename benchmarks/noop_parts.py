@@ -18,10 +18,14 @@ from fedsim.wire import Task, Update
 class Noop:
     """Returns a delta as large as the model, without any work."""
 
+    delta: float = 0.0
+    """Each of its numbers."""
+
     def train(
         self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
     ) -> Update:
-        delta = {name: torch.zeros_like(value) for name, value in task.broadcast.weights.items()}
+        sent = task.broadcast.weights
+        delta = {name: torch.full_like(value, self.delta) for name, value in sent.items()}
         return Update(task.client.id, delta, len(examples), {"loss": 0.0})
 
 

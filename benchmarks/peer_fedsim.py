@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 def scenario(name: str, options: argparse.Namespace) -> dict[str, object]:
     """Return the workload as a scenario file holds it."""
-    if name == "W3":
+    if name in ("W3", "W3moved"):
         return {
             "data": {
                 "source": f"{HERE / 'noop_parts.py'}:OneEach",
@@ -29,7 +29,10 @@ def scenario(name: str, options: argparse.Namespace) -> dict[str, object]:
             },
             "model": {"use": "mlp", "hidden": [312, 4]},
             "clients": {"count": 1000},
-            "local": {"use": f"{HERE / 'noop_parts.py'}:Noop"},
+            "local": {
+                "use": f"{HERE / 'noop_parts.py'}:Noop",
+                "delta": 0.01 if name == "W3moved" else 0.0,
+            },
         }
     work, parts = WORKLOADS[name], HERE / "speed_parts.py"
     return {

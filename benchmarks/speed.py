@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py W1m --pfl ENV/bin/python --jax ENV/bin/python
     python benchmarks/speed.py W3            # 1,000 clients that do nothing
+    python benchmarks/speed.py W3moved       # and say that each parameter moved by 0.01
 
 Every system runs a few rounds in a process of its own, then the next one does, and so on, several
 times.  What is compared is CPU time per client, over all processes of a system and without its
@@ -27,7 +28,7 @@ def commands(options: argparse.Namespace) -> dict[str, list[str]]:
     own = [sys.executable, "-W", "ignore"]
     ours = [*own, "peer_fedsim.py", options.workload]
     found = {"fedsim": ours}
-    if options.workload != "W3":
+    if not options.workload.startswith("W3"):
         found |= {
             "fedsim stacked": [*ours, "--cohort", options.cohort],
             "bare loop": [*own, "peer_bare.py", options.workload],
@@ -62,7 +63,7 @@ def one(command: list[str], rounds: int) -> dict[str, list[float]] | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workload", help="W1, W1b, W1m, tiny or W3")
+    parser.add_argument("workload", help="W1, W1b, W1m, tiny, W3 or W3moved")
     parser.add_argument("--rounds", type=int, default=14, help="per run; a fifth warm it up")
     parser.add_argument("--repeats", type=int, default=3, help="how often all are run, in turns")
     parser.add_argument("--cohort", default="16", help="the size of the stacks, or auto")
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--pfl", help="the Python that has pfl")
     parser.add_argument("--jax", help="the Python that has jax")
     options = parser.parse_args()
-    clients = 1000 if options.workload == "W3" else 100
+    clients = 1000 if options.workload.startswith("W3") else 100
     spent: dict[str, list[float]] = {}
     for number in range(options.repeats):
         for name, command in commands(options).items():

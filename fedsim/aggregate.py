@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Any
 
 from fedsim.wire import Addend, ClientId, Merged, Update, Weights
 
@@ -39,6 +40,9 @@ quarter, and with the exact sum of their fractions it tells the whole numbers be
 CARRY_AFTER = 2**17
 """Each term adds at most ``2**44`` to the lower limb, so that many stay within ``2**61``."""
 
+LARGE = 4096
+"""Numbers in a tensor from which on it pays to see whether all of them are zero."""
+
 Layout = tuple[tuple[str, "Size"], ...]
 
 
@@ -46,7 +50,8 @@ class ExactSum:
     """The sum of ``weight * value`` over clients, the same in any order.
 
     All tensors of a term lie one after the other in one buffer.  Recent terms are added as
-    floats, which is exact for a few, and then put to the integers.
+    floats, which is exact for a few, and then put to the integers.  Large tensors that are zero
+    in every term, as those of layers that are not trained, are left out.
     """
 
     def __init__(self) -> None:
@@ -55,14 +60,26 @@ class ExactSum:
         self._recent: list[Tensor] = []  # the last few terms and their fractions, float64
         self._term: Tensor | None = None  # the one at hand, in units of the upper limb, float64
         self._places: list[Tensor] = []  # where in it each tensor goes
+        self._starts: list[int] = []  # the number in it that each tensor begins with
         self._placed: Layout = ()
-        self._is_small = True
+        self._moved: list[bool] = []  # which tensors were not zero in some term
+        self._runs: list[slice] = []  # where in a term these lie
+        self._largest: int | None = None  # the largest tensor, once all were moved
+        self._is_small = self._is_zero = True  # the term at hand
         self._units = 0  # the weights' sum in units of 2**-60, a Python integer: exact
         self._unflushed = self._uncarried = 0
 
     def __getstate__(self) -> dict[str, object]:
         self._flush()
-        return {**self.__dict__, "_recent": [], "_term": None, "_places": []}
+        # Arrays of NumPy's travel between processes without being copied into the message.
+        limbs = [limb.numpy() for limb in self._limbs]
+        return {**self.__dict__, "_recent": [], "_term": None, "_places": [], "_limbs": limbs}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import torch
+
+        limbs = [torch.from_numpy(limb.copy()) for limb in state["_limbs"]]
+        self.__dict__.update(state, _limbs=limbs)
 
     @property
     def weight(self) -> float:
@@ -81,16 +98,24 @@ class ExactSum:
         layout = _layout(addend)
         self._check(layout)
         if self._term is None or self._placed != layout:
-            self._placed = layout
-            sizes = [math.prod(shape) for _, shape in layout]
-            self._term = torch.empty(sum(sizes), dtype=torch.float64)
-            parts = zip(torch.split(self._term, sizes), layout, strict=True)
-            self._places = [part.view(shape) for part, (_, shape) in parts]
-        for place, (name, _) in zip(self._places, layout, strict=True):
-            place.copy_(addend.value[name])
-        term = self._term.mul_(addend.weight * UPPER)
-        self._is_small = torch.dot(term, term).item() <= SMALL**2  # false with a NaN
-        if not self._is_small:
+            self._term = self._laid_out(layout)
+        values, scale = [addend.value[name] for name, _ in layout], addend.weight * UPPER
+        # Most terms are like this; Python's own steps are dear between passes over so much memory.
+        is_usual = self._largest is not None and _is_moved(values[self._largest])
+        self._is_zero = False
+        if not is_usual:
+            self._widen(_moved(values) if math.isfinite(scale) else [True] * len(values))
+        if self._is_zero:
+            return
+        for place, value, is_moved in zip(self._places, values, self._moved, strict=True):
+            if is_moved:
+                place.copy_(value)
+        terms, square = [], 0.0
+        for run in self._runs:
+            terms.append(term := self._term[run].mul_(scale))
+            square += torch.dot(term, term).item()
+        self._is_small = square <= SMALL**2  # false with a NaN
+        for term in () if self._is_small else terms:
             low, high = torch.aminmax(term)
             if not (low.item() >= -LIMIT * UPPER and high.item() <= LIMIT * UPPER):
                 raise ValueError(
@@ -110,19 +135,47 @@ class ExactSum:
         if self._layout is None:
             self._layout = _layout(addend)
         self._units += round(addend.weight * LOWER)
+        if self._is_zero:
+            return
         if not self._is_small:
             self._absorb(_limbs(self._term), 1)
             return
         if not self._recent:
             self._recent = [torch.zeros_like(self._term) for _ in range(2)]
-        whole, fractions = self._recent
-        whole.add_(self._term)
         # The sign in turns, so that every other term takes away what the one before brought.
         sign = 1 if self._unflushed % 2 else -1
-        fractions.add_(self._term.frac_().add_(sign * ROUND))
+        for run in self._runs:
+            whole, fractions, term = (one[run] for one in (*self._recent, self._term))
+            whole.add_(term)
+            fractions.add_(term.frac_().add_(sign * ROUND))
         self._unflushed += 1
         if self._unflushed >= FLUSH_AFTER:
             self._flush()
+
+    def _laid_out(self, layout: Layout) -> Tensor:
+        """Return room for a term."""
+        import torch
+
+        sizes = [math.prod(shape) for _, shape in layout]
+        term = torch.zeros(sum(sizes), dtype=torch.float64)
+        parts = zip(torch.split(term, sizes), layout, strict=True)
+        self._places = [part.view(shape) for part, (_, shape) in parts]
+        self._starts, self._placed = [0, *accumulate(sizes)], layout
+        self._flush()
+        self._moved, self._runs, self._largest = [False] * len(sizes), [], None
+        return term
+
+    def _widen(self, moved: Sequence[bool]) -> None:
+        """Take into account which tensors the term at hand has moved."""
+        self._is_zero = not any(moved)
+        if any(new and not old for new, old in zip(moved, self._moved, strict=True)):
+            self._flush()  # the terms until now had other runs
+            self._moved = [new or old for new, old in zip(moved, self._moved, strict=True)]
+            groups = groupby(range(len(moved)), key=self._moved.__getitem__)
+            tensors = [list(group) for is_moved, group in groups if is_moved]
+            self._runs = [slice(self._starts[of[0]], self._starts[of[-1] + 1]) for of in tensors]
+            if all(self._moved):
+                self._largest = max(range(len(moved)), key=lambda at: self._places[at].numel())
 
     def merge(self, other: ExactSum) -> None:
         """Add the sum of other clients.
@@ -133,8 +186,9 @@ class ExactSum:
         self.check(other)
         self._flush()
         other._flush()
-        if other._limbs:
+        if other._layout is not None:
             self._layout = other._layout
+        if other._limbs:
             self._absorb(other._limbs, other._uncarried)
         self._units += other._units
 
@@ -152,8 +206,8 @@ class ExactSum:
         """Put the recent terms to the integers."""
         if self._unflushed:
             whole, fractions = self._recent
-            if self._unflushed % 2:
-                fractions.add_(ROUND)
+            for run in self._runs if self._unflushed % 2 else ():
+                fractions[run].add_(ROUND)
             upper = whole.sub_(fractions).round_().long()
             lower = fractions.mul_(RATIO).long()
             for recent in self._recent:
@@ -181,9 +235,13 @@ class ExactSum:
 
     def total(self) -> Weights:
         """Return the sum, each tensor in float64."""
+        import torch
+
         self._flush()
-        if not self._limbs or self._layout is None:
+        if self._layout is None:
             return {}
+        if not self._limbs:
+            return {n: torch.zeros(shape, dtype=torch.float64) for n, shape in self._layout}
         self._carry()  # One representation for one value, whenever it was carried before.
         upper, lower = self._limbs
         flat = upper.double() / UPPER + lower.double() / LOWER
@@ -208,6 +266,27 @@ class ExactSum:
 
 def _layout(addend: Addend) -> Layout:
     return tuple((name, value.shape) for name, value in sorted(addend.value.items()))
+
+
+def _moved(values: Sequence[Tensor]) -> list[bool]:
+    """Return for each tensor whether it may hold anything but zeros.
+
+    Small ones are looked at where a large one holds nothing else.
+    """
+    large = {at: _is_moved(value) for at, value in enumerate(values) if value.numel() >= LARGE}
+    if all(large.values()):
+        return [True] * len(values)
+    return [large[at] if at in large else _is_moved(v) for at, v in enumerate(values)]
+
+
+def _is_moved(value: Tensor) -> bool:
+    import torch
+
+    if value.dtype not in (torch.float32, torch.float64) or not value.is_cpu:
+        return True
+    numbers = value.detach().numpy().reshape(-1)
+    # Where anything moved, the first few numbers mostly did: NumPy would look at all of them.
+    return bool(numbers[:LARGE].any() or numbers.any())
 
 
 def _limbs(term: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["fault_of"]
 
 
-def fault_of(update: Update, client: ClientInfo, like: Weights, wants_delta: bool) -> str | None:
+def fault_of(
+    update: Update, client: ClientInfo, like: Weights, wants_delta: bool, summed: bool = False
+) -> str | None:
     """Return what is wrong with ``update``, in one line, or None.
 
     Args:
@@ -21,6 +23,7 @@ def fault_of(update: Update, client: ClientInfo, like: Weights, wants_delta: boo
         client: who it is; nobody can have worked on more examples than it holds.
         like: the weights that it was sent; a delta has their names, shapes and dtypes.
         wants_delta: whether the phase moves weights, so that a delta must be there.
+        summed: whether the delta goes into an exact sum next, which takes finite numbers alone.
     """
     if not 0 <= update.examples <= client.examples:
         return f"claims {update.examples} examples, but holds {client.examples}"
@@ -32,18 +35,25 @@ def fault_of(update: Update, client: ClientInfo, like: Weights, wants_delta: boo
     parts = {"delta": update.delta, **update.extras}
     for part, tensors in parts.items():
         for name, tensor in tensors.items():
-            if fault := _tensor_fault(tensor, like.get(name)):
+            fault = _form_fault(tensor, like.get(name))
+            if not (fault or (summed and part == "delta")):
+                fault = _number_fault(tensor)
+            if fault:
                 return f"{part} {name}: {fault}"
     return None
 
 
-def _tensor_fault(tensor: Tensor, like: Tensor | None) -> str | None:
-    import torch
-
+def _form_fault(tensor: Tensor, like: Tensor | None) -> str | None:
     if like is not None and tensor.shape != like.shape:
         return f"shape {tuple(tensor.shape)} where {tuple(like.shape)} was expected"
     if like is not None and tensor.dtype != like.dtype:
         return f"dtype {tensor.dtype} where {like.dtype} was expected"
+    return None
+
+
+def _number_fault(tensor: Tensor) -> str | None:
+    import torch
+
     if tensor.is_floating_point() and tensor.numel():
         if tensor.dtype in (torch.float32, torch.float64):
             flat = tensor.reshape(-1)

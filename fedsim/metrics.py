@@ -15,12 +15,14 @@ def means(turns: Sequence[Turn]) -> dict[str, float]:
 
     A turn whose metric is not finite, or that worked on no example, is left out of that mean.
     """
-    totals: dict[str, list[tuple[float, int]]] = {}
-    for turn in turns:
-        for name, value in turn.metrics.items():
-            if math.isfinite(value) and turn.examples:
-                totals.setdefault(name, []).append((value * turn.examples, turn.examples))
-    return {
-        name: math.fsum(x for x, _ in parts) / sum(n for _, n in parts)
-        for name, parts in sorted(totals.items())
-    }
+    found = {}
+    for name in sorted({name for turn in turns for name in turn.metrics}):
+        of = [
+            turn
+            for turn in turns
+            if turn.examples and math.isfinite(turn.metrics.get(name, math.nan))
+        ]
+        if of:
+            total = math.fsum(turn.metrics[name] * turn.examples for turn in of)
+            found[name] = total / sum(turn.examples for turn in of)
+    return found

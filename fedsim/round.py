@@ -18,7 +18,7 @@ from fedsim.metrics import means
 from fedsim.report.events import Dropped, RoundRecord
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, Wanted
-from fedsim.wire import ClientInfo, Merged
+from fedsim.wire import Broadcast, ClientInfo, Merged
 
 __all__ = ["Federation", "run_round"]
 
@@ -65,8 +65,7 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
         asked = [info for info in cohort if fed.strategy.asks(phase, info)]
         if cohort and not asked and not fed.release:
             continue
-        with _blamed(fed.strategy, "broadcast", number):
-            tasks = [(info, fed.strategy.broadcast(state, info)) for info in asked]
+        tasks = _tasks(state, asked, fed)
         reply = fed.carrier.exchange(number, phase, tasks).sifted(fed.strategy, fed.wanted)
         gathered.append(reply)
         dropped += [Dropped(turn.client, phase, turn.fault) for turn in reply.turns if turn.fault]
@@ -93,6 +92,16 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
         bytes_down=sum(reply.bytes_down for reply in gathered),
         seconds=time.perf_counter() - start,
     )
+
+
+def _tasks(
+    state: ServerState, asked: Sequence[ClientInfo], fed: Federation
+) -> Iterator[tuple[ClientInfo, Broadcast]]:
+    """Yield what each client is sent; one by one, for a large cohort's would fill much room."""
+    for info in asked:
+        with _blamed(fed.strategy, "broadcast", state.round):
+            broadcast = fed.strategy.broadcast(state, info)
+        yield info, broadcast
 
 
 @contextmanager

@@ -255,13 +255,17 @@ def _described(scenario: Scenario, data: FederatedData) -> Event:
     if not data.is_here:
         held = f"{sizes[0]} to {sizes[-1]} examples of their own"
         return Note(f"{len(sizes)} devices hold {held}, {sizes.sum()} in all")
-    labels = (data.counts() > 0).sum(axis=1)  # (clients,)
+    # For each client; in blocks, for a million's would stay in memory.
+    labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
     return Data(
         source=scenario.data.source.use,
         examples=int(sizes.sum()),
         server_test=len(data.server_test()),
         client_sizes=(int(sizes[0]), int(np.median(sizes)), int(sizes[-1])),
-        labels_per_client=(int(labels.min()), int(labels.max())),
+        labels_per_client=(
+            min(int(some.min()) for some in labels),
+            max(int(some.max()) for some in labels),
+        ),
         label_skew=label_skew(data),
     )
 

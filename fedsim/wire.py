@@ -39,7 +39,7 @@ Setting = bool | int | float | str
 Role = Literal["source", "target"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ClientInfo:
     """What a server may know of a client before it asks it anything."""
 
@@ -51,7 +51,7 @@ class ClientInfo:
     """A ``target`` client's labels never reach training."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Broadcast:
     """What the server sends to a client in one exchange."""
 
@@ -62,7 +62,7 @@ class Broadcast:
     """Plain values: a proximal term's strength, a schedule's position."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One client's work in one exchange."""
 
@@ -76,7 +76,7 @@ class Task:
     """What this client kept from its last turn; empty on its first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Update:
     """What one client gives back."""
 
@@ -92,7 +92,7 @@ class Update:
     """What the client keeps for its next turn; it never leaves the client."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What is known of a client's turn besides its tensors."""
 
@@ -106,7 +106,7 @@ class Turn:
     """Why the reply was not used; empty where it was."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stint:
     """When and where a simulated client's turn ran."""
 
@@ -119,7 +119,7 @@ class Stint:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Addend:
     """What one client adds to one of the cohort's sums: ``weight * value``."""
 

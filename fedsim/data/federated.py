@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +27,6 @@ Part = Literal["train", "val", "test"]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 _BLOCK = 1 << 16
 """Clients that are counted at once."""
-_SERVER = -1
-"""Stands for the server where a client's number is asked for."""
 
 
 def prepare(scenario: Scenario, store: Path) -> FederatedData:
@@ -157,17 +155,16 @@ class FederatedData:
         return Unlabelled(held.inputs) if is_withheld else held
 
     def _part(self, client: int, part: Part) -> Examples:
-        key = (client, part)
-        if (found := self._cache.get(key)) is None:
-            at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
+        at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
+        if (found := self._cache.get(at)) is None:
             rows = slice(*self._arrays["offsets"][at : at + 2])
             found = self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
-            found = self._cache.put(key, found)
+            found = self._cache.put(at, found)
         return found
 
     def server_test(self, domain: str | None = None) -> Examples:
         """Return what the server tests on, or its examples of one domain; may be empty."""
-        key = (_SERVER, domain or "")
+        key = domain or ""
         if (found := self._cache.get(key)) is None:
             inputs, labels = self._arrays["test_inputs"], self._arrays["test_labels"]
             if domain is not None:
@@ -189,16 +186,19 @@ class FederatedData:
 
     def counts(self) -> Array:
         """Return each client's training examples of each class, ``(clients, classes)``."""
+        return np.concatenate(list(self.counts_by_block()))
+
+    def counts_by_block(self) -> Iterator[Array]:
+        """Yield what :meth:`counts` returns, the next few clients at a time."""
         offsets, clients = self._arrays["offsets"], len(self.clients)
-        found = np.zeros((clients, self.classes), np.int64)
         for first in range(0, clients, _BLOCK):
-            some = found[first : first + _BLOCK]
-            begins = offsets[3 * first : 3 * (first + len(some)) + 1]
-            part = np.repeat(np.arange(3 * len(some)), np.diff(begins))  # of each example
+            count = min(_BLOCK, clients - first)
+            begins = offsets[3 * first : 3 * (first + count) + 1]
+            part = np.repeat(np.arange(3 * count), np.diff(begins))  # of each example
             labels, train = self._arrays["labels"][begins[0] : begins[-1]], part % 3 == 0
             cell = part[train] // 3 * self.classes + labels[train]
-            some[...] = np.bincount(cell, minlength=some.size).reshape(some.shape)
-        return found
+            found = np.bincount(cell, minlength=count * self.classes)
+            yield found.reshape(count, self.classes)
 
     @property
     def holders(self) -> tuple[Array, Array, Array]:
@@ -244,6 +244,6 @@ class _Clients(Sequence[ClientInfo]):
     def __getitem__(self, at: int | slice) -> ClientInfo | Sequence[ClientInfo]:
         if isinstance(at, slice):
             return [self[k] for k in range(*at.indices(len(self)))]
-        which = range(len(self))[at]
+        which = at if 0 <= at < len(self) else range(len(self))[at]
         role: Literal["source", "target"] = "target" if self._target[which] else "source"
         return ClientInfo(which, int(self._sizes[which]), self._names[self._domain[which]], role)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -21,6 +22,9 @@ _BLOCKS = "·▁▂▃▄▅▆▇█"
 _BLOCK = 1 << 16
 """Clients that are looked at at once."""
 
+_SKEWS: WeakKeyDictionary[FederatedData, float] = WeakKeyDictionary()
+"""Of data that was looked at: a run asks three times."""
+
 
 def label_skew(data: FederatedData) -> float:
     """Return how far the clients' label laws are from that of all examples together.
@@ -29,16 +33,19 @@ def label_skew(data: FederatedData) -> float:
     bits) between a client's label shares and the global ones: 0 where all are alike, towards 1
     where every client has a class of its own that is rare elsewhere.
     """
-    counts = data.counts()
-    overall = counts.sum(axis=0) / counts.sum()
-    divergence = np.empty(len(counts))
-    for first in range(0, len(counts), _BLOCK):
-        some = counts[first : first + _BLOCK]
+    if data in _SKEWS:
+        return _SKEWS[data]
+    held = sum(some.sum(axis=0) for some in data.counts_by_block())
+    overall = held / held.sum()
+    divergence, first = np.empty(len(data.clients)), 0
+    for some in data.counts_by_block():
         own = some / some.sum(axis=1, keepdims=True)
         middle = (own + overall) / 2
         bits = _bits(own, middle) + _bits(np.broadcast_to(overall, own.shape), middle)
-        divergence[first : first + _BLOCK] = bits / 2
-    return float(np.sqrt(np.maximum(divergence, 0)).mean())
+        divergence[first : first + len(some)] = bits / 2
+        first += len(some)
+    _SKEWS[data] = float(np.sqrt(np.maximum(divergence, 0)).mean())
+    return _SKEWS[data]
 
 
 def _bits(law: Array, other: Array) -> Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,50 +18,99 @@ _SMALL = 1 << 16
 every turn makes and drops, whose room could then not be used again: a million small clients would
 cost a hundred times what they hold."""
 
+Key = int | str
+"""Of whom the examples are."""
+
+_INPUTS, _LABELS = np.dtype(np.float32), np.dtype(np.int64)
+
 
 class Recent:
     """The most recently used examples, as arrays; whoever asks gets tensors that share them."""
 
     def __init__(self, most: int) -> None:
         self._most, self._held = most, 0
-        self._entries: OrderedDict[tuple[int, str], tuple[Array, Array]] = OrderedDict()
+        self._entries: dict[Key, _Whole | _Packed] = {}  # the oldest first
+        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._slab, self._used = np.empty(0, np.uint8), 0
 
-    def get(self, key: tuple[int, str]) -> Examples | None:
+    def get(self, key: Key) -> Examples | None:
         """Return what was put under ``key``, if it is still there."""
-        if (found := self._entries.get(key)) is None:
+        if (found := self._entries.pop(key, None)) is None:
             return None
-        self._entries.move_to_end(key)
-        return _tensors(*found)
+        self._entries[key] = found
+        return _tensors(found)
 
-    def put(self, key: tuple[int, str], examples: Examples) -> Examples:
+    def put(self, key: Key, examples: Examples) -> Examples:
         """Keep ``examples`` under ``key``, drop the oldest for them, and return what is kept."""
-        kept = self._moved(examples.inputs.numpy()), self._moved(examples.labels.numpy())
+        kept = self._kept(examples.inputs.numpy(), examples.labels.numpy())
         self._entries[key] = kept
         self._held += _bytes(kept)
-        while self._held > self._most:
-            self._held -= _bytes(self._entries.popitem(last=False)[1])
-        return _tensors(*kept)
+        if self._held > self._most:
+            self._drop()
+        return _tensors(kept)
 
-    def _moved(self, array: Array) -> Array:
-        if array.nbytes > _SMALL:
-            return array
-        room = -(-array.nbytes // 64) * 64  # where vector instructions like it
+    def _drop(self) -> None:
+        """Drop the oldest, a few at once: to find the first of a dict's keys may take long."""
+        for key in [*self._entries]:
+            if self._held <= self._most * 63 // 64:
+                break
+            self._held -= _bytes(self._entries.pop(key))
+
+    def _kept(self, inputs: Array, labels: Array) -> _Whole | _Packed:
+        is_usual = (inputs.dtype, labels.dtype) == (_INPUTS, _LABELS)
+        if not is_usual or max(inputs.nbytes, labels.nbytes) > _SMALL:
+            return _Whole(inputs, labels)
+        shape = self._shapes.setdefault(inputs.shape[1:], inputs.shape[1:])
+        room = _room(inputs.nbytes) + _room(labels.nbytes)
         if self._used + room > len(self._slab):
             slab = np.empty(_SLAB + 64, np.uint8)
             first = -slab.ctypes.data % 64
             self._slab, self._used = slab[first : first + _SLAB], 0
-        at, self._used = self._used, self._used + room
-        view: Array = self._slab[at : at + array.nbytes].view(array.dtype).reshape(array.shape)
-        view[...] = array
-        return view
+        kept = _Packed(self._slab, self._used, len(labels), shape)
+        self._used += room
+        for view, array in zip(kept.arrays(), (inputs, labels), strict=True):
+            view[...] = array
+        return kept
 
 
-def _tensors(inputs: Array, labels: Array) -> Examples:
+class _Whole(NamedTuple):
+    """Large arrays, as they came."""
+
+    inputs: Array
+    labels: Array
+
+    def arrays(self) -> tuple[Array, Array]:
+        return self.inputs, self.labels
+
+
+class _Packed(NamedTuple):
+    """Where small arrays lie.  Views of their own would take more room than most of them do."""
+
+    slab: Array
+    start: int
+    examples: int
+    shape: tuple[int, ...]
+    """Of one example."""
+
+    def arrays(self) -> tuple[Array, Array]:
+        size = self.examples * math.prod(self.shape) * _INPUTS.itemsize
+        inputs = self.slab[self.start : self.start + size].view(_INPUTS)
+        at = self.start + _room(size)
+        labels = self.slab[at : at + self.examples * _LABELS.itemsize].view(_LABELS)
+        return inputs.reshape(self.examples, *self.shape), labels
+
+
+def _room(size: int) -> int:
+    return -(-size // 64) * 64  # where vector instructions like it
+
+
+def _tensors(kept: _Whole | _Packed) -> Examples:
     import torch
 
+    inputs, labels = kept.arrays()
     return Examples(torch.from_numpy(inputs), torch.from_numpy(labels))
 
 
-def _bytes(kept: tuple[Array, Array]) -> int:
-    return kept[0].nbytes + kept[1].nbytes
+def _bytes(kept: _Whole | _Packed) -> int:
+    inputs, labels = kept.arrays()
+    return inputs.nbytes + labels.nbytes

@@ -7,7 +7,7 @@ give the same sums, bit by bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flwr.app import Message, RecordDict
@@ -26,7 +26,7 @@ from fedsim.wire import Broadcast, ClientId, ClientInfo, Merged, Stint, Turn, Up
 
 __all__ = ["Carrier", "Exchange", "Gathered"]
 
-Tasks = Sequence[tuple[ClientInfo, Broadcast]]
+Tasks = Iterable[tuple[ClientInfo, Broadcast]]
 
 
 @dataclass
@@ -83,18 +83,19 @@ class Exchange:
         """Whether the replies are added up, rather than kept one by one."""
         self._number, self._phase, self._strategy = number, phase, strategy
         self._encoder = codec.Encoder(number)
-        self._asked: dict[int, tuple[ClientInfo, Asked]] = {}
-        self._sizes: dict[int, int] = {}
+        self._asked: dict[int, ClientInfo] = {}  # who has not answered yet
+        self._contents: dict[int, RecordDict] = {}  # and what it is sent; see answered
+        self._shared: dict[int, tuple[int, Asked]] = {}  # of each content: its size, what it asks
         self._gathered = Gathered()
 
     def ask(self, node: int, info: ClientInfo, broadcast: Broadcast) -> None:
         """Add the message to one client, which is Flower's node ``node``."""
         content = self._encoder.content(broadcast)
-        if id(content) not in self._sizes:
-            self._sizes[id(content)] = count_bytes(content)
-        self._gathered.bytes_down += self._sizes[id(content)]
-        asked = Asked(self._phase, broadcast.weights, self._strategy, broadcast.settings)
-        self._asked[node] = info, asked
+        if id(content) not in self._shared:
+            asked = Asked(self._phase, broadcast.weights, self._strategy, broadcast.settings)
+            self._shared[id(content)] = count_bytes(content), asked
+        self._gathered.bytes_down += self._shared[id(content)][0]
+        self._asked[node] = info
         self.asks.append((node, content))
 
     @property
@@ -103,13 +104,19 @@ class Exchange:
         kind, group = message_type(self._phase), str(self._number)
         return [Message(content, node, kind, group_id=group) for node, content in self.asks]
 
+    def handed_over(self) -> list[tuple[int, RecordDict]]:
+        """Return :attr:`asks`, which is not needed here any more, and forget it."""
+        asks, self.asks = self.asks, []
+        return asks
+
     def take(self, reply: Message) -> None:
         """Check one reply and use it; what is wrong with it is kept in the client's turn."""
         self.answered(reply.metadata.src_node_id, reply)
 
     def answered(self, node: int, reply: Answer) -> None:
         """Use what came of asking ``node``: a reply, or why there is none."""
-        info, asked = self._asked.pop(node)
+        self._contents = self._contents or dict(self.asks)
+        info, (_, asked) = self._asked.pop(node), self._shared[id(self._contents[node])]
         if isinstance(reply, str):  # why there is none
             update, turn = None, Turn(info.id, fault=reply)
         else:
@@ -135,7 +142,7 @@ class Exchange:
 
     def finish(self) -> Gathered:
         """Return what came back; who is still asked has not replied."""
-        missing = [Turn(info.id, fault="no reply") for info, _ in self._asked.values()]
+        missing = [Turn(info.id, fault="no reply") for info in self._asked.values()]
         self._gathered.turns += missing
         self._gathered.turns.sort(key=lambda turn: turn.client)
         self._gathered.updates.sort(key=lambda update: update.client)
@@ -168,7 +175,7 @@ class Carrier:
         for info, broadcast in tasks:
             exchange.ask(self._node(info.id), info, broadcast)
         if isinstance(self._grid, ChunkGrid):
-            for chunk in self._grid.exchange(exchange.asks, phase, exchange.summed):
+            for chunk in self._grid.exchange(exchange.handed_over(), phase, exchange.summed):
                 exchange.take_chunk(chunk)
                 self._shifts.append((phase, chunk.worker, chunk.begun, chunk.turns))
         elif isinstance(self._grid, Devices):

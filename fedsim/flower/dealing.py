@@ -51,7 +51,7 @@ class Costs:
         self._lines[phase] = each, slope
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """Clients that take their turns together, or one alone."""
 

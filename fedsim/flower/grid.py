@@ -70,7 +70,9 @@ class ChunkGrid(Grid):
     def exchange(self, asks: Asks, phase: str, summed: bool) -> Iterator[ChunkReply]:
         """Send ``asks`` and yield the replies chunk by chunk, states already put away."""
         turns: list[Turn] = []
-        for reply in self.deliver(self._deal(asks, phase, summed)):
+        deal = self._deal(asks, phase, summed)
+        del asks  # as long as the cohort
+        for reply in self.deliver(deal):
             self.states.update(reply.states)
             turns += reply.turns
             new = [note for note in dict.fromkeys(reply.notes) if note not in self._told]

@@ -66,7 +66,7 @@ class Host:
 
     def _turn(self, chunk: Chunk, client: ClientId, content: RecordDict, out: ChunkReply) -> None:
         number, sent = self._decoder.opened(content)
-        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings)
+        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
         start = time.perf_counter()
         try:
             # A reference is many rounds of work in one turn.
@@ -94,7 +94,7 @@ class Host:
         if not self.worker.has_together(chunk.phase):
             return False
         number, sent = self._decoder.opened(content)
-        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings)
+        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
         infos = [self.worker.data.clients[client] for client in clients]
         limit = None if self._deadline is None else self._deadline * len(infos)
         start = time.perf_counter()
@@ -126,7 +126,8 @@ def _take(info: ClientInfo, update: Update, asked: Asked, seconds: float, out: C
         try:
             out.sums.add(info.id, asked.addends(got))
         except Exception as error:  # and so is what cannot be summed
-            turn = replace(turn, fault=blame(error))
+            fault = replace(asked, summed=False).fault(got, info)
+            turn = replace(turn, fault=fault or blame(error))
     elif got is not None:
         # Kept for later, when the model that its tensors may share is another client's.
         out.updates.append(replace(got, delta=_cut(got.delta), extras=_own(got.extras)))
@@ -158,6 +159,8 @@ class Asked:
     weights: Weights
     strategy: Strategy
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    summed: bool = False
+    """Whether the reply is put to a sum where it was made."""
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Return what an update adds to the sums; clipped to what was asked, under privacy."""
@@ -170,7 +173,13 @@ class Asked:
         if self.phase in (EVALUATE, REFERENCE, DESCRIBE):
             return ""
         wants_delta = self.phase in self.strategy.deltas
-        return fault_of(update, client, self.weights, wants_delta) or ""
+        return fault_of(update, client, self.weights, wants_delta, self._sums_deltas) or ""
+
+    @property
+    def _sums_deltas(self) -> bool:
+        """Whether the sum takes the delta as it is, and so looks at each of its numbers."""
+        is_own = type(self.strategy).addends is not Strategy.addends
+        return self.summed and not is_own and not isinstance(self.strategy, Guarded)
 
 
 Read = tuple[Update | None, Turn]

@@ -56,4 +56,4 @@ def open_grid(scenario: Scenario, data: FederatedData, store: Path) -> ChunkGrid
         )
     from fedsim.runtime.ray_actors import RayGrid
 
-    return RayGrid(scenario, store)
+    return RayGrid(scenario, store, data.sizes)

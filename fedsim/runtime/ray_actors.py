@@ -1,8 +1,9 @@
 """Clients run in long-lived Ray actors, on this machine or on a cluster.
 
-Each actor holds the data (memory-mapped) and the client app, takes one chunk at a time, and is
-given a round's broadcast once.  Ray retries nothing: an actor that died is replaced here and its
-chunk dealt again client by client, so that one that kills its worker is found and set aside.
+Each actor holds the data (memory-mapped) and the client app, and is given a round's broadcast
+once.  It takes one chunk at a time, and the next one lies there when it is done.  Ray retries
+nothing: an actor that died is replaced here and its chunk dealt again client by client, so that
+one that kills its worker is found and set aside.
 
 On a node that is not the driver's, workers keep their sums until the exchange is over; one of
 them adds them up and sends the one sum.  Their chunks are settled then, not before: what
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import ray
 
@@ -30,6 +31,10 @@ from fedsim.runtime.ray_crew import JOIN, start
 from fedsim.runtime.ray_workers import Workers, cause
 from fedsim.scenario.schema import Scenario
 from fedsim.wire import ClientId, Turn
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["RayGrid", "Shared", "shared", "start"]
 
@@ -47,7 +52,7 @@ ALONE_S = 120.0
 
 @dataclass
 class Flight:
-    """A chunk that a worker is busy with."""
+    """A chunk that a worker is busy with, or will be after the one before."""
 
     worker: int
     chunk: Chunk
@@ -65,6 +70,7 @@ class Work:
     """Where the contents are: put once, and fetched by each node once."""
     idle: set[int]
     flights: dict[Any, Flight] = field(default_factory=dict)
+    """By the future of the reply, in the order in which they were sent."""
     kept: dict[int, list[tuple[Chunk, ChunkReply]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -85,6 +91,10 @@ class Work:
         """Whether anything is."""
         return bool(self.flights or any(self.queues) or self.kept)
 
+    def of_worker(self, worker: int) -> list[Any]:
+        """Return the futures of a worker's flights; it is busy with the first."""
+        return [one for one, flight in self.flights.items() if flight.worker == worker]
+
     def check(self) -> None:
         """Raise an error if nobody has been there to work for long.
 
@@ -101,13 +111,13 @@ class Work:
 class RayGrid(ChunkGrid):
     """A pool of actors that take chunks: their own clients' first, then each other's."""
 
-    def __init__(self, scenario: Scenario, store: Path) -> None:
+    def __init__(self, scenario: Scenario, store: Path, sizes: NDArray[np.int64]) -> None:
+        """Call the workers and wait for them; ``sizes`` are the clients' training examples."""
         self._deadline = scenario.clients.deadline_s
         self._deaths: dict[ClientId, int] = {}
         self._exchanges = 0
         said: list[str] = []
         self._team = Workers(scenario, store, said.append)
-        sizes = self._team.sizes
         super().__init__(len(sizes), dealing(scenario, sizes, len(self._team.actors)))
         self.notes = said
 
@@ -129,7 +139,9 @@ class RayGrid(ChunkGrid):
             done, _ = ray.wait(waiting, num_returns=1, timeout=POLL_S)
             for future in done:
                 if future in work.flights:
-                    yield from self._land(future, work)
+                    # A worker that ended fails all of its flights, and the first is to blame.
+                    first = work.of_worker(work.flights[future].worker)[0]
+                    yield from self._land(first, work)
                 elif (worker := self._team.opened(future)) is not None:
                     work.idle.add(worker)
             self._kill_hung(work.flights)
@@ -140,14 +152,22 @@ class RayGrid(ChunkGrid):
             queue = work.queues[worker] or max(work.queues, key=_cost)
             if queue:
                 work.idle.discard(worker)
-                chunk = queue.popleft()
-                used = sorted(set(chunk.content_of))
-                local = replace(chunk, content_of=[used.index(k) for k in chunk.content_of])
-                keep = chunk.summed and self._team.is_far(worker)
-                future = self._team.actors[worker].run.remote(
-                    local, [work.refs[k] for k in used], self._exchanges if keep else None
-                )
-                work.flights[future] = Flight(worker, chunk, time.monotonic(), keep)
+                self._send(queue.popleft(), worker, work)
+        for worker, queue in enumerate(work.queues):
+            # One more, so that nobody waits while a reply is read.  A cheap one after a costly
+            # one: nobody else can take it any more.
+            if queue and len(busy := work.of_worker(worker)) == 1:
+                is_cheap = queue[-1].cost < work.flights[busy[0]].chunk.cost
+                self._send(queue.pop() if is_cheap else queue.popleft(), worker, work)
+
+    def _send(self, chunk: Chunk, worker: int, work: Work) -> None:
+        used = sorted(set(chunk.content_of))
+        local = replace(chunk, content_of=[used.index(k) for k in chunk.content_of])
+        keep = chunk.summed and self._team.is_far(worker)
+        future = self._team.actors[worker].run.remote(
+            local, [work.refs[k] for k in used], self._exchanges if keep else None
+        )
+        work.flights[future] = Flight(worker, chunk, time.monotonic(), keep)
 
     def _land(self, future: Any, work: Work) -> Iterator[ChunkReply]:
         flight = work.flights.pop(future)
@@ -158,7 +178,10 @@ class RayGrid(ChunkGrid):
         except ray.exceptions.RayTaskError as error:
             raise RunError(f"a worker failed: {cause(error)}") from error
         else:
-            work.idle.add(flight.worker)
+            if later := work.of_worker(flight.worker):
+                work.flights[later[0]].since = time.monotonic()
+            else:
+                work.idle.add(flight.worker)
             for turn in reply.turns:
                 self._deaths.pop(turn.client, None)  # it was beside the one that did it
             if flight.keep:
@@ -200,10 +223,11 @@ class RayGrid(ChunkGrid):
             yield lost
 
     def _replace(self, workers: Sequence[int], work: Work) -> None:
-        """Call others in the place of workers, and have done again what they kept."""
+        """Call others in the place of workers, and have done what they kept or had not begun."""
         self._team.replace(workers)
         for worker in workers:
             work.idle.discard(worker)
+            work.queues[worker] += [work.flights.pop(one).chunk for one in work.of_worker(worker)]
             work.queues[worker] += [chunk for chunk, _ in work.kept.pop(worker, ())]
 
     def _settle(self, work: Work) -> Iterator[ChunkReply]:
@@ -231,7 +255,8 @@ class RayGrid(ChunkGrid):
     def _kill_hung(self, flights: dict[Any, Flight]) -> None:
         if self._deadline is None:
             return
-        for flight in flights.values():
+        busy = {flight.worker: flight for flight in reversed(flights.values())}  # with the first
+        for flight in busy.values():
             if flight.chunk.phase == REFERENCE:
                 continue
             limit = self._deadline * len(flight.chunk.clients) + GRACE_S

@@ -25,9 +25,6 @@ from fedsim.runtime.places import Node, places
 from fedsim.runtime.versions import installed
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from fedsim.aggregate import Sums
     from fedsim.flower.chunk import Chunk, ChunkReply
     from fedsim.runtime.parcel import Crate, Parcel
@@ -44,8 +41,6 @@ class Opened:
     """What a worker says when it is ready."""
 
     node: str
-    sizes: NDArray[np.int64]
-    """How many examples each client holds."""
     was_shipped: bool
     """Whether the data came to its node through Ray."""
     versions: Mapping[str, str]
@@ -79,7 +74,7 @@ class Actor:
         from fedsim.flower.host import Host
 
         self._host = Host(scenario, store, "cuda" if ray.get_gpu_ids() else "cpu")
-        return Opened(str(here()), self._host.worker.data.sizes, was_shipped, installed())
+        return Opened(str(here()), was_shipped, installed())
 
     def pid(self) -> int:
         """Return the process id."""

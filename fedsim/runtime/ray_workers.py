@@ -77,7 +77,7 @@ class Workers:
         if found.node not in self._met:
             self._met.add(found.node)
             self._meet(found)
-        self.nodes[worker], self.sizes = found.node, found.sizes
+        self.nodes[worker] = found.node
         if not self.opening:
             self._crates = []  # the object store has better use for the room
         return worker

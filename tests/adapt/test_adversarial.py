@@ -241,7 +241,9 @@ def test_features_that_have_run_away_are_named_with_the_remedy(model: MLP) -> No
     state = state_of(Dann(), model, "adversary")
     _, (update, *_) = gathered(Dann(), model, state)
     steep = {name: x + 1e7 for name, x in update.extras["adversary"].items()}
-    with pytest.raises(RunError, match=r"1e\+07: features have run away from it; strategy.deceit_cap: 1\.4"):
+    with pytest.raises(
+        RunError, match=r"1e\+07: features have run away from it; strategy.deceit_cap: 1\.4"
+    ):
         Dann().addends(replace(update, extras={**update.extras, "adversary": steep}))
 
 

@@ -36,17 +36,25 @@ def test_ray_equals_one_process(strategy, compute, scenario, play) -> None:
     assert there.references == here.references
 
 
-def test_a_worker_killed_once_costs_nothing(scenario, play, tmp_path) -> None:
+LYING_AHEAD = {"workers": 1, "chunk": 1}
+"""The next client's chunk always lies at the worker that ends."""
+
+
+@pytest.mark.parametrize("compute", [{}, LYING_AHEAD], ids=str)
+def test_a_worker_killed_once_costs_nothing(compute, scenario, play, tmp_path) -> None:
     local = {**LOCAL, "use": NAUGHTY, "how": "die", "once": str(tmp_path / "offended")}
-    outcome = play(scenario(local=local, compute=on_ray()))
+    outcome = play(scenario(local=local, compute=on_ray(**compute)))
     assert outcome.result.weights_sha256 == play(scenario()).result.weights_sha256
     assert outcome.result.dropped == 0
     assert any("was replaced" in note for note in outcome.notes)
 
 
-def test_a_client_that_kills_its_worker_twice_is_set_aside_and_named(scenario, play) -> None:
+@pytest.mark.parametrize("compute", [{"chunk": 6}, LYING_AHEAD], ids=str)
+def test_a_client_that_kills_its_worker_twice_is_set_aside_and_named(
+    compute, scenario, play
+) -> None:
     local = {**LOCAL, "use": NAUGHTY, "how": "die"}
-    outcome = play(scenario(local=local, compute=on_ray(chunk=6)))
+    outcome = play(scenario(local=local, compute=on_ray(**compute)))
     first, second, third = outcome.rounds
     assert first.dropped == ()
     assert [(drop.client, drop.reason) for drop in second.dropped] == [

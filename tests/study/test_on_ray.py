@@ -73,9 +73,9 @@ def test_two_runs_on_one_ray_do_not_wait_for_each_other_for_ever(scenario, ray_s
 
     of = scenario(compute={"backend": "ray", "workers": 2})
     store = of.folder / "data"
-    prepare(of, store)
-    grids: list[RayGrid] = [RayGrid(of, store)]
-    second = threading.Thread(target=lambda: grids.append(RayGrid(of, store)), daemon=True)
+    sizes = prepare(of, store).sizes
+    grids: list[RayGrid] = [RayGrid(of, store, sizes)]
+    second = threading.Thread(target=lambda: grids.append(RayGrid(of, store, sizes)), daemon=True)
     second.start()  # wants both workers, and waits until the first gives both back
     grids[0].close()
     second.join(60)
