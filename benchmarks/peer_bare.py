@@ -1,57 +1,109 @@
-"""The loop that anybody would write: one process, one thread, no framework."""
+"""The loop that anybody would write, in one process or in a few Ray actors; one thread each."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from collections.abc import Iterable, Sequence
 
 import torch
 from speed_parts import bare, tensors
 from torch.nn.functional import cross_entropy
-from workloads import WORKLOADS, Workload, tree_cpu
+from workloads import WORKLOADS, tree_cpu
 
 
-def one_round(
-    model: torch.nn.Module, work: Workload, data: tuple[torch.Tensor, torch.Tensor], cohort: range
-) -> None:
-    start = [parameter.detach().clone() for parameter in model.parameters()]
-    total = [torch.zeros_like(value) for value in start]
-    for client in cohort:
-        with torch.no_grad():
-            for parameter, value in zip(model.parameters(), start, strict=True):
-                parameter.copy_(value)
-        inputs, labels = data[0][client], data[1][client]
-        for places in torch.randperm(work.examples).split(work.batch):
-            for parameter in model.parameters():
-                parameter.grad = None
-            cross_entropy(model(inputs[places]), labels[places]).backward()
+class Worker:
+    """Trains some of a round's clients, one after the other."""
+
+    def __init__(self, workload: str) -> None:
+        torch.set_num_threads(1)
+        self.work = WORKLOADS[workload]
+        self.model, self.data = bare(self.work), tensors(self.work)
+
+    def summed(self, start: list[torch.Tensor], cohort: Iterable[int]) -> list[torch.Tensor]:
+        """Return the sum of what each client of `cohort` adds to the weights `start`."""
+        work, model = self.work, self.model
+        total = [torch.zeros_like(value) for value in start]
+        for client in cohort:
             with torch.no_grad():
+                for parameter, value in zip(model.parameters(), start, strict=True):
+                    parameter.copy_(value)
+            inputs, labels = self.data[0][client], self.data[1][client]
+            for places in torch.randperm(work.examples).split(work.batch):
                 for parameter in model.parameters():
-                    parameter.sub_(parameter.grad, alpha=work.lr)
-        with torch.no_grad():
-            for held, parameter, value in zip(total, model.parameters(), start, strict=True):
-                held.add_(parameter - value)
-    with torch.no_grad():
-        for parameter, value, held in zip(model.parameters(), start, total, strict=True):
-            parameter.copy_(value + held / len(cohort))
+                    parameter.grad = None
+                cross_entropy(model(inputs[places]), labels[places]).backward()
+                with torch.no_grad():
+                    for parameter in model.parameters():
+                        parameter.sub_(parameter.grad, alpha=work.lr)
+            with torch.no_grad():
+                for held, parameter, value in zip(total, model.parameters(), start, strict=True):
+                    held.add_(parameter - value)
+        return total
+
+
+class Alone:
+    """One worker, in this process."""
+
+    def __init__(self, workload: str) -> None:
+        self.worker = Worker(workload)
+
+    def sums(self, start: list[torch.Tensor], cohort: range) -> Sequence[list[torch.Tensor]]:
+        return [self.worker.summed(start, cohort)]
+
+
+class Actors:
+    """Several workers as Ray actors, each with an equal share of a cohort."""
+
+    def __init__(self, workload: str, workers: int) -> None:
+        import ray
+
+        ray.init(
+            "local",
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        actor = ray.remote(num_cpus=1)(Worker)
+        self.ray, self.actors = ray, [actor.remote(workload) for _ in range(workers)]
+
+    def sums(self, start: list[torch.Tensor], cohort: range) -> Sequence[list[torch.Tensor]]:
+        sent = self.ray.put(start)
+        each = -(-len(cohort) // len(self.actors))
+        return self.ray.get(
+            [
+                actor.summed.remote(sent, cohort[at * each : (at + 1) * each])
+                for at, actor in enumerate(self.actors)
+            ]
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workload")
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     work = WORKLOADS[options.workload]
-    model, data = bare(work), tensors(work)
+    crew = (
+        Alone(options.workload)
+        if options.workers == 1
+        else Actors(options.workload, options.workers)
+    )
+    weights = [parameter.detach() for parameter in bare(work).parameters()]
     wall, cpu = [], []
     for number in range(options.rounds):
         first = number * work.cohort % work.clients
         start, before = time.perf_counter(), tree_cpu()
-        one_round(model, work, data, range(first, first + work.cohort))
+        sums = crew.sums(weights, range(first, first + work.cohort))
+        weights = [
+            value + sum(parts) / work.cohort for value, *parts in zip(weights, *sums, strict=True)
+        ]
         wall.append(time.perf_counter() - start)
         cpu.append(tree_cpu() - before)
+        print(f"round {number + 1}", flush=True)
     print(json.dumps({"wall": wall[1:], "cpu": cpu[1:]}))
 
 

@@ -1,9 +1,11 @@
-"""pfl-research on a speed workload, in one process; runs where `pfl` is installed."""
+"""pfl-research on a speed workload; runs where `pfl` is installed, in as many processes as torchrun
+starts."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from itertools import pairwise
 
@@ -69,7 +71,8 @@ def main() -> None:
     for (t0, c0), (t1, c1) in pairwise(marks):
         wall.append(t1 - t0)
         cpu.append(c1 - c0)
-    print(json.dumps({"wall": wall, "cpu": cpu}))
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps({"wall": wall, "cpu": cpu}))
 
 
 if __name__ == "__main__":

@@ -25,34 +25,6 @@ from workloads import tree_cpu
 
 HERE = Path(__file__).parent
 
-BARE = """
-import json, sys
-import ray, torch
-from peer_bare import one_round
-from speed_parts import bare, tensors
-from workloads import WORKLOADS
-
-@ray.remote(num_cpus=1)
-class Worker:
-    def __init__(self, work):
-        torch.set_num_threads(1)
-        self.work, self.model, self.data = work, bare(work), tensors(work)
-
-    def round(self, weights, cohort):
-        self.model.load_state_dict(weights)
-        one_round(self.model, self.work, self.data, cohort)
-        return self.model.state_dict()
-
-work = WORKLOADS["tiny"]
-ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-workers = [Worker.remote(work) for _ in range(2)]
-sent = ray.put(bare(work).state_dict())
-replies = [w.round.remote(sent, range(50 * at, 50 * at + 50)) for at, w in enumerate(workers)]
-one, other = ray.get(replies)
-mean = {name: (value + other[name]) / 2 for name, value in one.items()}
-print("round 1", flush=True)
-"""
-
 
 def scenario(folder: Path) -> Path:
     """Write the scenario that fedsim runs, and return where."""
@@ -81,7 +53,7 @@ def commands(options: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
     if options.fedsim:
         for name in list(found):
             found[f"other {name}"] = ["env", f"PYTHONPATH={options.fedsim}", *found[name]]
-    found["bare ray"] = [*python, "-c", BARE]
+    found["bare ray"] = [*python, "peer_bare.py", "tiny", "--workers", "2", "--rounds", "1"]
     if options.flower:
         found["flower"] = [*python, "peer_flower.py", "tiny", "--rounds", "2"]
     return found
