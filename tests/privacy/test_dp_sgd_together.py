@@ -18,16 +18,13 @@ from fedsim.clients._private_together import _Stack
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
-from fedsim.models.convnet import ConvNet
-from fedsim.models.lenet import LeNet
-from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.privacy.terms import Terms
 from fedsim.report.folder import RunFolder
-from fedsim.seeds import torch_defaults, torch_stream
+from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Update
+from tests.privacy.nets import NETS, SHAPE, seeded
 
-SHAPE = (3, 12, 12)
 CLIP = 0.5
 SIZES = [30, 17, 0, 40, 1]
 
@@ -47,34 +44,11 @@ def odd_net() -> nn.Module:
     )
 
 
-def smooth_net() -> nn.Module:
-    """Return activations whose last bits a processor's vectors decide about, in odd numbers."""
-    return nn.Sequential(
-        nn.Conv2d(3, 7, 3, stride=2, padding=1),
-        nn.GELU(),
-        nn.Conv2d(7, 11, 3),
-        nn.ELU(),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(44, 10),
-    )
-
-
-MODELS = {
-    "mlp": lambda: MLP(SHAPE, 10, hidden=(20, 15)),
-    "linear": lambda: MLP(SHAPE, 10, hidden=()),
-    "convnet": lambda: ConvNet(SHAPE, 10, width=8, depth=2),
-    "in groups": lambda: ConvNet(SHAPE, 10, width=8, depth=2, norm="group"),
-    "lenet": lambda: LeNet(SHAPE, 10, channels=(8, 12), kernel=3),
-    "wide": lambda: LeNet(SHAPE, 10, channels=(32, 64), hidden=(128,), kernel=3),
-    "odd": odd_net,
-    "smooth": smooth_net,
-}
+MODELS = NETS | {"odd": odd_net}
 
 
 def model_of(name: str) -> nn.Module:
-    with torch_defaults(3, "model"):
-        return MODELS[name]()
+    return seeded(MODELS[name])
 
 
 def examples(count: int, *where: int) -> Examples:
