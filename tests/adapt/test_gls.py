@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import clarabel
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from fedsim.adapt.gls import confusion_sum, ratios, shared_law, shared_ratios, shrunk
 
@@ -51,9 +53,6 @@ def test_noisy_sums_give_the_optimum(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_optimum_is_that_of_an_interior_point_method(seed: int) -> None:
-    clarabel = pytest.importorskip("clarabel", reason="clarabel is not installed: no oracle")
-    from scipy import sparse
-
     confusion, prediction, _ = world(seed, noise=1.0)
     law, k = confusion.sum(axis=0), len(prediction)
     quadratic = sparse.csc_matrix(np.triu(confusion.T @ confusion))

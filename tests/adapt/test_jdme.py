@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pymanopt
 import pytest
 import torch
 from torch import Tensor
@@ -136,7 +137,6 @@ def test_the_moment_head_is_ridge_regression_on_the_rows() -> None:
 
 
 def test_the_descent_is_pymanopt_s() -> None:
-    pymanopt = pytest.importorskip("pymanopt", reason="pymanopt is not installed: no oracle")
     gap, start = discrepancy(*both()), some_basis()
     manifold = pymanopt.manifolds.Grassmann(WIDTH, 3)
 
