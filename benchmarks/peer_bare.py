@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from speed_parts import bare, tensors
 from torch.nn.functional import cross_entropy
 from workloads import WORKLOADS, tree_cpu
+
+Tensors = list[torch.Tensor]
+Crew = Callable[[Tensors, range], Sequence[Tensors]]
+"""What several workers' sums are, of a model's weights and a cohort."""
 
 
 class Worker:
@@ -21,7 +25,7 @@ class Worker:
         self.work = WORKLOADS[workload]
         self.model, self.data = bare(self.work), tensors(self.work)
 
-    def summed(self, start: list[torch.Tensor], cohort: Iterable[int]) -> list[torch.Tensor]:
+    def summed(self, start: Tensors, cohort: range) -> Tensors:
         """Return the sum of what each client of `cohort` adds to the weights `start`."""
         work, model = self.work, self.model
         total = [torch.zeros_like(value) for value in start]
@@ -43,41 +47,27 @@ class Worker:
         return total
 
 
-class Alone:
-    """One worker, in this process."""
+def crew_of(workload: str, workers: int) -> Crew:
+    """Return the worker in this process, or several as Ray actors that share a cohort evenly."""
+    if workers == 1:
+        worker = Worker(workload)
+        return lambda start, cohort: [worker.summed(start, cohort)]
 
-    def __init__(self, workload: str) -> None:
-        self.worker = Worker(workload)
+    import ray
 
-    def sums(self, start: list[torch.Tensor], cohort: range) -> Sequence[list[torch.Tensor]]:
-        return [self.worker.summed(start, cohort)]
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init("local", num_cpus=workers, **quiet)
+    actor = ray.remote(num_cpus=1)(Worker)
+    actors = [actor.remote(workload) for _ in range(workers)]
 
-
-class Actors:
-    """Several workers as Ray actors, each with an equal share of a cohort."""
-
-    def __init__(self, workload: str, workers: int) -> None:
-        import ray
-
-        ray.init(
-            "local",
-            num_cpus=workers,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
+    def sums(start: Tensors, cohort: range) -> Sequence[Tensors]:
+        sent, each = ray.put(start), -(-len(cohort) // workers)
+        shares = [cohort[at * each : (at + 1) * each] for at in range(workers)]
+        return ray.get(
+            [actor.summed.remote(sent, share) for actor, share in zip(actors, shares, strict=True)]
         )
-        actor = ray.remote(num_cpus=1)(Worker)
-        self.ray, self.actors = ray, [actor.remote(workload) for _ in range(workers)]
 
-    def sums(self, start: list[torch.Tensor], cohort: range) -> Sequence[list[torch.Tensor]]:
-        sent = self.ray.put(start)
-        each = -(-len(cohort) // len(self.actors))
-        return self.ray.get(
-            [
-                actor.summed.remote(sent, cohort[at * each : (at + 1) * each])
-                for at, actor in enumerate(self.actors)
-            ]
-        )
+    return sums
 
 
 def main() -> None:
@@ -87,17 +77,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     work = WORKLOADS[options.workload]
-    crew = (
-        Alone(options.workload)
-        if options.workers == 1
-        else Actors(options.workload, options.workers)
-    )
+    sums_of = crew_of(options.workload, options.workers)
     weights = [parameter.detach() for parameter in bare(work).parameters()]
     wall, cpu = [], []
     for number in range(options.rounds):
         first = number * work.cohort % work.clients
         start, before = time.perf_counter(), tree_cpu()
-        sums = crew.sums(weights, range(first, first + work.cohort))
+        sums = sums_of(weights, range(first, first + work.cohort))
         weights = [
             value + sum(parts) / work.cohort for value, *parts in zip(weights, *sums, strict=True)
         ]

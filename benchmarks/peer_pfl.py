@@ -1,5 +1,4 @@
-"""pfl-research on a speed workload; runs where `pfl` is installed, in as many processes as torchrun
-starts."""
+"""pfl-research on a speed workload, where `pfl` is installed; torchrun starts several processes."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ Every system runs a few rounds in a process of its own, then the next one does, 
 times.  What is compared is CPU time per client, over all processes of a system and without its
 start: on a machine that others use too, wall time tells mostly of them.  With several workers it
 is wall time, which wants an idle machine; the bare loop then runs in as many Ray actors, pfl in as
-many processes.  Flower's engine always has two actors.  ``pfl`` (pip install pfl) and ``jax`` (pip
-install jax) need environments of their own; without them they are left out.
+many processes, of one of which it says the CPU time.  Flower's engine always has two actors.
+``pfl`` (pip install pfl) and ``jax`` (pip install jax) need environments of their own; without
+them they are left out.
 """
 
 from __future__ import annotations
