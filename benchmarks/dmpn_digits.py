@@ -22,13 +22,13 @@ from cells import Results
 from gls_digits import NAMES, SCORES
 from safetensors.torch import load_file
 
-from fedsim import simulation
 from fedsim.data.federated import prepare
-from fedsim.judge import Judge
+from fedsim.engine import run as simulation
+from fedsim.engine.evaluation import Judge
 from fedsim.models._build import build
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "dmpn_digits.yaml"
 RATES, SCALES = (0.005, 0.02, 0.05), (False, True)

@@ -24,12 +24,12 @@ import yaml
 from cells import Results
 from safetensors.torch import load_file
 
-from fedsim import simulation
 from fedsim.data.federated import FederatedData, prepare
+from fedsim.engine import run as simulation
 from fedsim.models._build import build
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 ALPHAS, EPSILONS, SEEDS, CHOOSING = (0.1, 0.5), (2.0, 8.0), (1, 2, 3), 4
 GRIDS: Mapping[str, list[dict[str, float]]] = {

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from fedsim.client import Examples
 from fedsim.clients.matching import Matching
-from fedsim.heap import keep_freed_memory
 from fedsim.models.convnet import ConvNet
 from fedsim.wire import Broadcast, ClientInfo, Task
+from fedsim.worker.allocator import keep_freed_memory
 
 
 @dataclass(frozen=True)

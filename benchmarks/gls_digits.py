@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 from cells import Results
 
-from fedsim import simulation
 from fedsim.adapt.gls import shrunk
 from fedsim.data.federated import prepare
+from fedsim.engine import run as simulation
+from fedsim.engine.evaluation import Judge
 from fedsim.errors import QuorumLost
-from fedsim.judge import Judge
 from fedsim.models._build import build
-from fedsim.report import checkpoint
-from fedsim.report.folder import RunFolder
+from fedsim.runlog import checkpoint
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 PARTS = Path(__file__).with_name("gls_digits_parts.py")
 NAMES = ("mnist", "usps")

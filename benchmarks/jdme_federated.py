@@ -23,11 +23,11 @@ from jdme_office import CLASSES, ROUNDS, STEPS, Task, projected, tasks
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from fedsim import simulation
 from fedsim.adapt.grassmann import descend
 from fedsim.adapt.jdme import unit_rows
-from fedsim.report import checkpoint
-from fedsim.report.folder import RunFolder
+from fedsim.engine import run as simulation
+from fedsim.runlog import checkpoint
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
 
 PARTS = Path(__file__).with_name("jdme_office_parts.py")

@@ -20,7 +20,7 @@ from fedsim.privacy.guard import Guard
 from fedsim.privacy.guarded import Guarded
 from fedsim.privacy.ledger import Ledger
 from fedsim.privacy.noise import Secure, gaussian
-from fedsim.scenario.privacy import Budget, Privacy
+from fedsim.schema.privacy import Budget, Privacy
 from fedsim.strategy import ServerState, Strategy
 
 __all__ = ["main"]

@@ -39,9 +39,9 @@ def run(clients: int, cohort: int, workers: int, waits: bool = False) -> None:
     import ray  # noqa: F401  # so that it counts as a library
     import torch
 
-    from fedsim import simulation
-    from fedsim.report.events import Event, RoundDone, Started
-    from fedsim.report.folder import RunFolder
+    from fedsim.engine import run as simulation
+    from fedsim.runlog.events import Event, RoundDone, Started
+    from fedsim.runlog.folder import RunFolder
     from fedsim.scenario.load import load
 
     torch.set_num_threads(1)

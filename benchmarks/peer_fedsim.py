@@ -10,9 +10,9 @@ from pathlib import Path
 
 from workloads import WORKLOADS, tree_cpu
 
-from fedsim import simulation
-from fedsim.report.events import Event, Note, RoundDone
-from fedsim.report.folder import RunFolder
+from fedsim.engine import run as simulation
+from fedsim.runlog.events import Event, Note, RoundDone
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
 
 HERE = Path(__file__).parent

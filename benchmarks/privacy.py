@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fedsim.clients._clipped_matching import Mechanism, clipped_sum
+from fedsim.condense.private_gradients import Mechanism, clipped_sum
 from fedsim.models.convnet import ConvNet
 from fedsim.privacy.accountant import Release, affordable, epsilon, gaussian_epsilon
 from fedsim.privacy.audit import lower_bound

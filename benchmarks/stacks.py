@@ -17,10 +17,10 @@ from workloads import WORKLOADS
 
 from fedsim.client import Examples, Seat
 from fedsim.clients.sgd import Sgd
-from fedsim.heap import keep_freed_memory
 from fedsim.models._build import load_weights, weights_of
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task
+from fedsim.worker.allocator import keep_freed_memory
 
 CLIENTS = 64
 

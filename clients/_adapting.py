@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from fedsim.adapt.gls import confusion_sum
 from fedsim.client import Examples
-from fedsim.clients._places import place
 from fedsim.clients.sgd import Sgd
+from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Adapting", "Objective", "repeated", "slopes"]

@@ -10,12 +10,12 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from fedsim.client import Examples
-from fedsim.clients._clipped_matching import Private, enough, noisy_counts
-from fedsim.clients._coding import Coding, encoded
-from fedsim.clients._embedding import check_split
-from fedsim.clients._plain import Plain
-from fedsim.clients._sphere import Sphere
+from fedsim.clients.sgd import PlainSgd
+from fedsim.condense.model_sphere import Sphere
+from fedsim.condense.pixel_coding import Coding, encoded
+from fedsim.condense.private_gradients import Private, enough, noisy_counts
 from fedsim.errors import RunError
+from fedsim.models._split import check_split
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import Source, source_of
 from fedsim.privacy.terms import Terms
@@ -25,7 +25,7 @@ __all__ = ["PrivateSet"]
 
 
 @dataclass(frozen=True)
-class PrivateSet(Plain):
+class PrivateSet(PlainSgd):
     """A synthetic set of which no pixel, label or count is released without noise."""
 
     images_per_class: Annotated[int, Ge(1)] = 10

@@ -18,13 +18,13 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
+from fedsim.adapt.adversarial_loss import Contest
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, repeated, slopes
-from fedsim.clients._contest import Contest
-from fedsim.clients._layers import layers_draw_from
-from fedsim.clients._places import place
 from fedsim.errors import RunError
 from fedsim.privacy.noise import Simulated, noisy
+from fedsim.seeds import seeded_layers
+from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Adversarial"]
@@ -48,7 +48,7 @@ class Adversarial(Adapting):
         inputs, labels = self._batch(examples, task, draws)
         extras: dict[str, Weights] = {place(task.client): {}}
         if len(inputs):
-            with layers_draw_from(draws, inputs.device):
+            with seeded_layers(draws, inputs.device):
                 features, logits = contest.seen(inputs, frozen=True)
                 loss = contest.domain_loss(psi, features, logits, labels)
             extras |= {"adversary": slopes(loss, psi), **contest.certainty(logits)}
@@ -68,7 +68,7 @@ class Adversarial(Adapting):
             return Update(task.client.id, {}, 0, extras={place(task.client): {}})
         psi = contest.learnable()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        with layers_draw_from(draws, inputs.device):
+        with seeded_layers(draws, inputs.device):
             features, logits = contest.seen(inputs)
             learned = contest.classification(logits, labels)
             deceit = contest.deceit(psi, features, logits, labels)
@@ -98,7 +98,7 @@ class Adversarial(Adapting):
         pull, rule = float(said["penalty"]), self.of_role(task)
         velocity: Weights = {}
         labels = examples.labels if task.client.role == "source" else None
-        with layers_draw_from(draws, examples.inputs.device):
+        with seeded_layers(draws, examples.inputs.device):
             for batch in self._batches(len(examples), draws, examples.inputs.device):
                 own = None if labels is None else labels[batch]
                 found = slopes(contest.loss(psi, examples.inputs[batch], own), leaves)

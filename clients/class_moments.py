@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from fedsim.adapt.jdme import Moments, moments_of
 from fedsim.adapt.jdme_random import Embedding
+from fedsim.adapt.pseudo_labels import guessed, rows_of
 from fedsim.client import Examples
-from fedsim.clients._guessing import guessed, rows_of
-from fedsim.clients._places import place
 from fedsim.clients.sgd import Sgd
 from fedsim.errors import MissingPackage
+from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["ClassMoments"]

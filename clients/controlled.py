@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from fedsim.client import Examples, Seat
-from fedsim.clients._reach import reach
-from fedsim.clients._stacked import Steering
+from fedsim.clients.normalized import effective_steps
 from fedsim.clients.sgd import Correction, Sgd
+from fedsim.stacked.sgd import Steering
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Controlled"]
@@ -85,7 +85,9 @@ class Controlled(Sgd):
         if update.examples == 0:
             change = {name: torch.zeros_like(control) for name, control in ours.items()}
         else:
-            scale = -1 / (self.rate(task) * reach(self.step_count(update.examples), self.momentum))
+            scale = -1 / (
+                self.rate(task) * effective_steps(self.step_count(update.examples), self.momentum)
+            )
             change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
         kept = {name: ours[name] + change[name] for name in change}
         return replace(update, extras={"control": change}, memory={"control": kept})

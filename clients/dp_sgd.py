@@ -7,29 +7,26 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
-from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch import nn
 
 from fedsim.client import Examples, Seat
-from fedsim.clients._example_gradients import SLACK, WrittenOut
-from fedsim.clients._layers import layers_draw_from
-from fedsim.clients._private_together import descend_together
-from fedsim.clients._slots import SLOTS, in_slots, sampled, slots_for
+from fedsim.per_sample.batches import sampled, slots_for
+from fedsim.per_sample.clipped_sums import clipped_sum, per_example, written_sum
+from fedsim.per_sample.dp_sgd import descend_together
+from fedsim.per_sample.gradients import WrittenOut
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import Source, grid, perturbed, source_of
 from fedsim.privacy.terms import Terms
+from fedsim.seeds import seeded_layers
 from fedsim.wire import Task, Update, Weights
 
-__all__ = ["DpSgd", "clipped_sum", "per_example", "sampled", "written_sum"]
-
-Gradients = Callable[[Weights, Tensor, Tensor], Weights]
+__all__ = ["DpSgd"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class _Private:
         """
         before, device = task.broadcast.weights, next(model.parameters()).device
         source = source_of(self.terms.rng, draws)
-        with layers_draw_from(draws, device):
+        with seeded_layers(draws, device):
             self._descend(model, examples, source)
         after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
@@ -121,80 +118,3 @@ def _sent(task: Task, delta: Weights) -> Update:
     taken = task.memory.get("privacy", {}).get("turns", torch.zeros(1)).cpu() + 1
     one = min(1, task.client.examples)
     return Update(task.client.id, delta, one, memory={"privacy": {"turns": taken}})
-
-
-def per_example(model: nn.Module) -> Gradients:
-    """Return what gives each example's own gradient: `(batch, *shape)` by name of the weight."""
-
-    def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(model, weights, (example[None],))
-        return nn.functional.cross_entropy(logits, label[None])
-
-    return vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
-
-
-def clipped_sum(
-    gradients: Gradients, weights: Weights, batch: Examples, clip: float, step: float
-) -> Weights:
-    """Return the sum over examples of their clipped gradients, in float64.
-
-    Every term lies on the grid of ``step``, rounded towards zero, and sums of such are exact:
-    adding or removing one example moves the sum by at most ``clip``, for the others' gradients
-    stay what they were (:func:`in_slots`).  One whose gradient is not finite adds nothing.
-
-    Args:
-        gradients: of :func:`per_example`.
-        weights: to differentiate for.
-        batch: may be empty.
-        clip: the bound on the norm of one example's gradient, over all weights together.
-        step: of the grid that the noise lies on.
-    """
-    total = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in weights.items()}
-    for part, count in in_slots(batch):
-        found = gradients(weights, part.inputs, part.labels)
-        wide = {name: g[:count].double().flatten(1) for name, g in found.items()}
-        squares = [g.square().sum(dim=1) for g in wide.values()]
-        norms = torch.stack(squares).sum(dim=0).sqrt()  # (count,)
-        scale = torch.where(norms <= clip * SHRINK, 1.0, clip / norms * SHRINK)
-        if not bool((is_finite := torch.isfinite(norms)).all()):
-            wide, scale = {name: g[is_finite] for name, g in wide.items()}, scale[is_finite]
-        # On the grid of ``step``, a power of two, the terms are whole numbers: one pass puts them
-        # there, and :func:`~fedsim.privacy.noise.snap` would give the same bits in four.
-        cells = (scale / step).unsqueeze(1)
-        for name, g in wide.items():
-            total[name] += g.mul_(cells).trunc_().sum(dim=0).mul_(step).view_as(total[name])
-    return total
-
-
-def written_sum(
-    gradients: WrittenOut, weights: Weights, batch: Examples, clip: float, slots: int = SLOTS
-) -> Weights:
-    """Return what :func:`clipped_sum` does for a chain of known layers; it lies on no grid.
-
-    Adding or removing one example moves it by at most ``clip``, rounding included.  An example's
-    term is its gradient, made of float32 numbers that depend on it alone (:func:`in_slots`), cut
-    in float64 to ``clip * (1 - 2**-16)``.  Summed in float64, in whatever order, with fused
-    multiply-adds or without, ``n`` terms are off by ``(n + 4) * 2**-53`` of the sum of their
-    sizes in each coordinate at most, as a whole by ``n * (n + 4) * 2**-53 * clip``; so are the
-    neighbour's.  Up to ``n = 2**16`` examples in a batch, both together are below
-    ``2**-19 * clip``.  A norm of ``p`` numbers is off by ``p * 2**-53`` of it at most, which is
-    below ``2**-20`` up to ``p = 2**33``.  So all of it fits into the ``2**-16`` that were left.
-
-    Args:
-        gradients: of the model.
-        weights: those to sum for, which the model holds.
-        batch: may be empty.
-        clip: the bound on the norm of one example's gradient, over all weights together.
-        slots: how many examples go through the model together.
-    """
-    total = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in weights.items()}
-    for part, count in in_slots(batch, slots):
-        pieces = gradients(part, count)
-        norms = torch.stack([piece.squares() for piece in pieces.values()]).sum(dim=0).sqrt()
-        scale = torch.where(norms <= clip * SLACK, 1.0, clip / norms * SLACK)
-        if not bool((is_finite := torch.isfinite(norms)).all()):
-            pieces = {name: piece.only(is_finite) for name, piece in pieces.items()}
-            scale = scale[is_finite]
-        for name, piece in pieces.items():
-            piece.add_to(total[name], scale)
-    return total

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from fedsim.adapt.features import JointFeatures
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
-from fedsim.clients._embedding import check_split, seen
-from fedsim.clients._places import place
+from fedsim.models._split import check_split, seen
+from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["JointEmbedding"]

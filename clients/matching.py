@@ -17,22 +17,22 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from fedsim.client import Examples
-from fedsim.clients._augment import Augment, augmentation
-from fedsim.clients._by_class import Batch, ByClass
-from fedsim.clients._coding import PIXEL_BYTES, Coding, encoded
-from fedsim.clients._embedding import at_once, check_split, class_means, embedded, mismatch
-from fedsim.clients._generator import on_device
-from fedsim.clients._memorised import nearness
-from fedsim.clients._plain import Plain
-from fedsim.clients._sphere import Sphere
+from fedsim.clients.sgd import PlainSgd
+from fedsim.condense.augment import Augment, augmentation
+from fedsim.condense.by_class import Batch, ByClass
+from fedsim.condense.memorisation import nearness
+from fedsim.condense.model_sphere import Sphere
+from fedsim.condense.pixel_coding import PIXEL_BYTES, Coding, encoded
 from fedsim.errors import RunError
+from fedsim.models._split import at_once, check_split, class_means, embedded, mismatch
+from fedsim.seeds import generator_on
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Matching"]
 
 
 @dataclass(frozen=True)
-class Matching(Plain):
+class Matching(PlainSgd):
     """Images whose class means of features and logits are those of the client's own examples.
 
     They are matched on models around the server's, all classes at once.  Nothing is private here:
@@ -111,7 +111,7 @@ class Matching(Plain):
         self, sphere: Sphere, held: ByClass, draws: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the images, `(n, *features)`, and what is known of them."""
-        draws = on_device(draws, held.inputs.device)
+        draws = generator_on(draws, held.inputs.device)
         images = held.some(self.images_per_class, draws)
         if self.init == "noise":
             images = torch.randn(images.shape, generator=draws, device=images.device)

@@ -14,14 +14,14 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from fedsim.clients._clipped_matching import Private
-from fedsim.clients._generator import on_device
-from fedsim.clients._mean_embeddings import Steps, matched, released_means
 from fedsim.clients._private_set import PrivateSet
-from fedsim.clients._sphere import Sphere
+from fedsim.condense.mean_embeddings import Steps, matched, released_means
+from fedsim.condense.model_sphere import Sphere
+from fedsim.condense.private_gradients import Private
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import Source
 from fedsim.privacy.terms import Terms
+from fedsim.seeds import generator_on
 
 __all__ = ["MeanEmbeddings"]
 
@@ -43,7 +43,7 @@ class MeanEmbeddings(PrivateSet):
     ) -> Tensor:
         """Return images that were matched, for nothing, to the means of ``models`` releases."""
         seeds = torch.randint(2**62, (self.models,), generator=draws).tolist()
-        images = self.noise(held, on_device(draws, sphere.device))
+        images = self.noise(held, generator_on(draws, sphere.device))
         std = terms.clip * terms.noise_multiplier
         means = [released_means(sphere, held, (terms.clip, std), seed, source) for seed in seeds]
         steps = Steps(self.steps, self.image_lr, self.image_momentum)

@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from fedsim.client import Examples, Seat
-from fedsim.clients._reach import reach
 from fedsim.clients.proximal import Proximal, strength
 from fedsim.wire import Task, Update
 
-__all__ = ["Normalized"]
+__all__ = ["Normalized", "effective_steps"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,26 @@ class Normalized(Proximal):
     def _weighed(self, update: Update, task: Task) -> Update:
         # Without a step there is a zero delta, which the server can still divide by one.
         count = max(1, self.step_count(update.examples))
-        steps = reach(count, self.momentum, self.rate(task) * strength(task))
+        steps = effective_steps(count, self.momentum, self.rate(task) * strength(task))
         worth = {"steps": torch.tensor(steps, dtype=torch.float64)}
         return replace(update, extras={"steps": worth})
+
+
+def effective_steps(steps: int, momentum: float = 0.0, pull: float = 0.0) -> float:
+    """Return how far ``steps`` steps go along a gradient that stays one, at a rate of one.
+
+    This is the 1-norm of FedNova's ``a_i``, in closed form ``steps`` for plain SGD,
+    ``(steps - m (1 - m^steps) / (1 - m)) / (1 - m)`` with momentum ``m``, and
+    ``(1 - (1 - pull)^steps) / pull`` with a proximal term; taking the steps covers all three,
+    and both at once.
+
+    Args:
+        steps: how many there are.
+        momentum: of the steps.
+        pull: the step size times the strength of the proximal term.
+    """
+    place = velocity = 0.0
+    for _ in range(steps):
+        velocity = momentum * velocity + 1 - pull * place
+        place += velocity
+    return place

@@ -19,19 +19,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
+from fedsim.adapt.adversarial_loss import Contest
 from fedsim.adapt.adversary import cut
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Examples, Unlabelled
-from fedsim.clients._contest import Contest
-from fedsim.clients._layers import layers_draw_from
-from fedsim.clients._places import place
-from fedsim.clients._slots import MOST, in_slots
-from fedsim.clients.dp_sgd import Gradients, clipped_sum, sampled
 from fedsim.errors import RunError
+from fedsim.per_sample.batches import MOST, in_slots, sampled
+from fedsim.per_sample.clipped_sums import Gradients, clipped_sum
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import Source, gaussian, grid, noisy, snap, source_of
 from fedsim.privacy.terms import Terms
+from fedsim.seeds import seeded_layers
+from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["PrivateAdversarial"]
@@ -139,7 +139,7 @@ class _Private:
             return contest.domain_loss(weights, features, logits, own)
 
         source = source_of(self.terms.rng, draws)
-        with layers_draw_from(_hidden(source), examples.inputs.device):
+        with seeded_layers(_hidden(source), examples.inputs.device):
             gradient = self._noisy(_per_example(loss), psi, _held(examples), source)
         sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
         return self._reply(task, {}, {place(task.client): {}, "adversary": sent})
@@ -184,7 +184,7 @@ class _Private:
         source, slopes = source_of(self.terms.rng, draws), _per_example(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         velocity: Weights = {}
-        with layers_draw_from(_hidden(source), examples.inputs.device):
+        with seeded_layers(_hidden(source), examples.inputs.device):
             for _ in range(self.rule.steps):
                 for name, slope in self._noisy(slopes, weights, held, source).items():
                     velocity[name] = self.rule.momentum * velocity.get(name, 0.0) + slope

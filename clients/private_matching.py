@@ -16,13 +16,13 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
-from fedsim.clients._clipped_matching import Mechanism, Private, released
-from fedsim.clients._generator import on_device
 from fedsim.clients._private_set import PrivateSet
-from fedsim.clients._sphere import Sphere
+from fedsim.condense.model_sphere import Sphere
+from fedsim.condense.private_gradients import Mechanism, Private, released
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import Source
 from fedsim.privacy.terms import Terms
+from fedsim.seeds import generator_on
 
 __all__ = ["PrivateMatching"]
 
@@ -44,7 +44,7 @@ class PrivateMatching(PrivateSet):
     ) -> Tensor:
         """Return images after ``steps`` noisy steps: each is one release."""
         # Which models are matched on is public, and so is what the images begin as.
-        draws = on_device(draws, sphere.device)
+        draws = generator_on(draws, sphere.device)
         images = self.noise(held, draws)
         mechanism = Mechanism(terms.clip, terms.noise_multiplier, self.sample_rate)
         velocity = torch.zeros_like(images)

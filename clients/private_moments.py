@@ -15,15 +15,15 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from fedsim.adapt.jdme import Moments
+from fedsim.adapt.pseudo_labels import guessed, rows_of
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
 from fedsim.client import Examples, Unlabelled
-from fedsim.clients._guessing import guessed, rows_of
-from fedsim.clients._places import place
-from fedsim.clients._slots import MOST, in_slots
+from fedsim.per_sample.batches import MOST, in_slots
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
 from fedsim.privacy.terms import Terms
+from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["PrivateMoments"]

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from fedsim.adapt.prototypes import class_sums, confident, mean_gap, squared_distances
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
-from fedsim.clients._embedding import check_split, features_of
-from fedsim.clients._places import place
+from fedsim.models._split import check_split, features_of
+from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Prototypical"]

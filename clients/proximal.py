@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedsim.clients._stacked import Steering
 from fedsim.clients.sgd import Correction, Sgd
+from fedsim.stacked.sgd import Steering
 from fedsim.wire import Task, Weights
 
 __all__ = ["Proximal", "strength"]

@@ -15,12 +15,12 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
 from fedsim.client import Examples, Seat
-from fedsim.clients._layers import layers_draw_from
-from fedsim.clients._stacked import Steering, train_stacked
 from fedsim.errors import RunError
+from fedsim.seeds import seeded_layers
+from fedsim.stacked.sgd import Steering, train_stacked
 from fedsim.wire import Task, Update, Weights
 
-__all__ = ["Correction", "Sgd"]
+__all__ = ["Correction", "PlainSgd", "Sgd"]
 
 Correction = Callable[[Weights], None]
 """Changes a batch's gradients, by name and in place, before the step along them."""
@@ -55,7 +55,7 @@ class Sgd:
         """
         before, metrics = task.broadcast.weights, {}
         if len(examples) > 0:
-            with layers_draw_from(draws, _device(model)):
+            with seeded_layers(draws, _device(model)):
                 metrics["loss"] = self._descend(model, examples, task, draws)
         after = {name: parameter.detach() for name, parameter in model.named_parameters()}
         if not before.keys() <= after.keys():  # buffers, which take longer to list
@@ -170,3 +170,24 @@ def _gradients(loss: Tensor, trained: dict[str, nn.Parameter]) -> Weights:
     # Unlike autograd.grad, backward never hands one tensor to two parameters.
     torch.autograd.backward(loss)
     return {name: p.grad for name, p in trained.items() if p.grad is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainSgd:
+    """A half whose own verbs move no weights."""
+
+    lr: Annotated[float, Gt(0)] = 0.1
+    """Of plain SGD, which the references train with, without privacy."""
+    epochs: Annotated[int, Ge(1)] = 1
+    """Of the references, per round."""
+    batch_size: Annotated[int, Ge(1)] = 32
+    """Of the references."""
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """Of the references."""
+
+    def train(
+        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+    ) -> Update:
+        """Train by plain SGD on the client's own examples: what the references do."""
+        rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)
+        return rule.train(model, examples, task, draws)

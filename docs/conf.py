@@ -28,7 +28,7 @@ def setup(app: Sphinx) -> None:
 
 
 def _keys() -> str:
-    from fedsim.scenario.schema import Scenario
+    from fedsim.schema.scenario import Scenario
 
     lines = ["| key | default | meaning |", "|---|---|---|"]
     for name, field in Scenario.model_fields.items():
@@ -59,9 +59,9 @@ def _plain(value: object) -> str:
 
 
 def _shelf(kind: str) -> str:
-    from fedsim.registry import describe, names
-    from fedsim.signature import COMPUTED, REQUIRED
-    from fedsim.words import expected
+    from fedsim.plugins.registry import describe, names
+    from fedsim.plugins.signature import COMPUTED, REQUIRED
+    from fedsim.schema.wording import expected
 
     lines = []
     for name in names(kind):

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedsim.report.frames import load
+    from fedsim.analysis.frames import load
 
 __all__ = ["load"]
 
@@ -23,9 +23,9 @@ for _name, _value in {
 
 
 def __getattr__(name: str) -> Any:
-    """Return :func:`fedsim.report.frames.load`, imported when it is first asked for."""
+    """Return :func:`fedsim.analysis.frames.load`, imported when it is first asked for."""
     if name == "load":
-        from fedsim.report.frames import load
+        from fedsim.analysis.frames import load
 
         return load
     raise AttributeError(f"module 'fedsim' has no attribute {name!r}")

@@ -16,7 +16,14 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["integer", "numpy_stream", "torch_defaults", "torch_stream"]
+__all__ = [
+    "generator_on",
+    "integer",
+    "numpy_stream",
+    "seeded_layers",
+    "torch_defaults",
+    "torch_stream",
+]
 
 
 def _spread(root: int, name: str, where: tuple[int, ...]) -> np.random.SeedSequence:
@@ -63,3 +70,37 @@ def torch_defaults(root: int, name: str, *where: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer(root, name, *where))
         yield
+
+
+@contextmanager
+def seeded_layers(draws: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed ``device``'s default generator from ``draws`` inside the block, and put it back after.
+
+    Dropout takes no generator.  This does for one turn of a client what
+    :func:`torch_defaults` does for a model, at 5 microseconds instead of 150: it
+    leaves the generators of other devices alone.
+    """
+    import torch
+
+    default = torch.default_generator
+    if device.type == "cuda":
+        default = torch.cuda.default_generators[device.index]
+    before = default.get_state()
+    default.manual_seed(int(torch.randint(2**31, (), generator=draws)))
+    try:
+        yield
+    finally:
+        default.set_state(before)
+
+
+def generator_on(draws: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return ``draws`` itself on the CPU, and elsewhere a generator of ``device`` seeded by it.
+
+    What is drawn is then made where it is used, and nothing waits for a copy.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return draws
+    seed = int(torch.randint(2**62, (), generator=draws))
+    return torch.Generator(device).manual_seed(seed)

@@ -32,13 +32,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedsim.aggregate import Sums
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
+from fedsim.errors import RunError
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Role, Update, Weights
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Server", "ServerState", "Strategy", "Wanted", "is_sum"]
+__all__ = [
+    "Server",
+    "ServerState",
+    "Strategy",
+    "Wanted",
+    "extra",
+    "is_sum",
+    "place",
+    "place_of",
+    "split_place",
+]
 
 
 @dataclass(frozen=True)
@@ -157,3 +168,52 @@ class Strategy:
 def is_sum(strategy: Strategy) -> bool:
     """Return whether partial sums of ``strategy``'s addends may travel in place of updates."""
     return type(strategy).aggregate is Strategy.aggregate
+
+
+def extra(update: Update, name: str, sender: str) -> Weights:
+    """Return the extra called ``name``.
+
+    Args:
+        update: one client's.
+        name: of the extra.
+        sender: the client half that sends it.
+
+    Raises:
+        RunError: if it is not there.
+    """
+    if name not in update.extras:
+        raise RunError(
+            f"client {update.client} sent no {name!r}: set `local: {{use: {sender}}}`, "
+            f"or a client half that extends it"
+        )
+    return update.extras[name]
+
+
+def place(client: ClientInfo) -> str:
+    """Return ``role/domain``: the name of the extra in which a client says where it stands."""
+    return f"{client.role}/{client.domain}"
+
+
+def place_of(update: Update, sender: str) -> str:
+    """Return the place that ``update`` comes from.
+
+    Args:
+        update: one client's.
+        sender: the client half that says it.
+
+    Raises:
+        RunError: if it does not say.
+    """
+    for name in update.extras:
+        if name.startswith(("source/", "target/")):
+            return name
+    raise RunError(
+        f"client {update.client} does not say its domain: set `local: {{use: {sender}}}`, or a "
+        "client half that extends it"
+    )
+
+
+def split_place(name: str) -> tuple[Role, str]:
+    """Return the role and the domain of a place."""
+    role, _, domain = name.partition("/")
+    return ("target" if role == "target" else "source"), domain

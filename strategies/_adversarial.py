@@ -17,9 +17,8 @@ import torch
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.adapt.adversary import domain_losses, first_weights, ramp, verdict
-from fedsim.clients._layers import layers_draw_from
-from fedsim.clients._places import place_of, split
 from fedsim.errors import RunError
+from fedsim.seeds import seeded_layers
 from fedsim.strategies._domains import (
     OfDomains,
     added,
@@ -28,7 +27,7 @@ from fedsim.strategies._domains import (
     check_roles,
     classifier_shape,
 )
-from fedsim.strategy import Server, ServerState
+from fedsim.strategy import Server, ServerState, place_of, split_place
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Adversarial"]
@@ -135,7 +134,7 @@ class Adversarial(OfDomains):
             RunError: if features have run away from the discriminator.
         """
         if rows := update.extras.get("rows"):
-            role, _ = split(place_of(update, sender=self.client))
+            role, _ = split_place(place_of(update, sender=self.client))
             return {f"rows.{role}.{update.client}": Addend(rows, 1.0)}
         _check_tame(update.extras.get("adversary", {}))
         parts = by_role(update, self.client, "adversary", "deceit")
@@ -185,7 +184,7 @@ class Adversarial(OfDomains):
         for _ in range(self.adversary_steps):
             psi = {n: x.clone().requires_grad_() for n, x in state.memory["adversary"].items()}
             loss = torch.zeros(())
-            with layers_draw_from(server.draws, torch.device("cpu")):
+            with seeded_layers(server.draws, torch.device("cpu")):
                 for role, parts in rows.items():
                     if parts:
                         logits = verdict(psi, torch.cat(parts).to(psi[FIRST].dtype), self.dropout)

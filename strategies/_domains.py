@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedsim.clients._places import place_of, split
 from fedsim.errors import RunError
-from fedsim.strategy import Strategy
+from fedsim.strategy import Strategy, place_of, split_place
 from fedsim.wire import Addend, ClientInfo, Merged, Update, Weights
 
 __all__ = ["OfDomains", "added", "averaged", "by_role", "check_roles", "classifier_shape"]
@@ -30,7 +29,7 @@ def by_role(update: Update, sender: str, *names: str) -> dict[str, Addend]:
         sender: the client half that sends it.
         names: of extras that are there in some phases; each role has a mean of each.
     """
-    role, _ = split(place_of(update, sender))
+    role, _ = split_place(place_of(update, sender))
     parts = {name: update.extras.get(name, {}) for name in names} | {"delta": update.delta}
     return {
         f"{name}.{role}": Addend(value, update.examples)

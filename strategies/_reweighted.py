@@ -11,8 +11,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 
 from fedsim.adapt.gls import ClassLoss, class_weights, ratios, shared_law, shared_ratios, shrunk
-from fedsim.clients._places import place_of, split
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategy import Server, ServerState, Strategy, place_of, split_place
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Reweighted"]
@@ -76,7 +75,7 @@ class Reweighted(Strategy):
         }
         confusions, predictions = {}, {}
         for name, total in sums.items():
-            role, domain = split(name.removeprefix(SUMS))
+            role, domain = split_place(name.removeprefix(SUMS))
             if role == "source":
                 confusions[domain] = total["confusion"].numpy()
             else:

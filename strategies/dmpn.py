@@ -18,9 +18,8 @@ from annotated_types import Ge, Gt, Lt
 
 from fedsim.adapt.adversary import ramp
 from fedsim.adapt.prototypes import first_prototypes, nearest_head, updated
-from fedsim.clients._places import place_of, split
 from fedsim.strategies._domains import OfDomains, added, by_role, check_roles, classifier_shape
-from fedsim.strategy import Server, ServerState
+from fedsim.strategy import Server, ServerState, place_of, split_place
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Dmpn"]
@@ -89,7 +88,7 @@ class Dmpn(OfDomains):
         """Add class sums as they are, and deltas role by role."""
         name = place_of(update, sender=self.client)
         if sums := update.extras[name]:
-            return {f"sums.{split(name)[0]}": Addend(sums, 1.0)}
+            return {f"sums.{split_place(name)[0]}": Addend(sums, 1.0)}
         return by_role(update, self.client)
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:

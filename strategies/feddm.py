@@ -17,12 +17,11 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
+from fedsim.condense.server_training import Rule, train_on
+from fedsim.condense.synthetic_set import fault_of, misshapen, table_of
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
-from fedsim.strategies._extras import extra
-from fedsim.strategies._on_images import Rule, train_on
-from fedsim.strategies._synthetic import fault_of, misshapen, table_of
-from fedsim.strategy import Server, ServerState, Strategy, Wanted
+from fedsim.strategy import Server, ServerState, Strategy, Wanted, extra
 from fedsim.wire import Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["FedDM"]

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedsim.strategies._extras import extra
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategy import Server, ServerState, Strategy, extra
 from fedsim.wire import Addend, Merged, Update
 
 __all__ = ["FedNova"]

@@ -27,11 +27,10 @@ from fedsim.adapt.jdme import (
     ridge_head,
     subspace,
 )
-from fedsim.clients._places import place_of, split
+from fedsim.adapt.subspace_search import Search
 from fedsim.errors import RunError
 from fedsim.strategies._domains import check_roles
-from fedsim.strategies._search import Search
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategy import Server, ServerState, Strategy, place_of, split_place
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Jdme"]
@@ -108,7 +107,7 @@ class Jdme(Strategy):
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Add moments as they are, and heads by examples."""
         name = place_of(update, sender=self.client)
-        role, _ = split(name)
+        role, _ = split_place(name)
         parts = {}
         if moments := update.extras[name]:
             parts[f"moments.{role}"] = Addend(moments, 1.0)

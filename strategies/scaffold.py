@@ -14,8 +14,7 @@ from typing import Annotated, ClassVar
 import torch
 from annotated_types import Gt
 
-from fedsim.strategies._extras import extra
-from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.strategy import Server, ServerState, Strategy, extra
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Scaffold"]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fedsim.report.events import Event, Note, Result, RoundRecord
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.events import Event, Note, Result, RoundRecord
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 SMALL: dict[str, Any] = {
     "seed": 7,
@@ -60,7 +60,7 @@ def play(tmp_path: Path) -> Callable[[Scenario], Outcome]:
     """Return a function that runs a scenario to its end, each time in a new folder."""
 
     def run(of: Scenario) -> Outcome:
-        from fedsim import simulation
+        from fedsim.engine import run as simulation
 
         folder = RunFolder.new(tmp_path / "runs", of.name, "0" * 64)
         events: list[Event] = []
@@ -72,7 +72,7 @@ def play(tmp_path: Path) -> Callable[[Scenario], Outcome]:
 @pytest.fixture
 def run_killed_at() -> Callable[[Scenario, RunFolder, int], None]:
     """Return a function that runs a scenario and kills the run at its n-th event."""
-    from fedsim import simulation
+    from fedsim.engine import run as simulation
 
     class Killed(BaseException):
         """Stands for a process that ends without a chance to tidy up."""

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.aggregate import LARGE, LIMIT, ExactSum, Sums
+from fedsim.aggregate import Sums
+from fedsim.exact_sum import LARGE, LIMIT, ExactSum
 from fedsim.seeds import torch_stream
 from fedsim.wire import Addend, Weights
 

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 
-from fedsim.atlas import plane
-from fedsim.report import tables
+from fedsim.engine.domain_evaluation import plane
+from fedsim.runlog import tables
 
 DOMAINS = {
     "data": {

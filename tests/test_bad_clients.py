@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.errors import QuorumLost
-from fedsim.report.events import Dropped
+from fedsim.runlog.events import Dropped
 
 NAUGHTY = f"{Path(__file__).with_name('naughty.py')}:Naughty"
 LOCAL = {"lr": 0.1, "epochs": 1, "batch_size": 32, "use": NAUGHTY}
@@ -57,8 +57,8 @@ def test_a_metric_that_is_not_finite_stays_out_of_the_mean(scenario, play) -> No
 
 
 def test_below_the_quorum_the_run_stops_and_can_be_resumed(scenario, play, tmp_path) -> None:
-    from fedsim import simulation
-    from fedsim.report.folder import RunFolder
+    from fedsim.engine import run as simulation
+    from fedsim.runlog.folder import RunFolder
 
     once = str(tmp_path / "offended")
     local = {**LOCAL, "how": "raise", "once": once}

@@ -8,7 +8,7 @@ import resource
 import pytest
 import torch
 
-from fedsim.heap import IN_HEAP, keep_freed_memory
+from fedsim.worker.allocator import IN_HEAP, keep_freed_memory
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 

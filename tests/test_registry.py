@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from fedsim.errors import ScenarioError
-from fedsim.plugin_source import imported
-from fedsim.registry import SHELVES, build, describe, find, names
-from fedsim.scenario.schema import Part
-from fedsim.signature import COMPUTED, REQUIRED
-from fedsim.words import expected
+from fedsim.plugins.plugin_source import imported
+from fedsim.plugins.registry import SHELVES, build, describe, find, names
+from fedsim.plugins.signature import COMPUTED, REQUIRED
+from fedsim.schema.part import Part
+from fedsim.schema.wording import expected
 
 PLUGIN = '''\
 """Mine: a plug-in in a file."""
@@ -168,7 +168,7 @@ def test_two_parts_from_one_file_share_its_classes(folder: Path) -> None:
 def test_a_class_of_a_file_is_found_again_in_another_process(folder: Path) -> None:
     name = find("strategy", "./mine.py:Mine", folder).__module__
     program = (
-        "from fedsim.registry import find\n"
+        "from fedsim.plugins.registry import find\n"
         f"print(find('strategy', {f'{folder}/mine.py:Mine'!r}).__module__)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

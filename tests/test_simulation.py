@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fedsim import simulation
-from fedsim.report.events import Event, RoundDone
-from fedsim.report.folder import RunFolder
+from fedsim.engine import run as simulation
+from fedsim.runlog.events import Event, RoundDone
+from fedsim.runlog.folder import RunFolder
 
 STRATEGIES = (
     "fedavg",

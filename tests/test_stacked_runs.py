@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedsim import simulation
-from fedsim.report.folder import RunFolder
+from fedsim.engine import run as simulation
+from fedsim.runlog.folder import RunFolder
 from fedsim.runtime.stacking import COHORT
 
 CLIENTS = {"count": 11, "per_round": 9}

@@ -14,8 +14,8 @@ from fedsim.cli.words import duration, part_name, size
 from fedsim.errors import Fault, ScenarioError
 
 if TYPE_CHECKING:
-    from fedsim.plan import Plan
-    from fedsim.scenario.schema import Scenario
+    from fedsim.engine.estimate import Plan
+    from fedsim.schema.scenario import Scenario
 
 __all__ = ["check"]
 
@@ -58,7 +58,7 @@ def check(
 
 
 def _plan(scenario: Scenario, screen: Screen) -> object:
-    from fedsim.plan import plan
+    from fedsim.engine.estimate import plan
 
     planned = plan(scenario)
     if not screen.json:

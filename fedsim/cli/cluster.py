@@ -17,7 +17,7 @@ from fedsim.errors import DataError, MissingPackage
 
 if TYPE_CHECKING:
     from fedsim.runtime.cluster import ClusterReport, NodeReport
-    from fedsim.scenario.schema import Compute
+    from fedsim.schema.scenario import Compute
 
 __all__ = ["check"]
 
@@ -83,7 +83,7 @@ def check(
 def _wanted(file: Path | None, changes: list[str], address: str | None) -> tuple[Compute, Path]:
     """Return what a run would ask of the cluster, and where it would put its folder."""
     from fedsim.scenario.load import load
-    from fedsim.scenario.schema import Compute
+    from fedsim.schema.scenario import Compute
 
     if file is None:
         try:

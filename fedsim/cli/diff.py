@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from fedsim.analysis.diff import differences
 from fedsim.cli.screen import Screen
-from fedsim.report.diff import differences
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 
 __all__ = ["diff"]
 

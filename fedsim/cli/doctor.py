@@ -17,7 +17,7 @@ import typer
 
 from fedsim.cli.screen import Screen
 from fedsim.cli.words import size
-from fedsim.report.manifest import cpu_model, gpu_names, memory_bytes
+from fedsim.runlog.manifest import cpu_model, gpu_names, memory_bytes
 
 __all__ = ["doctor"]
 

@@ -11,7 +11,7 @@ import click
 
 from fedsim.cli.screen import Screen
 from fedsim.errors import FedsimError, Interrupted, RunError, ScenarioError
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 
 __all__ = ["resumable", "tell"]
 

@@ -9,7 +9,7 @@ import typer
 
 from fedsim.cli.screen import Screen
 from fedsim.errors import RunFolderError
-from fedsim.report.files import write
+from fedsim.runlog.files import write
 
 __all__ = ["init"]
 

@@ -11,7 +11,7 @@ import typer
 from fedsim.cli.screen import Screen
 from fedsim.cli.words import number, part_name
 from fedsim.errors import RunFolderError
-from fedsim.report.folder import RunFolder, Status, runs_under
+from fedsim.runlog.folder import RunFolder, Status, runs_under
 
 __all__ = ["Row", "ls", "row"]
 

@@ -13,15 +13,15 @@ from fedsim.cli.options import File, Run, Set
 from fedsim.cli.screen import Screen
 from fedsim.cli.words import spark
 from fedsim.errors import Fault, FedsimError, ScenarioError
-from fedsim.report import files
-from fedsim.report.folder import RunFolder
+from fedsim.runlog import files
+from fedsim.runlog.folder import RunFolder
 
 if TYPE_CHECKING:
     from fedsim.privacy.audit import Finding
     from fedsim.privacy.claim import Claim
+    from fedsim.privacy.planning import Wish
     from fedsim.privacy.statement import Statement
-    from fedsim.privacy.wish import Wish
-    from fedsim.scenario.schema import Scenario
+    from fedsim.schema.scenario import Scenario
 
 __all__ = ["audit", "export", "plan", "show"]
 
@@ -44,7 +44,7 @@ def plan(
 
     screen = Screen.current()
     scenario = load(file, sets or [])
-    from fedsim.privacy.wish import curve_svg, wish
+    from fedsim.privacy.planning import curve_svg, wish
 
     said, population = scenario.privacy, _population(scenario)
     noisier = _claim(scenario, population, epsilon)
@@ -186,7 +186,7 @@ def _population(scenario: Scenario) -> int:
 def _claim(scenario: Scenario, population: int, epsilon: float | None = None) -> Claim:
     """Return the scenario's claim without its budget, or with the noise that ``epsilon`` takes."""
     from fedsim.privacy.claim import claim_of
-    from fedsim.scenario.privacy import Budget
+    from fedsim.schema.privacy import Budget
 
     changes: dict[str, object] = {"budget": None}
     if epsilon is not None:

@@ -12,7 +12,7 @@ from fedsim.cli.words import size
 from fedsim.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from fedsim.report.collect import Collection
+    from fedsim.analysis.collect import Collection
 
 __all__ = ["report"]
 
@@ -36,7 +36,7 @@ def report(
     ] = False,
 ) -> None:
     """Compare runs on one self-contained page, with intervals and tests."""
-    from fedsim.report.collect import collect
+    from fedsim.analysis.collect import collect
 
     screen = Screen.current()
     asked = {"baseline": baseline} if baseline else {}
@@ -60,9 +60,10 @@ def report(
 
 def _write(collection: Collection, output: Path, more: dict[str, Path | None]) -> list[Path]:
     """Write the page, its numbers beside it, and whatever else is asked for."""
-    from fedsim.report import export, files
+    from fedsim.report import export
     from fedsim.report.html import render
     from fedsim.report.page import page_of
+    from fedsim.runlog import files
 
     is_private = any(trial.scenario.get("privacy") for trial in collection.trials)
     if is_private:  # accounting takes a package of its own, and a second

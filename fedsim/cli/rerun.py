@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
+from fedsim.analysis.diff import first_apart
 from fedsim.cli.options import Run
 from fedsim.cli.screen import Screen
 from fedsim.cli.watch import watching
 from fedsim.errors import RunError, RunFolderError
-from fedsim.report.diff import first_apart
-from fedsim.report.events import RoundDone
-from fedsim.report.folder import RunFolder
-from fedsim.report.rounds import metrics_sha256
+from fedsim.runlog.events import RoundDone
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.rounds import metrics_sha256
 
 if TYPE_CHECKING:
-    from fedsim.report.events import Event, Result
+    from fedsim.runlog.events import Event, Result
 
 __all__ = ["rerun"]
 
@@ -63,7 +63,7 @@ def rerun(
         if not verify:
             digest = expected.metrics_sha256
             after = RunFolder.new(Path(scenario.output.dir), scenario.name, digest)
-        from fedsim import simulation
+        from fedsim.engine import run as simulation
 
         with watching(screen) as watch:
             result = simulation.run(scenario, after, watch)
@@ -86,7 +86,7 @@ def _verify_first(before: RunFolder, rounds: int) -> None:
     if not expected:
         raise RunFolderError(f"{before.path} has no finished round to compare with")
     with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
-        from fedsim import simulation
+        from fedsim.engine import run as simulation
 
         with watching(screen) as watch, suppress(_EnoughError):
 

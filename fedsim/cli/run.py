@@ -19,10 +19,10 @@ from fedsim.cli.study import is_study_folder, resume_study, run_study
 from fedsim.cli.watch import result_lines, watching
 from fedsim.edge.attempt import is_on_devices
 from fedsim.edge.federation import Federation
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 
 if TYPE_CHECKING:
-    from fedsim.scenario.schema import Scenario
+    from fedsim.schema.scenario import Scenario
 
 __all__ = ["resume", "run"]
 
@@ -70,7 +70,7 @@ def run(
     federation = None if on is None else Federation.load(on)
     folder = _folder(scenario, run_dir, out)
     with resumable(folder), placed(file, changes), _workers(scenario, federation is None):
-        from fedsim import simulation  # after the check: torch and flwr take seconds
+        from fedsim.engine import run as simulation  # after the check: torch and flwr take seconds
 
         with watching(screen) as watch:
             if federation is None:
@@ -104,7 +104,7 @@ def resume(
                 screen.say(line)
         return screen.next(f"fedsim show {run}")
     with resumable(folder):
-        from fedsim import simulation
+        from fedsim.engine import run as simulation
 
         with watching(screen) as watch:
             if is_on_devices(folder):
@@ -122,7 +122,7 @@ def _workers(scenario: Scenario, here: bool) -> AbstractContextManager[None]:
     is_sure = compute.backend == "ray" or (compute.backend == "auto" and compute.address)
     if not (here and is_sure) or find_spec("ray") is None:
         return nullcontext()
-    from fedsim.runtime.ray_crew import called_ahead
+    from fedsim.runtime.ray_pool import called_ahead
 
     return called_ahead(compute)
 

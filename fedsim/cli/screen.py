@@ -14,7 +14,7 @@ from rich.text import Text
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import ArgumentInfo
 
-from fedsim.report.files import plain
+from fedsim.runlog.files import plain
 
 __all__ = ["Command", "Group", "Screen"]
 

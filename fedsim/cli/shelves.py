@@ -49,7 +49,7 @@ def shelves(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=", ".join(Kind))],
 ) -> None:
     """List what a scenario can name, with its parameters and their defaults."""
-    from fedsim.registry import describe, names
+    from fedsim.plugins.registry import describe, names
 
     screen = Screen.current()
     found = {name: describe(kind.one, name) for name in names(kind.one)}
@@ -75,8 +75,8 @@ def shelves(
 
 def _about(kind: str, name: str, signature: Any) -> str:
     """Return the first sentence of the plug-in's file, or of its class where it shares a file."""
-    from fedsim.python_file import locate
-    from fedsim.registry import SHELVES
+    from fedsim.plugins.python_file import locate
+    from fedsim.plugins.registry import SHELVES
 
     file = locate(f"{SHELVES[kind].module}.{name}")
     doc = ast.get_docstring(file.tree) if file else None
@@ -84,8 +84,8 @@ def _about(kind: str, name: str, signature: Any) -> str:
 
 
 def _parameters(signature: Any) -> list[dict[str, Any]]:
-    from fedsim.signature import COMPUTED, REQUIRED
-    from fedsim.words import expected
+    from fedsim.plugins.signature import COMPUTED, REQUIRED
+    from fedsim.schema.wording import expected
 
     listed = []
     for parameter in signature.parameters.values():

@@ -15,8 +15,8 @@ from fedsim.cli.study import is_study_folder, show_study
 from fedsim.cli.watch import result_lines
 from fedsim.cli.words import number, part_name, round_line, size, spark
 from fedsim.errors import RunFolderError
-from fedsim.report.events import RoundRecord
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.events import RoundRecord
+from fedsim.runlog.folder import RunFolder
 
 __all__ = ["show"]
 

@@ -12,9 +12,9 @@ from fedsim.cli.ls import row
 from fedsim.cli.screen import Screen
 from fedsim.cli.words import duration, number, size
 from fedsim.errors import StudyIncomplete
-from fedsim.report import lock
-from fedsim.report.folder import RunFolder
-from fedsim.report.ledger import LEDGER, Entry, Ledger
+from fedsim.runlog import lock
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.study_ledger import LEDGER, Entry, Ledger
 
 if TYPE_CHECKING:
     from fedsim.study.run import Progress

@@ -22,7 +22,7 @@ from fedsim.cli.words import (
     size,
     verdict,
 )
-from fedsim.report.events import (
+from fedsim.runlog.events import (
     Data,
     Event,
     Finished,
@@ -34,7 +34,7 @@ from fedsim.report.events import (
     Started,
     Watch,
 )
-from fedsim.report.files import plain
+from fedsim.runlog.files import plain
 
 __all__ = ["result_lines", "watching"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fedsim.report.events import RoundRecord
+from fedsim.runlog.events import RoundRecord
 
 __all__ = [
     "comparison",

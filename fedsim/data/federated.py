@@ -13,13 +13,13 @@ import numpy as np
 from fedsim.client import Examples, Unlabelled
 from fedsim.data import store as stores
 from fedsim.data.dataset import Array
-from fedsim.data.dealing import Recipe, deal_out
+from fedsim.data.partitioning import Recipe, deal_out
 from fedsim.data.recent import Recent
 from fedsim.data.scale import Scale
 from fedsim.wire import ClientInfo
 
 if TYPE_CHECKING:
-    from fedsim.scenario.schema import Scenario
+    from fedsim.schema.scenario import Scenario
 
 __all__ = ["FederatedData", "prepare", "prepare_recipe"]
 
@@ -53,7 +53,7 @@ def prepare_recipe(recipe: Recipe, store: Path) -> FederatedData:
 
 
 def _recipe(scenario: Scenario) -> Recipe:
-    from fedsim.registry import build
+    from fedsim.plugins.registry import build
 
     data, beside = scenario.data, scenario.folder
     shift = data.feature_shift

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.dataset import Array
-from fedsim.data.dealing import Dealt
+from fedsim.data.partitioning import Dealt
 from fedsim.errors import DataError
 
 __all__ = ["is_complete", "read", "write"]

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import RunFolderError
-from fedsim.report import files
+from fedsim.runlog import files
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
 from fedsim.scenario.yaml_file import dump
+from fedsim.schema.scenario import Scenario
 
 __all__ = ["Shipped", "write_app"]
 

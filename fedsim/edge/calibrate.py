@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 
-from fedsim import simulation
 from fedsim.data.federated import FederatedData
-from fedsim.flower.carrier import Carrier, Gathered
+from fedsim.engine import setup
+from fedsim.engine.transport import Carrier
 from fedsim.flower.client_app import DESCRIBE
 from fedsim.flower.devices import Devices
+from fedsim.flower.exchange import Gathered
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
-from fedsim.report.folder import RunFolder
-from fedsim.scenario.schema import Scenario
+from fedsim.runlog.folder import RunFolder
+from fedsim.schema.scenario import Scenario
 from fedsim.wire import Broadcast, ClientId
 
 __all__ = ["RESULT", "measure", "text_of"]
@@ -51,7 +52,7 @@ def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
     Raises:
         DataError: if the scenario's data cannot be prepared.
     """
-    data = simulation.opened(scenario, folder, ())
+    data = setup.opened(scenario, folder, ())
     carrier = Carrier(devices, strategy_of(scenario))
     seen = {info.id: _Seen() for info in data.clients}
     nothing = Broadcast({})

@@ -17,21 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedsim import simulation
 from fedsim.edge.app import Shipped, write_app
 from fedsim.edge.attempt import APP, FEED, RUN
 from fedsim.edge.calibrate import RESULT
+from fedsim.edge.device_data import data_terms
 from fedsim.edge.federation import Federation, flwr
 from fedsim.edge.feed import Ended, Feed
-from fedsim.edge.own import data_terms
+from fedsim.engine import run as simulation
+from fedsim.engine import setup
 from fedsim.errors import BudgetSpent, Fault, FedsimError, RunError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.privacy.claim import settled
-from fedsim.report import lock
-from fedsim.report.events import Finished, Note, Result, Watch
-from fedsim.report.folder import RunFolder
+from fedsim.runlog import lock
+from fedsim.runlog.events import Finished, Note, Result, Watch
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 __all__ = ["begin", "calibrate", "go_on"]
 
@@ -111,7 +112,7 @@ def _driven(scenario: Scenario, folder: RunFolder, watch: Watch) -> None:
     drive = _Drive(folder, Federation.load(told["federation"]), watch)
     with simulation.interruptible(folder):
         with folder.lock():
-            data = simulation.opened(scenario, folder, sys.argv[1:])
+            data = setup.opened(scenario, folder, sys.argv[1:])
             if len(data.clients) != len(drive.federation.nodes):
                 what = f"{len(data.clients)}, but there are {len(drive.federation.nodes)} devices"
                 raise ScenarioError([Fault(scenario.name, 0, 0, "clients.count", what)])

@@ -20,7 +20,7 @@ from typing import Any
 
 from fedsim.edge.commands import answer, surroundings
 from fedsim.errors import RunFolderError
-from fedsim.report import files
+from fedsim.runlog import files
 
 __all__ = ["FILE", "SCHEMA", "Connection", "Federation", "Node", "flwr"]
 

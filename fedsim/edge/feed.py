@@ -14,8 +14,8 @@ from typing import Any
 
 from fedsim import errors
 from fedsim.errors import FedsimError, Interrupted, RunError, ScenarioError
-from fedsim.report import files, rounds
-from fedsim.report.events import Data, Event, Note, ReferenceDone, RoundDone, Started
+from fedsim.runlog import files, rounds
+from fedsim.runlog.events import Data, Event, Note, ReferenceDone, RoundDone, Started
 
 __all__ = ["Ended", "Feed"]
 

@@ -22,7 +22,7 @@ from fedsim.scenario.load import load
 
 if TYPE_CHECKING:
     from fedsim.strategy import Strategy
-    from fedsim.worker import Worker
+    from fedsim.worker.worker import Worker
 
 __all__ = ["Finding", "inspect"]
 
@@ -117,9 +117,9 @@ def _data(bundle: Bundle, data: str) -> str:
 
     from fedsim.data.federated import FederatedData
     from fedsim.data.store import write
-    from fedsim.edge.own import SCENARIO, dealt_alone
+    from fedsim.edge.device_data import SCENARIO, dealt_alone
     from fedsim.flower.parts import client_of, strategy_of
-    from fedsim.worker import Worker
+    from fedsim.worker.worker import Worker
 
     scenario = load(bundle.scenario)
     torch.set_num_threads(1)

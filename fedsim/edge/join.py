@@ -23,12 +23,12 @@ from fedsim.edge.processes import end, start
 from fedsim.edge.reach import greet, leave
 from fedsim.edge.secrecy import shims
 from fedsim.errors import DataError, Unreachable
-from fedsim.report import files, lock
+from fedsim.runlog import files, lock
 
 __all__ = ["REHEARSAL", "join"]
 
 REHEARSAL = "scenario"
-"""Stands for a path; see :data:`fedsim.edge.own.SCENARIO`, which would load torch here."""
+"""Stands for a path; see :data:`fedsim.edge.device_data.SCENARIO`, which would load torch here."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Between attempts to join, in seconds; the last one again and again."""
 _STEADY = 20.0

@@ -18,7 +18,7 @@ from fedsim.edge.bundle import Bundle
 from fedsim.edge.federation import FILE, Federation, Node
 from fedsim.edge.pki import make_authority, make_folder, make_node_key, make_server_certificate
 from fedsim.errors import FedsimError, RunFolderError
-from fedsim.report import files
+from fedsim.runlog import files
 from fedsim.scenario.load import load
 from fedsim.scenario.yaml_file import dump
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from fedsim.report import files
+from fedsim.runlog import files
 from fedsim.wire import Weights
 
 __all__ = ["FileMemory"]

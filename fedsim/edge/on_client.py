@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 from fedsim.edge.app import Shipped
+from fedsim.edge.device_data import open_data
 from fedsim.edge.memory import FileMemory
-from fedsim.edge.own import open_data
 from fedsim.errors import DataError
 from fedsim.flower.client_app import CLIENT_KEY
 from fedsim.flower.device import ClientApp, Config, make_device_app
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.proof import PrivateKey, key_at
-from fedsim.worker import Worker
+from fedsim.worker.worker import Worker
 
 __all__ = ["OnDevice", "client_app"]
 

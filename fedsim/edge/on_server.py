@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsim import simulation
 from fedsim.edge.app import Shipped
 from fedsim.edge.attempt import feed_of, measures
 from fedsim.edge.calibrate import measure
 from fedsim.edge.federation import Federation
+from fedsim.engine import run as simulation
 from fedsim.flower.devices import DEADLINE_S, Devices, Member, Members
 from fedsim.flower.proof import public_key
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 __all__ = ["members_of", "server_app"]
 

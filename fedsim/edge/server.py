@@ -20,7 +20,7 @@ from fedsim.edge.gate import Gate, Seen
 from fedsim.edge.link import Link
 from fedsim.edge.pki import days_left, make_server_certificate
 from fedsim.errors import Refused, RunError
-from fedsim.report import files, lock
+from fedsim.runlog import files, lock
 
 __all__ = ["SEEN", "Listening", "serve", "settle"]
 

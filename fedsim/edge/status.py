@@ -11,7 +11,7 @@ from fedsim.edge.federation import Federation, Node, flwr
 from fedsim.edge.pki import days_left
 from fedsim.edge.server import SEEN
 from fedsim.errors import FedsimError
-from fedsim.report import lock
+from fedsim.runlog import lock
 
 __all__ = ["Row", "Status", "look", "take_out"]
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from fedsim.flower.private import import_clientapp, run_clientapp, run_supernode
+from fedsim.flower.flwr_internals import import_clientapp, run_clientapp, run_supernode
 
 __all__ = ["SOCKET", "main"]
 

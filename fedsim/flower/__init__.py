@@ -1,5 +1,5 @@
 """Flower at the boundary: the one room that imports flwr."""
 
-from fedsim.flower.ours import as_flower_strategy
+from fedsim.flower.as_flower import as_flower_strategy
 
 __all__ = ["as_flower_strategy"]

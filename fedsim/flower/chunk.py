@@ -12,9 +12,12 @@ from fedsim.aggregate import Sums
 from fedsim.flower.arrays import bare, dressed
 from fedsim.wire import ClientId, Turn, Update, Weights
 
-__all__ = ["Chunk", "ChunkReply", "Memory"]
+__all__ = ["FIRST_NODE", "Chunk", "ChunkReply", "Memory", "node_of"]
 
 Memory = Mapping[str, Weights]
+
+FIRST_NODE = 1_000_000
+"""Node ids are client numbers, shifted past Flower's own."""
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,8 @@ def _packed(held: Mapping[int, Memory]) -> dict[int, Any]:
 
 def _unpacked(held: Mapping[int, Any]) -> dict[int, dict[str, Weights]]:
     return {key: {name: dressed(w) for name, w in of.items()} for key, of in held.items()}
+
+
+def node_of(client: ClientId) -> int:
+    """Return the Flower node id of a simulated client: the same in every run."""
+    return FIRST_NODE + client

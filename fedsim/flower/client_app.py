@@ -9,7 +9,7 @@ from flwr.clientapp import ClientApp
 
 from fedsim.flower import codec
 from fedsim.wire import Broadcast, ClientId, Task, Update, Weights
-from fedsim.worker import Worker
+from fedsim.worker.worker import Worker
 
 __all__ = [
     "CLIENT_KEY",

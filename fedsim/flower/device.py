@@ -17,12 +17,12 @@ from flwr.clientapp import ClientApp
 from fedsim.flower import codec, proof
 from fedsim.flower.arrays import settled
 from fedsim.flower.client_app import make_client_app
-from fedsim.flower.host import blame
-from fedsim.flower.limit import OutOfTime, time_limit
 from fedsim.flower.parts import strategy_of
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 from fedsim.wire import Weights
-from fedsim.worker import Worker
+from fedsim.worker.exception_text import blame
+from fedsim.worker.time_limit import OutOfTime, time_limit
+from fedsim.worker.worker import Worker
 
 __all__ = ["ClientApp", "Config", "Device", "Memories", "make_device_app"]
 

@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from fedsim.flower import proof
 from fedsim.flower.arrays import settled
 from fedsim.flower.client_app import message_type
-from fedsim.flower.private import NODE_UNAVAILABLE
+from fedsim.flower.flwr_internals import NODE_UNAVAILABLE
 from fedsim.wire import ClientId
 
 __all__ = ["DEADLINE_S", "Answer", "Devices", "Member", "Members"]

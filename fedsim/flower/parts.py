@@ -9,12 +9,12 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from fedsim.client import Client
 from fedsim.errors import Fault, ScenarioError
-from fedsim.flower.stock import Stock
+from fedsim.flower.from_flower import Stock
+from fedsim.plugins.registry import build
 from fedsim.privacy.claim import Claim
 from fedsim.privacy.guarded import Guarded, Noised
 from fedsim.privacy.terms import Private, Terms, unprotected
-from fedsim.registry import build
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 
 __all__ = ["client_of", "strategy_of"]

@@ -12,7 +12,7 @@ from fedsim.seeds import torch_defaults
 from fedsim.wire import Weights
 
 if TYPE_CHECKING:
-    from fedsim.scenario.schema import Part
+    from fedsim.schema.part import Part
 
 __all__ = ["build", "load_weights", "weights_of"]
 
@@ -27,7 +27,7 @@ def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: P
         seed: the scenario's root seed.
         folder: the scenario file's, where ``use: ./file.py:Class`` is looked for.
     """
-    from fedsim.registry import build as build_part
+    from fedsim.plugins.registry import build as build_part
 
     with torch_defaults(seed, "model"):
         model: nn.Module = build_part("model", part, folder, shape=shape, classes=classes)

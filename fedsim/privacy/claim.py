@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fedsim import registry
 from fedsim.cohort import Poisson, Sampler, Uniform
 from fedsim.errors import Fault, RunError, ScenarioError
+from fedsim.plugins import registry
 from fedsim.privacy.accountant import (
     Accountant,
     Release,
@@ -28,8 +28,8 @@ from fedsim.privacy.terms import Private, Terms
 from fedsim.wire import ClientInfo
 
 if TYPE_CHECKING:
-    from fedsim.scenario.privacy import Privacy
-    from fedsim.scenario.schema import Scenario
+    from fedsim.schema.privacy import Privacy
+    from fedsim.schema.scenario import Scenario
 
 __all__ = ["Claim", "Crowd", "claim_of", "settled"]
 

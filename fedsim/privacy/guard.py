@@ -25,7 +25,7 @@ from fedsim.privacy.claim import Claim
 from fedsim.privacy.guarded import Guarded
 from fedsim.privacy.ledger import NAME, Charge, Head, Ledger
 from fedsim.privacy.noise import Secure, Simulated, Source
-from fedsim.report.events import RoundRecord
+from fedsim.runlog.events import RoundRecord
 from fedsim.strategy import ServerState, Strategy
 from fedsim.wire import Merged, Weights
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import RunFolderError
-from fedsim.report import files
+from fedsim.runlog import files
 
 __all__ = ["NAME", "Charge", "Head", "Ledger"]
 

@@ -14,8 +14,8 @@ from fedsim.privacy.claim import Claim, claim_of
 from fedsim.privacy.ledger import NAME, Ledger
 
 if TYPE_CHECKING:
-    from fedsim.report.folder import RunFolder
-    from fedsim.scenario.schema import Scenario
+    from fedsim.runlog.folder import RunFolder
+    from fedsim.schema.scenario import Scenario
 
 __all__ = ["Statement", "as_html", "as_markdown", "statement_of"]
 

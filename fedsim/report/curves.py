@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedsim.report.collect import Collection, Trial, metric_of
-from fedsim.report.compare import Comparison, is_lower_better
-from fedsim.report.statistics import interval
+from fedsim.analysis.collect import Collection, Trial, metric_of
+from fedsim.analysis.compare import Comparison, is_lower_better
+from fedsim.analysis.metric_names import METRICS
+from fedsim.analysis.statistics import interval
 from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw, shorten
-from fedsim.report.words import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,141 +1,218 @@
-"""How models do in each domain, and how they came to: matrix, curves, confusions, ratios, maps."""
+"""Figures of the section on domains."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedsim.errors import RunFolderError
-from fedsim.report import tables
-from fedsim.report.collect import Collection, Trial
-from fedsim.report.domain_drawings import Drawings, drawings_of
-from fedsim.report.statistics import Interval, interval
+from fedsim.analysis.collect import Collection
+from fedsim.analysis.domains import Domains, Row, Seen
+from fedsim.analysis.statistics import interval
+from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw, shorten
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["Domains", "Row", "Seen", "domains_of"]
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
-class Row:
-    """How a level does in each domain when it learns from these sources; over seeds."""
+__all__ = ["Drawings", "drawings_of"]
 
-    level: str
-    setting: str
-    sources: tuple[str, ...]
-    accuracy: Mapping[str, Interval]
-    """By domain, on the server's test examples."""
+MOST = 24
+"""Confusions and maps on a page: more would be looked at by nobody."""
+SMALL = {"width": 3.2, "height": 2.9}
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What evaluation saw of one run's domains: its ``domains.json`` and its ratios by round."""
+class Drawings:
+    """The figures, by what they are of."""
 
-    level: str
-    setting: str
-    seed: int
-    classes: tuple[str, ...]
-    confusion: Mapping[str, NDArray[Any]]
-    """By domain: true classes are rows, predicted ones columns."""
-    maps: Mapping[str, Any]
-    """``before`` and ``after``: where examples are, with domain and label."""
-    ratios: Mapping[str, Mapping[int, NDArray[Any]]]
-    """What the strategy estimated, by ``source>target`` and round."""
-    true: Mapping[str, NDArray[Any]]
-    """The same of the training labels, which no strategy sees; NaN where a source has none."""
+    bars: tuple[Drawing, ...]
+    curves: tuple[Drawing, ...]
+    ratios: tuple[Drawing, ...]
+    confusions: tuple[Drawing, ...]
+    maps: tuple[Drawing, ...]
+
+    @property
+    def all(self) -> list[Drawing]:
+        """Every figure."""
+        return [one for own in fields(self) for one in getattr(self, own.name)]
 
 
-@dataclass(frozen=True)
-class Domains:
-    """The page's section on domains."""
-
-    names: tuple[str, ...]
-    targets: tuple[str, ...]
-    rows: tuple[Row, ...]
-    drawings: Drawings
-
-
-def domains_of(collection: Collection) -> Domains | None:
-    """Return what is known of domains; None where runs have fewer than two, or no target."""
-    roles = {one.name: _roles(one) for one in collection.trials if one.result}
-    results = [one.result for one in collection.trials if one.result]
-    names = tuple(dict.fromkeys(name for one in results for name in one.domains))
-    targets = tuple(
-        name for name in names if any(own.get(name) == "target" for own in roles.values())
+def drawings_of(collection: Collection, domains: Domains) -> Drawings:
+    """Return the figures of a comparison's domains."""
+    return Drawings(
+        tuple(_bars(collection, domains.targets, domains.rows)),
+        tuple(_curves(collection)),
+        tuple(_ratios(collection, domains.seen)),
+        tuple(_confusions(domains.seen))[:MOST],
+        tuple(_maps(domains.seen))[:MOST],
     )
-    if len(names) < 2 or not targets:
-        return None
-    rows = tuple(_rows(collection, roles))
-    seen = [one for trial in _first(collection) if (one := _seen(trial)) is not None]
-    return Domains(names, targets, rows, drawings_of(collection, targets, rows, seen))
 
 
-def _roles(trial: Trial) -> dict[str, str]:
-    try:
-        said: Any = trial.folder.read_json("partition.json") or {"clients": ()}
-        return {one["domain"]: one.get("role", "source") for one in said["clients"]}
-    except (RunFolderError, KeyError, TypeError):
-        return {}
+def _bars(collection: Collection, targets: Sequence[str], rows: Sequence[Row]) -> Iterator[Drawing]:
+    for number, setting in enumerate(collection.settings):
+        own = [one for one in rows if one.setting == setting and set(targets) <= set(one.accuracy)]
+        found = [(float(np.mean([one.accuracy[t].mean for t in targets])), one) for one in own]
+        found.sort(key=lambda one: one[0])
+        if len(found) < 2:
+            continue
+
+        def fill(axes: Axes, found: Sequence[tuple[float, Row]] = found) -> None:
+            for height, (mean, row) in enumerate(found):
+                halves = [row.accuracy[target].half or 0.0 for target in targets]
+                colour = COLOURS[collection.levels.index(row.level) % len(COLOURS)]
+                whisker = max(halves) if len(targets) == 1 else None
+                axes.barh(height, mean, height=0.62, color=colour, alpha=0.85)
+                above = min(whisker or 0.0, 1.0 - mean)  # no accuracy is higher
+                if whisker:
+                    reach = [[min(whisker, mean)], [above]]
+                    axes.errorbar(mean, height, xerr=reach, color=INK, capsize=2, linewidth=0.9)
+                axes.annotate(f"{mean:.3f}", (mean + above + 0.015, height), va="center")
+            axes.set_yticks(range(len(found)), [shorten(row.level, 24) for _, row in found])
+            axes.set(xlabel=f"accuracy on {shorten(', '.join(targets), 40)}", xlim=(0, 1.2))
+            axes.set_xticks([tick / 5 for tick in range(6)])  # the rest is room for the numbers
+            axes.invert_yaxis()
+            axes.grid(axis="y", visible=False)
+
+        about = "; ".join(f"{row.level}: {mean:.3f}" for mean, row in found)
+        size = {"left": 1.6, "height": 0.8 + 0.3 * len(found)}
+        yield draw(f"targets-{number + 1}", setting, about, fill, **size)
 
 
-def _rows(collection: Collection, roles: Mapping[str, Mapping[str, str]]) -> Iterator[Row]:
-    for setting in collection.settings:
-        for level in collection.levels:
-            trials = [one for one in collection.of(level, setting) if one.status == "finished"]
-            results = [one.result.domains for one in trials if one.result]
-            known = dict.fromkeys(name for own in results for name in own)
-            if not known:
+def _curves(collection: Collection) -> Iterator[Drawing]:
+    """Yield the accuracy in each domain over rounds, means over seeds, a figure for each level."""
+    for number, (setting, level) in enumerate(_grid(collection)):
+        trials = [one for one in collection.of(level, setting) if one.status == "finished"]
+        names = dict.fromkeys(n for one in trials for record in one.records for n in record.domains)
+        lines = {}
+        for name in names:
+            judged: dict[int, list[float]] = {}
+            for record in (record for one in trials for record in one.records):
+                if name in record.domains:
+                    judged.setdefault(record.round, []).append(record.domains[name])
+            lines[name] = sorted((at, values) for at, values in judged.items())
+        if not lines:
+            continue
+
+        def fill(axes: Axes, lines: Any = lines) -> None:
+            for index, (name, points) in enumerate(lines.items()):
+                x = [at for at, _ in points]
+                found = [interval(values, collection.question.ci) for _, values in points]
+                colour, style = COLOURS[index % len(COLOURS)], dash(index)
+                mean = [one.mean for one in found]
+                axes.plot(x, mean, color=colour, linestyle=(0, style) if style else "-", label=name)
+                half = [one.half or 0.0 for one in found]
+                low, high = np.subtract(mean, half), np.add(mean, half)
+                axes.fill_between(x, low, high, color=colour, alpha=0.11, linewidth=0)
+            axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.005))
+            axes.locator_params(axis="x", nbins=6, integer=True)
+            axes.legend(frameon=False, fontsize=8, loc="lower right")
+
+        ends = [f"{name} ends at {np.mean(points[-1][1]):.3f}" for name, points in lines.items()]
+        title = f"{level}, {setting}" if setting else level
+        yield draw(f"domain-curves-{number + 1}", title, "; ".join(ends), fill)
+
+
+def _grid(collection: Collection) -> list[tuple[str, str]]:
+    return [(setting, level) for setting in collection.settings for level in collection.levels]
+
+
+def _ratios(collection: Collection, seen: Sequence[Seen]) -> Iterator[Drawing]:
+    """Yield estimated against true class ratios at the end, and the error over rounds."""
+    groups: dict[tuple[str, str], list[Seen]] = {}
+    for one in seen:
+        for pair in one.ratios:
+            groups.setdefault((one.setting, pair), []).append(one)
+    for number, ((setting, pair), own) in enumerate(groups.items()):
+
+        def last(axes: Axes, own: Sequence[Seen] = own, pair: str = pair) -> None:
+            true = own[0].true[pair]
+            axes.plot(range(len(true)), true, "_", color=INK, markersize=13, markeredgewidth=2)
+            for one in own:
+                colour, marker = _look(collection, one)
+                found = one.ratios[pair][max(one.ratios[pair])]
+                axes.plot(range(len(found)), found, marker, color=colour, markersize=5, alpha=0.8)
+            axes.set(xlabel="class", ylabel="class ratio")
+            axes.set_xticks(range(len(true)), [shorten(name, 8) for name in own[0].classes])
+
+        def error(axes: Axes, own: Sequence[Seen] = own, pair: str = pair) -> None:
+            for one in own:
+                rounds = sorted(one.ratios[pair])
+                apart = [np.nanmean(np.abs(one.ratios[pair][r] - one.true[pair])) for r in rounds]
+                axes.plot(rounds, apart, color=_look(collection, one)[0])
+            axes.set(xlabel="round", ylabel="mean error of a ratio")
+            axes.set_ylim(bottom=0)
+
+        title = f"{pair.replace('>', ' → ')}{', ' + setting if setting else ''}"
+        about = f"Estimated and true class ratios of {pair}."
+        yield draw(f"ratios-{number + 1}", title, about, last)
+        yield draw(f"ratio-errors-{number + 1}", f"{title}: error", about, error)
+
+
+def _look(collection: Collection, one: Seen) -> tuple[str, str]:
+    index = collection.levels.index(one.level)
+    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+
+
+def _confusions(seen: Sequence[Seen]) -> Iterator[Drawing]:
+    number = 0
+    for one in seen:
+        for domain, table in one.confusion.items():
+            if not table.sum():
                 continue
-            own = roles.get(trials[0].name, {})
-            sources = tuple(name for name in known if own.get(name) == "source")
-            accuracy = {
-                name: interval(
-                    [one[name] for one in results if name in one], collection.question.ci
-                )
-                for name in known
-            }
-            yield Row(level, setting, sources, accuracy)
+            number += 1
+            shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+
+            def fill(axes: Axes, shares: Any = shares, one: Seen = one) -> None:
+                _heat(axes, shares)
+                if len(one.classes) <= 12:
+                    names = [shorten(name, 4) for name in one.classes]
+                    axes.set_xticks(range(len(names)), names)
+                    axes.set_yticks(range(len(names)), names)
+
+            right = float(np.trace(table) / table.sum())
+            title = ", ".join(filter(None, (one.level, one.setting, domain)))
+            about = f"{right:.3f} of {int(table.sum())} examples are taken for what they are"
+            yield draw(f"confusion-{number}", title, about, fill, **SMALL)
 
 
-def _first(collection: Collection) -> Iterator[Trial]:
-    """Yield the first finished run of each level in each setting."""
-    for setting in collection.settings:
-        for level in collection.levels:
-            found = (one for one in collection.of(level, setting) if one.status == "finished")
-            yield from list(found)[:1]
+def _heat(axes: Axes, shares: Any) -> None:
+    """Draw a square for each share, by area: ink for what is right, red for what is not."""
+    for row, column in np.argwhere(shares >= 0.005):
+        half = 0.47 * float(np.sqrt(shares[row, column]))
+        colour = COLOURS[0] if row == column else COLOURS[1]
+        x, y = [column - half, column + half], row - half
+        axes.fill_between(x, y, y + 2 * half, color=colour, linewidth=0)
+    size = len(shares)
+    axes.set(xlabel="taken for", ylabel="true class", xlim=(-0.6, size - 0.4))
+    axes.set_ylim(size - 0.4, -0.6)
 
 
-def _seen(trial: Trial) -> Seen | None:
-    try:
-        said: Any = trial.folder.read_json("domains.json")
-        if said is None:
-            return None
-        rounds = tables.read(trial.folder.path, "ratios")
-        ratios: dict[str, dict[int, NDArray[Any]]] = {}
-        for number, found in rounds.items():
-            for pair, values in found.items():
-                ratios.setdefault(pair, {})[number] = np.array(values, dtype=np.float64)
-        return Seen(
-            trial.level,
-            trial.setting,
-            trial.seed,
-            tuple(said["classes"]),
-            {name: np.array(table) for name, table in said["confusion"].items()},
-            said["maps"],
-            ratios,
-            {pair: _ratio(said["counts"], pair) for pair in ratios},
-        )
-    except (RunFolderError, KeyError, TypeError, ValueError):
-        return None  # the page goes without the pictures
+def _maps(seen: Sequence[Seen]) -> Iterator[Drawing]:
+    """Yield the features' plane before training, once for each setting, and after, for each run."""
+    drawn: set[str] = set()
+    number = 0
+    for one in seen:
+        for when, found in one.maps.items():
+            if when == "before" and one.setting in drawn:
+                continue
+            drawn.add(one.setting)
+            number += 1
+            names = list(dict.fromkeys(found["domain"]))
+            at = np.array(found["at"])
 
+            def fill(axes: Axes, names: Any = names, found: Any = found, at: Any = at) -> None:
+                for index, name in enumerate(names):
+                    mask = np.array(found["domain"]) == name
+                    colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+                    x, y = at[mask].T
+                    axes.scatter(x, y, 9, color=colour, marker=marker, alpha=0.6, label=name)
+                axes.set(xticks=(), yticks=(), xlabel="first component", ylabel="second")
+                axes.legend(frameon=False, fontsize=8, markerscale=1.5)
 
-def _ratio(counts: Mapping[str, Sequence[float]], pair: str) -> NDArray[Any]:
-    source, _, target = pair.partition(">")
-    laws = [np.array(counts[name], dtype=np.float64) for name in (source, target)]
-    own, other = (law / law.sum() for law in laws)
-    ratio: NDArray[Any] = np.divide(other, own, out=np.full_like(own, np.nan), where=own > 0)
-    return ratio
+            who = "before training" if when == "before" else f"after {one.level}"
+            title = f"{who}, {one.setting}" if one.setting else who
+            about = f"{len(at)} test examples on the plane of their features' most variance"
+            yield draw(f"map-{number}", title, about, fill, **SMALL)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedsim.analysis.compare import Comparison, Place
+from fedsim.analysis.metric_names import METRICS
 from fedsim.errors import RunFolderError
-from fedsim.report import files
-from fedsim.report.compare import Comparison, Place
-from fedsim.report.files import plain
 from fedsim.report.page import Page
 from fedsim.report.svg import shorten
-from fedsim.report.words import METRICS
+from fedsim.runlog import files
+from fedsim.runlog.files import plain
 
 __all__ = ["latex", "numbers", "write_csv", "write_latex", "write_svg"]
 
@@ -78,7 +78,7 @@ def write_csv(page: Page, folder: Path) -> list[Path]:
         MissingPackage: if pandas is not installed.
         RunFolderError: if the folder cannot be made.
     """
-    from fedsim.report.frames import frames_of
+    from fedsim.analysis.frames import frames_of
 
     frames = frames_of(page.comparison.collection)
     _made(folder)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedsim.analysis.metric_names import METRICS, WEIGHTING
+from fedsim.analysis.spending import by_statement
 from fedsim.errors import MissingPackage
-from fedsim.report.spending import by_statement
 from fedsim.report.svg import COLOURS, dash
-from fedsim.report.words import METRICS, WEIGHTING
 
 if TYPE_CHECKING:
+    from fedsim.analysis.statistics import Interval
     from fedsim.report.page import Page
-    from fedsim.report.statistics import Interval
 
 __all__ = ["number", "p_value", "render", "size", "spread"]
 

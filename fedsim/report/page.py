@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fedsim.analysis.collect import Collection
+from fedsim.analysis.compare import FEWEST, Comparison, compare
+from fedsim.analysis.domains import Domains, domains_of
+from fedsim.analysis.metric_names import METRICS
+from fedsim.analysis.provenance import Provenance, provenance_of
+from fedsim.analysis.spending import Spending
 from fedsim.errors import RunFolderError
-from fedsim.report.collect import Collection
-from fedsim.report.compare import FEWEST, Comparison, compare
 from fedsim.report.curves import AXES, cost_drawings, curve_drawings, rank_drawing
-from fedsim.report.domains import Domains, domains_of
+from fedsim.report.domains import Drawings, drawings_of
 from fedsim.report.pictures import Picture, pictures_of
 from fedsim.report.portraits import Deal, Spread, clients_of, deals, portraits, spreads
-from fedsim.report.provenance import Provenance, provenance_of
 from fedsim.report.sizes import size_drawings, traffic_drawings
-from fedsim.report.spending import Spending, epsilon_drawings, spending_drawings
+from fedsim.report.spending import epsilon_drawings, spending_drawings
 from fedsim.report.svg import Drawing
 from fedsim.report.timeline import Shift, shifts
 from fedsim.report.tuning import tuning_drawings
-from fedsim.report.words import METRICS
 
 __all__ = ["Curves", "Page", "page_of"]
 
@@ -54,6 +56,7 @@ class Page:
     epsilons: tuple[Drawing, ...]
     tuning: tuple[Drawing, ...]
     domains: Domains | None
+    domain_drawings: Drawings | None
     shifts: tuple[Shift, ...]
     provenance: Provenance
 
@@ -66,7 +69,7 @@ class Page:
             *(deal.drawing for deal in self.deals),
             *(() if self.ranks is None else (self.ranks,)),
             *(*self.tuning, *(shift.drawing for shift in self.shifts)),
-            *(self.domains.drawings.all if self.domains else ()),
+            *(self.domain_drawings.all if self.domain_drawings else ()),
         ]
 
 
@@ -90,6 +93,7 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
                 continue
             if clients is not None:
                 known[trial.name] = clients
+    domains = domains_of(collection)
     return Page(
         comparison=comparison,
         answer=answer(comparison),
@@ -113,7 +117,8 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
             *spending_drawings(collection.levels, spendings),
         ),
         tuning=tuple(tuning_drawings(collection.tuned, collection.levels)),
-        domains=domains_of(collection),
+        domains=domains,
+        domain_drawings=None if domains is None else drawings_of(collection, domains),
         shifts=tuple(shifts(collection)) if "seconds" in collection.question.x else (),
         provenance=provenance_of(collection),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from fedsim.report.collect import Collection
+from fedsim.analysis.collect import Collection
 
 __all__ = ["Picture", "pictures_of"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fedsim.analysis.collect import Collection, Trial
+from fedsim.analysis.statistics import Interval, interval
 from fedsim.errors import RunFolderError
-from fedsim.report.collect import Collection, Trial
-from fedsim.report.statistics import Interval, interval
 from fedsim.report.svg import COLOURS, Drawing, dash, draw
 
 if TYPE_CHECKING:

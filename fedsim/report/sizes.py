@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedsim.report.collect import Collection
-from fedsim.report.compare import Comparison
+from fedsim.analysis.collect import Collection
+from fedsim.analysis.compare import Comparison
 from fedsim.report.portraits import Clients
 from fedsim.report.svg import COLOURS, MARKERS, Drawing, draw, shorten
 

@@ -1,25 +1,20 @@
-"""When each client of a run's last round worked, and where: kept as a file, drawn as bars."""
+"""Figures of a run's last round: when each client worked, and on which worker, as bars."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fedsim.analysis.collect import Collection, Trial
 from fedsim.errors import RunFolderError
-from fedsim.report.collect import Collection, Trial
-from fedsim.report.folder import RunFolder
 from fedsim.report.svg import COLOURS, INK, Drawing, draw
+from fedsim.runlog.trace import NAME
 from fedsim.wire import Stint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["NAME", "Shift", "keep", "shifts"]
-
-NAME = "timeline.json"
-MOST = 2_000
-"""Turns that are kept; a longer round's first ones."""
+__all__ = ["Shift", "shifts"]
 
 
 @dataclass(frozen=True)
@@ -36,23 +31,6 @@ class Shift:
     phases: tuple[str, ...]
     """In the order of their colours."""
     drawing: Drawing
-
-
-def keep(folder: RunFolder, number: int, stints: Iterable[Stint]) -> None:
-    """Write the turns of round ``number``, from its first one's start on; nothing without any.
-
-    Raises:
-        RunError: if the disk is full.
-    """
-    known = sorted(stints, key=lambda one: one.start)[:MOST]
-    if known:
-        workers = {who: place for place, who in enumerate(sorted({s.worker for s in known}))}
-        rows = [
-            (s.phase, s.client, workers[s.worker], s.start - known[0].start, s.seconds)
-            for s in known
-        ]
-        columns = ("phase", "client", "worker", "start", "seconds")
-        folder.write(NAME, {"round": number, "columns": columns, "turns": rows})
 
 
 def shifts(collection: Collection) -> list[Shift]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fedsim.data.federated import FederatedData
 from fedsim.errors import MissingPackage
-from fedsim.flower.grid import ChunkGrid
-from fedsim.scenario.schema import Scenario
+from fedsim.runtime.grid import ChunkGrid
+from fedsim.schema.scenario import Scenario
 
 __all__ = ["backend_of", "open_grid"]
 

@@ -16,13 +16,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.errors import FedsimError
-from fedsim.runtime.places import Node, places, spread
-from fedsim.runtime.ray_crew import here, nodes, start
+from fedsim.runtime.allocation import Node, places, spread
+from fedsim.runtime.ray_pool import here, nodes, start
 from fedsim.runtime.ray_workers import cause
 from fedsim.runtime.versions import apart, installed
 
 if TYPE_CHECKING:
-    from fedsim.scenario.schema import Compute
+    from fedsim.schema.scenario import Compute
 
 __all__ = ["ClusterReport", "NodeReport", "survey"]
 
@@ -98,7 +98,7 @@ class Probe:
 
     def fault(self) -> str:
         """Return why shipped data could not be kept here; empty if it could."""
-        from fedsim.runtime.parcel import cellar
+        from fedsim.runtime.data_shipping import cellar
 
         try:
             with cellar():

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from fedsim.data.federated import FederatedData
-from fedsim.flower.host import Host
 from fedsim.runtime.choose import backend_of
+from fedsim.runtime.host import Host
 from fedsim.runtime.trial import Trial, device_of, milliseconds, said
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 from fedsim.wire import Task, Update
-from fedsim.worker import Worker
+from fedsim.worker.worker import Worker
 
 __all__ = ["COMPILED", "Compiling", "compiling", "with_compiling"]
 

@@ -12,7 +12,7 @@ import torch
 from fedsim.data.federated import FederatedData
 from fedsim.runtime.choose import backend_of
 from fedsim.runtime.trial import Trial, device_of
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 
 __all__ = ["part_of", "sharing"]

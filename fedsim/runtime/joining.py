@@ -10,7 +10,7 @@ import ray
 from ray._private import ray_constants
 from ray._private.services import get_ray_address_from_environment
 
-from fedsim.runtime.places import unfit
+from fedsim.runtime.allocation import unfit
 
 __all__ = ["join"]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedsim.flower.chunk import ChunkReply
-from fedsim.flower.dealing import dealing
-from fedsim.flower.grid import ChunkGrid, Deal
-from fedsim.flower.host import Host
-from fedsim.scenario.schema import Scenario
+from fedsim.runtime.grid import ChunkGrid, Deal
+from fedsim.runtime.host import Host
+from fedsim.runtime.scheduling import dealing
+from fedsim.schema.scenario import Scenario
 
 __all__ = ["LocalGrid"]
 

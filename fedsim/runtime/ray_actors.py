@@ -25,11 +25,11 @@ import ray
 from fedsim.errors import RunError
 from fedsim.flower.chunk import Chunk, ChunkReply
 from fedsim.flower.client_app import REFERENCE
-from fedsim.flower.dealing import dealing
-from fedsim.flower.grid import ChunkGrid, Deal
-from fedsim.runtime.ray_crew import JOIN, start
+from fedsim.runtime.grid import ChunkGrid, Deal
+from fedsim.runtime.ray_pool import JOIN, start
 from fedsim.runtime.ray_workers import Workers, cause
-from fedsim.scenario.schema import Scenario
+from fedsim.runtime.scheduling import dealing
+from fedsim.schema.scenario import Scenario
 from fedsim.wire import ClientId, Turn
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any
 import ray
 
 from fedsim.errors import RunError
-from fedsim.runtime.parcel import Crate, Parcel, pack
-from fedsim.runtime.ray_crew import Opened, arrived, here, nodes
+from fedsim.runtime.data_shipping import Crate, Parcel, pack
+from fedsim.runtime.ray_pool import Opened, arrived, here, nodes
 from fedsim.runtime.versions import apart, installed
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 __all__ = ["Workers", "cause"]
 

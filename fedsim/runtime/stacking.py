@@ -11,7 +11,7 @@ import torch
 
 from fedsim.data.federated import FederatedData
 from fedsim.runtime.trial import Trial, device_of, milliseconds, said
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 from fedsim.wire import Update
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from fedsim.data.federated import FederatedData
-from fedsim.flower.host import Host
-from fedsim.scenario.schema import Scenario
+from fedsim.runtime.host import Host
+from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 from fedsim.wire import Task
 

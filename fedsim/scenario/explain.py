@@ -8,14 +8,15 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
 
-from fedsim import registry
 from fedsim.errors import Fault, ScenarioError
+from fedsim.plugins import registry
+from fedsim.plugins.signature import COMPUTED, REQUIRED, Parameter, Signature
 from fedsim.scenario.keys import field_at, fields, known_at, type_of
 from fedsim.scenario.node import dotted
-from fedsim.scenario.schema import PARTS, Part, Scenario
 from fedsim.scenario.yaml_file import dump
-from fedsim.signature import COMPUTED, REQUIRED, Parameter, Signature
-from fedsim.words import did_you_mean, expected
+from fedsim.schema.part import Part
+from fedsim.schema.scenario import PARTS, Scenario
+from fedsim.schema.wording import did_you_mean, expected
 
 __all__ = ["DIALECT", "explain", "facts", "json_schema", "page", "part_schema", "unknown"]
 

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from fedsim.scenario.explain import DIALECT, Schema, facts, page, part_schema, unknown
 from fedsim.scenario.study import Head
-from fedsim.words import expected
+from fedsim.schema.wording import expected
 
 __all__ = ["explain_study", "study_schema"]
 

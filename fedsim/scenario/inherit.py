@@ -12,8 +12,8 @@ import fedsim
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import yaml_file
 from fedsim.scenario.node import Node, Place
-from fedsim.scenario.schema import PARTS
-from fedsim.words import did_you_mean, shown
+from fedsim.schema.scenario import PARTS
+from fedsim.schema.wording import did_you_mean, shown
 
 __all__ = ["assemble", "overlaid", "presets"]
 

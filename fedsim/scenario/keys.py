@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fedsim.scenario.node import Step
-from fedsim.scenario.schema import PARTS, Part, Scenario
-from fedsim.words import Words, inside, listed
+from fedsim.schema.part import Part
+from fedsim.schema.scenario import PARTS, Scenario
+from fedsim.schema.wording import Words, inside, listed
 
 __all__ = ["PART", "field_at", "fields", "known_at", "type_of"]
 

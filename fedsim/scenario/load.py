@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedsim.errors import Fault, ScenarioError
-from fedsim.scenario import cross
+from fedsim.scenario import rules as cross
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import Node, Place, Step
 from fedsim.scenario.parts import Settled, settle
-from fedsim.scenario.schema import PARTS, Scenario
-from fedsim.words import at, expected, misfit, nearest, walked
+from fedsim.schema.scenario import PARTS, Scenario
+from fedsim.schema.wording import at, expected, misfit, nearest, walked
 
 __all__ = ["complete", "load", "placed"]
 

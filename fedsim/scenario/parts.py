@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from fedsim import registry
 from fedsim.errors import Fault, ScenarioError
+from fedsim.plugins import registry
+from fedsim.plugins.signature import Signature
 from fedsim.scenario.inherit import FILE_SOURCES
 from fedsim.scenario.keys import PART, fields
 from fedsim.scenario.node import Node, dotted
-from fedsim.scenario.schema import PARTS
-from fedsim.signature import Signature
-from fedsim.words import did_you_mean, listed, misfit, nearest, shown
+from fedsim.schema.scenario import PARTS
+from fedsim.schema.wording import did_you_mean, listed, misfit, nearest, shown
 
 __all__ = ["Settled", "settle"]
 

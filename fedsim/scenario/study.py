@@ -8,11 +8,12 @@ from itertools import product
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from fedsim.scenario.schema import Output, Scenario
 from fedsim.scenario.tune import Span, Tune
-from fedsim.words import Words
+from fedsim.schema.part import Section
+from fedsim.schema.scenario import Output, Scenario
+from fedsim.schema.wording import Words
 
 __all__ = ["ON_DOMAIN", "PRIMARY", "Cell", "Compare", "Head", "Search", "Study", "smallest_p"]
 
@@ -23,13 +24,7 @@ PRIMARY = ("accuracy", "loss", "client_accuracy", "client_accuracy_uniform", "cl
 """What a study can be about: on the server's test set, or on the clients' own parts."""
 
 
-class _Section(BaseModel):
-    """As strict as a scenario's sections."""
-
-    model_config = Scenario.model_config
-
-
-class Compare(_Section):
+class Compare(Section):
     """What is compared with what, said before anything has run."""
 
     baseline: str | None = None
@@ -58,7 +53,7 @@ class Compare(_Section):
     """How p-values answer for there being many."""
 
 
-class Head(_Section):
+class Head(Section):
     """The keys of a study file."""
 
     schema_: Literal["fedsim/1"] = Field("fedsim/1", alias="schema")
@@ -71,7 +66,7 @@ class Head(_Section):
     """For people."""
     base: str
     """The scenario that every cell starts from: a path relative to this file, or preset:NAME."""
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default={})
     """Changes of the base for every cell: dotted keys with their values."""
     seeds: Annotated[
         tuple[Annotated[int, Ge(0)], ...],

@@ -11,15 +11,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedsim import registry
 from fedsim.errors import Fault, ScenarioError
+from fedsim.plugins import registry
 from fedsim.scenario import yaml_file
 from fedsim.scenario.inherit import assemble, overlaid, presets
 from fedsim.scenario.node import Node, Place
 from fedsim.scenario.study import Compare, Head, Study
 from fedsim.scenario.study_cells import Base, Level, cells_of
 from fedsim.scenario.tune import Tune, span_faults
-from fedsim.words import at, did_you_mean, inside, misfit, walked
+from fedsim.schema.wording import at, did_you_mean, inside, misfit, walked
 
 __all__ = ["is_study", "load_study"]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from fedsim.errors import Fault
 from fedsim.scenario.node import Node, Step
-from fedsim.scenario.privacy import SECTION
+from fedsim.schema.part import Section
 
 __all__ = ["Span", "Tune", "ends", "span_faults"]
 
@@ -22,13 +22,11 @@ Span = Mapping[str, Any]
 """One word, ``log``, ``uniform``, ``int`` or ``choice``, with the ends or the choices."""
 
 
-class Tune(BaseModel):
+class Tune(Section):
     """Values that are looked for before the cells run, for each combination of levels alike.
 
     A trial is judged on the clients' validation parts; no test example has a say.
     """
-
-    model_config = SECTION
 
     space: Annotated[dict[str, Any], Field(min_length=1)]
     """What is tried: dotted keys of strategy, local or model, each with {log: [0.001, 1]},

@@ -18,7 +18,7 @@ import yaml
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario.node import Node, Place, Scalar, Step
 from fedsim.scenario.yaml_core import DEEPEST, MOST_NODES, TAG, Dumper, Loader
-from fedsim.words import shown
+from fedsim.schema.wording import shown
 
 __all__ = ["dump", "parse", "read"]
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedsim.plan import Plan, plan
-from fedsim.scenario.schema import Scenario
+from fedsim.engine.estimate import Plan, plan
 from fedsim.scenario.study import Study
-from fedsim.study.promises import promises
+from fedsim.schema.scenario import Scenario
+from fedsim.study.privacy_costs import promises
 
 __all__ = ["StudyPlan", "plan_study"]
 

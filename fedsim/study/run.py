@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import Interrupted, RunFolderError, StudyIncomplete
-from fedsim.report import files, lock
-from fedsim.report.folder import RunFolder
-from fedsim.report.ledger import LEDGER, Entry, Ledger
+from fedsim.runlog import files, lock
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.study_ledger import LEDGER, Entry, Ledger
 from fedsim.scenario.load import load
 from fedsim.scenario.study import Study
 from fedsim.scenario.yaml_file import dump
-from fedsim.study.crew import shared
 from fedsim.study.pool import News, Order, Pool
+from fedsim.study.resources import shared
 from fedsim.study.search import check_installed
 from fedsim.study.tuning import advanced, overrides, searches_of, trials_of
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fedsim.analysis.collect import Collection, Trial
+from fedsim.analysis.spending import Spending
 from fedsim.errors import FedsimError
 from fedsim.privacy.claim import claim_of
 from fedsim.privacy.ledger import NAME, Ledger
 from fedsim.privacy.statement import statement_of
-from fedsim.report.collect import Collection, Trial
-from fedsim.report.spending import Spending
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 __all__ = ["spendings"]
 

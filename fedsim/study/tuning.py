@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedsim.report.ledger import Entry, Ledger, Search
+from fedsim.runlog.study_ledger import Entry, Ledger, Search
 from fedsim.scenario.study import Study
 from fedsim.study.search import Tried, propose
 

@@ -18,11 +18,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, TextIO
 
 from fedsim.errors import FedsimError, Interrupted
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 from fedsim.scenario.load import load
 
 if TYPE_CHECKING:
-    from fedsim.report.events import Event
+    from fedsim.runlog.events import Event
 
 __all__ = ["STOP", "answer", "main"]
 
@@ -74,7 +74,7 @@ def answer(scenario: str, folder: str, sets: list[str]) -> dict[str, object]:
 
 
 def _result(run: RunFolder, scenario: Path, sets: list[str]) -> float:
-    from fedsim import simulation
+    from fedsim.engine import run as simulation
 
     if run.scenario.is_file():
         return simulation.resume(run, _ignore).accuracy

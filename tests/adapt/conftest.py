@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 DATA = {
     "source": {"use": "digits_domains", "domains": ["plain", "rotated"]},

@@ -17,7 +17,7 @@ from fedsim.clients.adversarial import Adversarial
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
-from fedsim.registry import find
+from fedsim.plugins.registry import find
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies._adversarial import Adversarial as Rule
 from fedsim.strategies._domains import added

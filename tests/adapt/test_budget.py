@@ -11,7 +11,7 @@ import torch
 from fedsim.client import Examples, Unlabelled
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
-from fedsim.registry import find
+from fedsim.plugins.registry import find
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.dann import Dann
 from fedsim.strategies.iwdan import Iwdan

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fedsim.client import Examples, Unlabelled
-from fedsim.data.dealing import Recipe
 from fedsim.data.federated import FederatedData, prepare_recipe
+from fedsim.data.partitioning import Recipe
 from fedsim.data.partitions.domains import Domains
 from fedsim.data.sources.digits_domains import DigitsDomains
 from fedsim.errors import RunError

@@ -21,7 +21,7 @@ from fedsim.adapt.jdme import (
 from fedsim.adapt.jdme_random import Embedding, random_gap
 from fedsim.data.federated import prepare
 from fedsim.errors import RunError
-from fedsim.report.checkpoint import newest
+from fedsim.runlog.checkpoint import newest
 from fedsim.scenario.load import load
 
 CLASSES, WIDTH = 4, 7

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fedsim.adapt.scorers import certain, dev, risk_with_control
+from fedsim.engine.run import resume
 from fedsim.errors import ScenarioError
-from fedsim.simulation import resume
 
 
 def test_a_sure_model_stands_higher_than_an_unsure_one() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fedsim.cli import main
-from fedsim.report import lock
-from fedsim.report.events import RoundRecord
-from fedsim.report.folder import RunFolder
-from fedsim.report.ledger import Entry, Ledger
+from fedsim.runlog import lock
+from fedsim.runlog.events import RoundRecord
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.study_ledger import Entry, Ledger
 
 SCENARIO = "name: quick\nrounds: 9\nstrategy: {use: fedavg}\n"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from fedsim.cli.screen import Screen
 from fedsim.cli.watch import watching
 from fedsim.cli.words import comparison, duration, size, spark, verdict
-from fedsim.report.events import (
+from fedsim.runlog.events import (
     Data,
     Dropped,
     Event,

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fedsim.client import Examples
-from fedsim.clients._reach import reach
 from fedsim.clients.controlled import Controlled
-from fedsim.clients.normalized import Normalized
+from fedsim.clients.normalized import Normalized, effective_steps
 from fedsim.clients.proximal import Proximal
 from fedsim.clients.sgd import Sgd
 from fedsim.models._build import weights_of
@@ -172,16 +171,16 @@ def test_stock_flower_s_key_sets_the_proximal_term() -> None:
 
 @given(steps=st.integers(1, 60), momentum=st.floats(0.0, 0.95), pull=st.floats(0.001, 0.9))
 def test_reach_has_the_paper_s_closed_forms(steps: int, momentum: float, pull: float) -> None:
-    assert reach(steps) == steps
-    assert reach(steps, pull=pull) == pytest.approx((1 - (1 - pull) ** steps) / pull)
+    assert effective_steps(steps) == steps
+    assert effective_steps(steps, pull=pull) == pytest.approx((1 - (1 - pull) ** steps) / pull)
     inner = steps - momentum * (1 - momentum**steps) / (1 - momentum)
-    assert reach(steps, momentum) == pytest.approx(inner / (1 - momentum))
+    assert effective_steps(steps, momentum) == pytest.approx(inner / (1 - momentum))
 
 
 def test_normalized_tells_what_its_steps_are_worth() -> None:
     half = Normalized(epochs=2, batch_size=5, momentum=0.5)
     worth = turn(half, MLP((4,), 3)).extras["steps"]["steps"]
-    assert worth.item() == reach(6, 0.5)
+    assert worth.item() == effective_steps(6, 0.5)
     assert math.isclose(worth.item(), (6 - 0.5 * (1 - 0.5**6) / 0.5) / 0.5)
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from fedsim.client import Client, Examples, Seat, together
-from fedsim.clients._nets import Layers, Mlp, Vmapped, net_of
 from fedsim.clients.controlled import Controlled
 from fedsim.clients.normalized import Normalized
 from fedsim.clients.proximal import Proximal
@@ -24,6 +23,7 @@ from fedsim.models.lenet import LeNet
 from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.seeds import torch_defaults, torch_stream
+from fedsim.stacked.networks import Layers, Mlp, Vmapped, net_of
 from fedsim.wire import Broadcast, ClientInfo, Task, Update
 
 TOLERANCE = 1e-4

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from fedsim import registry
 from fedsim.client import Client, Examples
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
+from fedsim.plugins import registry
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Update, Weights
 

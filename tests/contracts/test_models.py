@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedsim import registry
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.models._build import build, weights_of
-from fedsim.scenario.schema import Part
+from fedsim.plugins import registry
+from fedsim.schema.part import Part
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from fedsim import registry
 from fedsim.aggregate import Sums
 from fedsim.client import Examples, Unlabelled
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.models.projected import Projected
+from fedsim.plugins import registry
 from fedsim.privacy.terms import Terms
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, is_sum

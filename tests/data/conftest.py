@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from fedsim.data.dataset import Dataset
-from fedsim.data.dealing import Recipe
 from fedsim.data.federated import FederatedData, prepare_recipe
+from fedsim.data.partitioning import Recipe
 from fedsim.data.partitions.iid import Iid
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedsim.data.federated import prepare
 from fedsim.edge.app import Shipped, write_app
-from fedsim.edge.own import data_terms
+from fedsim.edge.device_data import data_terms
 
 FILES = {
     "fedsim_client_app.py",

@@ -6,7 +6,7 @@ import pytest
 
 from fedsim.edge.feed import Ended, Feed
 from fedsim.errors import Interrupted, QuorumLost, RunError
-from fedsim.report.events import Data, Dropped, Note, RoundDone, RoundRecord, Started
+from fedsim.runlog.events import Data, Dropped, Note, RoundDone, RoundRecord, Started
 
 RECORD = RoundRecord(
     round=2,

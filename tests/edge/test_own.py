@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.edge.own import SCENARIO, data_terms, dealt_alone, open_data
+from fedsim.edge.device_data import SCENARIO, data_terms, dealt_alone, open_data
 from fedsim.errors import DataError
 from fedsim.scenario.load import load
-from fedsim.scenario.schema import Scenario
+from fedsim.schema.scenario import Scenario
 
 TABLE = pd.DataFrame(
     {

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedsim import simulation
+from fedsim.engine import run as simulation
 from fedsim.errors import QuorumLost, RunError
 from fedsim.models._build import weights_of
 from fedsim.models.mlp import MLP
-from fedsim.report import checkpoint
-from fedsim.report.events import Note
-from fedsim.report.folder import RunFolder
+from fedsim.runlog import checkpoint
+from fedsim.runlog.events import Note
+from fedsim.runlog.folder import RunFolder
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.feddm import FedDM
 from fedsim.strategy import Server, ServerState

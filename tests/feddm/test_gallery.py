@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from fedsim.report.gallery import draw, nearest
+from fedsim.runlog.gallery import draw, nearest
 from fedsim.seeds import numpy_stream
 
 

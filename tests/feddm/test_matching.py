@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from fedsim.client import Examples
-from fedsim.clients._augment import augmentation
-from fedsim.clients._by_class import Batch, ByClass
-from fedsim.clients._coding import decoded, encoded
-from fedsim.clients._embedding import embedded, mismatch
-from fedsim.clients._memorised import nearness
-from fedsim.clients._sphere import Sphere
 from fedsim.clients.matching import Matching
+from fedsim.condense.augment import augmentation
+from fedsim.condense.by_class import Batch, ByClass
+from fedsim.condense.memorisation import nearness
+from fedsim.condense.model_sphere import Sphere
+from fedsim.condense.pixel_coding import decoded, encoded
 from fedsim.errors import RunError
+from fedsim.models._split import embedded, mismatch
 from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.seeds import torch_stream

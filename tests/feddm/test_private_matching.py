@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from fedsim.clients._by_class import ByClass
-from fedsim.clients._clipped_matching import (
+from fedsim.condense.by_class import ByClass
+from fedsim.condense.mean_embeddings import Steps, matched, released_means
+from fedsim.condense.model_sphere import Sphere
+from fedsim.condense.private_gradients import (
     Mechanism,
     Private,
     clipped_sum,
@@ -19,9 +21,7 @@ from fedsim.clients._clipped_matching import (
     noisy_counts,
     released,
 )
-from fedsim.clients._embedding import embedded
-from fedsim.clients._mean_embeddings import Steps, matched, released_means
-from fedsim.clients._sphere import Sphere
+from fedsim.models._split import embedded
 from fedsim.privacy.noise import Simulated, grid
 from fedsim.seeds import numpy_stream, torch_stream
 

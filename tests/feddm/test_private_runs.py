@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fedsim import simulation
 from fedsim.clients.mean_embeddings import MeanEmbeddings
 from fedsim.clients.private_matching import PrivateMatching
+from fedsim.engine import run as simulation
 from fedsim.errors import QuorumLost, ScenarioError
 from fedsim.models._build import weights_of
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.terms import Terms
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Update
 

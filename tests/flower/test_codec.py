@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.flower import arrays, codec
-from fedsim.flower.private import identify
+from fedsim.flower.flwr_internals import identify
 from fedsim.wire import Broadcast, Update
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool]

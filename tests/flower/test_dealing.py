@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.flower.chunk import Chunk
-from fedsim.flower.dealing import Costs, Dealing
+from fedsim.runtime.scheduling import Costs, Dealing
 from fedsim.wire import Turn
 
 

@@ -15,18 +15,19 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from fedsim import simulation
 from fedsim.data.federated import FederatedData, prepare
+from fedsim.edge.device_data import data_terms, open_data
 from fedsim.edge.memory import FileMemory
-from fedsim.edge.own import data_terms, open_data
-from fedsim.flower import private, proof
+from fedsim.engine import run as simulation
+from fedsim.flower import flwr_internals as private
+from fedsim.flower import proof
 from fedsim.flower.device import make_device_app
 from fedsim.flower.devices import Devices, Member, Members
 from fedsim.flower.parts import client_of, strategy_of
-from fedsim.report.events import Event, Note
-from fedsim.report.folder import RunFolder
-from fedsim.scenario.schema import Scenario
-from fedsim.worker import Worker
+from fedsim.runlog.events import Event, Note
+from fedsim.runlog.folder import RunFolder
+from fedsim.schema.scenario import Scenario
+from fedsim.worker.worker import Worker
 
 KEYS = [ec.generate_private_key(ec.SECP256R1()) for _ in range(6)]
 NAUGHTY = f"{Path(__file__).parents[1] / 'naughty.py'}:Naughty"

@@ -16,9 +16,10 @@ from fedsim.flower import codec
 from fedsim.flower.arrays import count_bytes
 from fedsim.flower.chunk import Chunk, ChunkReply, Memory
 from fedsim.flower.client_app import CLIENT_KEY, make_client_app, message_type
-from fedsim.flower.host import Asked, Host, read
+from fedsim.flower.flwr_internals import identify
 from fedsim.flower.parts import strategy_of
-from fedsim.flower.private import identify
+from fedsim.flower.replies import Asked, read
+from fedsim.runtime.host import Host
 from fedsim.wire import Turn, Update
 
 PLAIN = Update(

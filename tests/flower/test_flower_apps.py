@@ -11,17 +11,17 @@ from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp import strategy as stock
 
-from fedsim import simulation
 from fedsim.data.federated import prepare
+from fedsim.engine import run as simulation
+from fedsim.engine.result import weights_sha256
 from fedsim.errors import ScenarioError
 from fedsim.flower import as_flower_strategy
 from fedsim.flower.arrays import weights_of as arrays_of
+from fedsim.flower.flwr_internals import Run
 from fedsim.flower.parts import strategy_of
-from fedsim.flower.private import Run
 from fedsim.models._build import build, weights_of
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 from fedsim.runtime.local import LocalGrid
-from fedsim.simulation import weights_sha256
 from fedsim.strategies.fedmedian import FedMedian
 from fedsim.strategy import Wanted
 from fedsim.wire import Merged, Update

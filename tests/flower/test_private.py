@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flwr.app import Message, RecordDict
 
-from fedsim.flower import private
+from fedsim.flower import flwr_internals as private
 
 
 def test_this_flower_is_one_that_was_checked() -> None:

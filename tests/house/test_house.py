@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import fedsim
-from fedsim.registry import SHELVES, find, names
+from fedsim.plugins.registry import SHELVES, find, names
 from fedsim.scenario.load import load
 from fedsim.scenario.study_file import is_study, load_study
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fedsim.clients._embedding import embedded
 from fedsim.models._passes import Passes, adapt
+from fedsim.models._split import embedded
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults
 

@@ -14,7 +14,7 @@ from fedsim.models.lenet import LeNet
 from fedsim.models.lenet_bottleneck import LeNetBottleneck
 from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
-from fedsim.scenario.schema import Part
+from fedsim.schema.part import Part
 from fedsim.seeds import torch_stream
 
 

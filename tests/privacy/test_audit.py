@@ -12,10 +12,12 @@ from scipy import stats
 
 from fedsim import cohort
 from fedsim.cli.app import main
-from fedsim.clients import _clipped_matching, _mean_embeddings, dp_sgd
+from fedsim.clients import dp_sgd
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.clients.mean_embeddings import MeanEmbeddings
 from fedsim.clients.private_matching import PrivateMatching
+from fedsim.condense import mean_embeddings as _mean_embeddings
+from fedsim.condense import private_gradients as _clipped_matching
 from fedsim.privacy import mechanism
 from fedsim.privacy.accountant import gaussian_epsilon
 from fedsim.privacy.audit import _binomial_tail, audit, lower_bound
@@ -23,7 +25,7 @@ from fedsim.privacy.audit_records import audit_records
 from fedsim.privacy.claim import Claim, Crowd
 from fedsim.privacy.noise import Simulated, Source, gaussian
 from fedsim.privacy.terms import Private
-from fedsim.scenario.privacy import Privacy
+from fedsim.schema.privacy import Privacy
 
 LIKE = {"weight": torch.zeros(40, 30)}
 

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fedsim.client import Examples
-from fedsim.clients.dp_sgd import DpSgd, clipped_sum, per_example, sampled
+from fedsim.clients.dp_sgd import DpSgd
 from fedsim.models.convnet import ConvNet
 from fedsim.models.mlp import MLP
+from fedsim.per_sample.batches import sampled
+from fedsim.per_sample.clipped_sums import clipped_sum, per_example
 from fedsim.privacy.accountant import epsilon
 from fedsim.privacy.mechanism import norm_of
 from fedsim.privacy.noise import Simulated, grid

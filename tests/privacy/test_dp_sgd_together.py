@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedsim import simulation
 from fedsim.client import Examples, Seat
-from fedsim.clients._gradients_together import SummedTogether
-from fedsim.clients._layers_together import Outer
-from fedsim.clients._private_together import _Stack
 from fedsim.clients.dp_sgd import DpSgd
+from fedsim.engine import run as simulation
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.resnet8_gn import ResNet8GN
+from fedsim.per_sample.dp_sgd import _Stack
+from fedsim.per_sample.layers import Outer
+from fedsim.per_sample.stacked_sums import SummedTogether
 from fedsim.privacy.terms import Terms
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.folder import RunFolder
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Update
 from tests.privacy.nets import NETS, SHAPE, seeded

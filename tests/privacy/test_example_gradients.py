@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.client import Examples
-from fedsim.clients._example_gradients import WrittenOut
-from fedsim.clients._slots import SLOTS, in_slots, slots_for
-from fedsim.clients.dp_sgd import clipped_sum, per_example, written_sum
 from fedsim.models.resnet8_gn import ResNet8GN
+from fedsim.per_sample.batches import SLOTS, in_slots, slots_for
+from fedsim.per_sample.clipped_sums import clipped_sum, per_example, written_sum
+from fedsim.per_sample.gradients import WrittenOut
 from fedsim.privacy.mechanism import norm_of
 from fedsim.seeds import torch_stream
 from fedsim.wire import Weights

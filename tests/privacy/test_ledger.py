@@ -136,7 +136,7 @@ def write_and_die(path: Path, line: str, survived: int) -> None:
 def test_killed_at_any_byte_the_ledger_is_at_least_what_was_released(
     path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fedsim.report import files
+    from fedsim.runlog import files
 
     draws = np.random.default_rng(seed)
     real: Callable[[Path, str], None] = files.append

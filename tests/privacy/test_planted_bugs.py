@@ -26,8 +26,8 @@ from fedsim.privacy.guard import Guard
 from fedsim.privacy.guarded import Guarded
 from fedsim.privacy.mechanism import Adaptive, CentralGaussian, clipped, norm_of
 from fedsim.privacy.noise import Rng, Simulated, grid
-from fedsim.report.events import RoundRecord
-from fedsim.scenario.privacy import Privacy
+from fedsim.runlog.events import RoundRecord
+from fedsim.schema.privacy import Privacy
 from fedsim.strategy import ServerState, Strategy
 from fedsim.wire import Addend, ClientInfo, Merged, Update, Weights
 

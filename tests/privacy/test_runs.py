@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from fedsim import simulation
 from fedsim.cli.app import main
+from fedsim.engine import run as simulation
 from fedsim.errors import BudgetSpent, RunFolderError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.privacy.claim import claim_of
 from fedsim.privacy.ledger import Ledger
 from fedsim.privacy.statement import statement_of
-from fedsim.report.events import Event, RoundDone
-from fedsim.report.folder import RunFolder
+from fedsim.runlog.events import Event, RoundDone
+from fedsim.runlog.folder import RunFolder
 
 CLIENT: dict[str, Any] = {
     "unit": "client",
@@ -190,7 +190,7 @@ def test_a_ledger_that_was_tampered_with_ends_the_run(
 
 
 def test_client_memory_counts_the_turns_that_the_ledger_charges(scenario, play) -> None:
-    from fedsim.report import checkpoint
+    from fedsim.runlog import checkpoint
 
     done = play(scenario(**PRIVATE["record"]))
     found, _ = checkpoint.newest(done.folder.checkpoints)

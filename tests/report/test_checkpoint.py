@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedsim.errors import RunError
-from fedsim.report.checkpoint import Checkpoint, newest, save
+from fedsim.runlog.checkpoint import Checkpoint, newest, save
 
 
 def checkpoint(round: int = 1) -> Checkpoint:

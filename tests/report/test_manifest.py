@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsim.report.manifest import manifest
+from fedsim.runlog.manifest import manifest
 
 
 def test_it_says_the_versions_the_seed_and_the_hashes() -> None:
@@ -50,5 +50,5 @@ def test_outside_git_there_is_no_commit_and_inside_there_is(
 
 
 def test_it_loads_no_torch() -> None:
-    script = "import sys; from fedsim.report.manifest import manifest; manifest('', '', 1, [])\n"
+    script = "import sys; from fedsim.runlog.manifest import manifest; manifest('', '', 1, [])\n"
     subprocess.run([sys.executable, "-c", script + "assert 'torch' not in sys.modules"], check=True)

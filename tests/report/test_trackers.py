@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from fedsim import simulation
+from fedsim.engine import run as simulation
 from fedsim.errors import Interrupted, MissingPackage, ScenarioError
-from fedsim.report.events import Result, RoundRecord
-from fedsim.report.folder import RunFolder
-from fedsim.report.trackers import Mlflow, Wandb, scalars
+from fedsim.runlog.events import Result, RoundRecord
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.trackers import Mlflow, Wandb, scalars
 from fedsim.scenario.load import load
 
 MINE = '''\

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from fedsim.report import clients
-from fedsim.report.clients import ClientRow
-from fedsim.report.events import RoundRecord
-from fedsim.report.rounds import encode
+from fedsim.runlog import clients
+from fedsim.runlog.clients import ClientRow
+from fedsim.runlog.events import RoundRecord
+from fedsim.runlog.rounds import encode
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedsim.report.collect import collect
-from fedsim.report.domains import domains_of
+from fedsim.analysis.collect import collect
+from fedsim.analysis.domains import domains_of
 from fedsim.report.export import numbers
 from fedsim.report.html import render
 from fedsim.report.page import page_of
@@ -71,14 +71,14 @@ def test_the_matrix_says_who_learnt_from_whom(adapted: Path) -> None:
 
 
 def test_the_bars_go_from_the_worst_to_the_bound(adapted: Path) -> None:
-    found = domains_of(collect([adapted]))
-    assert found is not None
-    (bars,) = found.drawings.bars
+    drawn = page_of(collect([adapted])).domain_drawings
+    assert drawn is not None
+    (bars,) = drawn.bars
     assert bars.about == "fedavg: 0.530; iwdan: 0.630; oracle: 0.830"
 
 
 def test_ratios_are_held_against_those_of_the_training_labels(adapted: Path) -> None:
-    from fedsim.report.domains import _seen
+    from fedsim.analysis.domains import _seen
 
     (trial,) = (t for t in collect([adapted]).trials if t.name == "iwdan-1")
     one = _seen(trial)
@@ -92,8 +92,8 @@ def test_ratios_are_held_against_those_of_the_training_labels(adapted: Path) -> 
 
 def test_everything_stands_in_the_page_and_is_absent_without_targets(adapted, runs) -> None:
     page = page_of(collect([adapted]))
-    assert page.domains is not None
-    drawn = page.domains.drawings
+    drawn = page.domain_drawings
+    assert drawn is not None
     names = {
         "ratios": [one.name for one in drawn.ratios],
         "confusions": [one.title for one in drawn.confusions],
@@ -115,7 +115,8 @@ def test_everything_stands_in_the_page_and_is_absent_without_targets(adapted, ru
 def test_a_damaged_file_costs_its_pictures_alone(adapted: Path) -> None:
     for run in adapted.glob("iwdan-*"):
         (run / "domains.json").write_text('{"classes": 3}')
-    found = domains_of(collect([adapted]))
-    assert found is not None
-    assert found.drawings.ratios == ()
-    assert len(found.rows) == 3
+    page = page_of(collect([adapted]))
+    assert page.domain_drawings is not None
+    assert page.domain_drawings.ratios == ()
+    assert page.domains is not None
+    assert len(page.domains.rows) == 3

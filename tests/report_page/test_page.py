@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 import fedsim
+from fedsim.analysis.collect import collect
+from fedsim.analysis.compare import compare
+from fedsim.analysis.spending import Spending
 from fedsim.cli.app import main
 from fedsim.errors import RunFolderError
-from fedsim.report import lock
-from fedsim.report.collect import collect
-from fedsim.report.compare import compare
 from fedsim.report.export import latex
 from fedsim.report.html import render
 from fedsim.report.page import page_of
-from fedsim.report.spending import Spending
+from fedsim.runlog import lock
 
 THREE = {
     "fedavg": (0.90, 0.91, 0.92),
@@ -94,7 +94,7 @@ def test_the_page_stands_alone(runs) -> None:
 def test_the_page_is_the_same_to_the_last_byte(runs, tmp_path: Path) -> None:
     folder = runs(**THREE)
     code = (
-        "import sys; from pathlib import Path; from fedsim.report.collect import collect; "
+        "import sys; from pathlib import Path; from fedsim.analysis.collect import collect; "
         "from fedsim.report.page import page_of; from fedsim.report.html import render; "
         "sys.stdout.buffer.write(render(page_of(collect([Path(sys.argv[1])]))).encode())"
     )

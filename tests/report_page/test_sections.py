@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fedsim.report.citations import origin_of
-from fedsim.report.collect import collect
+from fedsim.analysis.citations import origin_of
+from fedsim.analysis.collect import collect
 from fedsim.report.html import render
 from fedsim.report.page import page_of
 

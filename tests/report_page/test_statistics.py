@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedsim.report.statistics import bootstrap, effect, holm, interval, paired, permutation, ranks
+from fedsim.analysis.statistics import bootstrap, effect, holm, interval, paired, permutation, ranks
 
 TABLES = range(20)
 

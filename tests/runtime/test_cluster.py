@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from fedsim.cli.app import main
-from fedsim.report.events import Event, Note, Result
-from fedsim.report.folder import RunFolder
-from fedsim.scenario.schema import Scenario
+from fedsim.runlog.events import Event, Note, Result
+from fedsim.runlog.folder import RunFolder
+from fedsim.schema.scenario import Scenario
 
 pytestmark = pytest.mark.ray
 
@@ -91,7 +91,7 @@ def hidden(tmp_path: Path) -> Iterator[Path]:
 
 def play(of: Scenario, parent: Path) -> tuple[Result, list[str]]:
     """Run a scenario; return its result and its notes."""
-    from fedsim import simulation
+    from fedsim.engine import run as simulation
 
     notes: list[str] = []
 

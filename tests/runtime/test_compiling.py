@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from fedsim import simulation
-from fedsim.report.folder import RunFolder
+from fedsim.engine import run as simulation
+from fedsim.runlog.folder import RunFolder
 from fedsim.runtime.compiling import COMPILED
 
 HAS_COMPILER = shutil.which("g++") is not None

@@ -15,7 +15,7 @@ from fedsim.errors import RunError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 pytest.importorskip("ray")
-parcels = pytest.importorskip("fedsim.runtime.parcel")
+parcels = pytest.importorskip("fedsim.runtime.data_shipping")
 
 
 @pytest.fixture(autouse=True)

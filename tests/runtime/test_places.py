@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
-from fedsim.runtime.places import Node, Places, places, spread
-from fedsim.scenario.schema import Compute
+from fedsim.runtime.allocation import Node, Places, places, spread
+from fedsim.schema.scenario import Compute
 
 
 def cluster(*held: tuple[int, float]) -> list[Node]:

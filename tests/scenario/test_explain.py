@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from fedsim import registry
 from fedsim.errors import ScenarioError
+from fedsim.plugins import registry
 from fedsim.scenario.explain import explain, json_schema
 from fedsim.scenario.keys import fields
 from fedsim.scenario.node import dotted
-from fedsim.scenario.schema import PARTS
+from fedsim.schema.scenario import PARTS
 
 
 @pytest.mark.parametrize("key", [dotted(path) for path, _ in fields()])

@@ -11,9 +11,9 @@ import pytest
 
 from fedsim.scenario.inherit import presets
 from fedsim.scenario.load import load
-from fedsim.scenario.quantity import Quantity
-from fedsim.scenario.schema import Scenario
 from fedsim.scenario.yaml_file import dump
+from fedsim.schema.quantity import Quantity
+from fedsim.schema.scenario import Scenario
 
 GOOD = """\
 rounds: 3
@@ -156,7 +156,7 @@ def test_a_share_gives_no_fewer_than_it_must() -> None:
 
 def test_checking_a_scenario_loads_no_heavy_package(tmp_path: Path) -> None:
     program = (
-        "import sys, fedsim.registry\n"
+        "import sys, fedsim.plugins.registry\n"
         "from fedsim.scenario.load import load\n"
         "from fedsim.scenario.explain import explain, json_schema\n"
         f"load({str(written(tmp_path))!r}, ['strategy=scaffold', 'model=resnet8_gn'])\n"

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.aggregate import LIMIT, Sums
+from fedsim.aggregate import Sums
+from fedsim.exact_sum import LIMIT
 from fedsim.seeds import torch_stream
 from fedsim.strategies.fedavg import FedAvg
 from fedsim.strategies.fedmedian import FedMedian

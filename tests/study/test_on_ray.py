@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fedsim.report.folder import RunFolder
-from fedsim.report.ledger import Ledger
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.study_ledger import Ledger
 from fedsim.scenario.study_file import load_study
-from fedsim.study.crew import shared
+from fedsim.study.resources import shared
 from fedsim.study.run import begin, go_on
 
 pytest.importorskip("ray")

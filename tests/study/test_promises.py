@@ -6,7 +6,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario.study_file import load_study
-from fedsim.study.promises import promises
+from fedsim.study.privacy_costs import promises
 
 pytest.importorskip("dp_accounting", reason="the extra `dp` is not installed")
 

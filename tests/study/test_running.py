@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from fedsim.analysis.collect import collect
+from fedsim.analysis.compare import compare
 from fedsim.cli.app import main
 from fedsim.errors import RunFolderError, StudyIncomplete
-from fedsim.report.collect import collect
-from fedsim.report.compare import compare
 from fedsim.report.html import render
-from fedsim.report.ledger import Ledger
 from fedsim.report.page import page_of
+from fedsim.runlog.study_ledger import Ledger
 from fedsim.scenario.study_file import load_study
 from fedsim.study.plan import plan_study
 from fedsim.study.run import begin, go_on

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from fedsim.analysis.collect import collect
 from fedsim.errors import StudyIncomplete
-from fedsim.report.collect import collect
-from fedsim.report.folder import RunFolder
 from fedsim.report.html import render
-from fedsim.report.ledger import Ledger
 from fedsim.report.page import page_of
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.study_ledger import Ledger
 from fedsim.scenario.load import load
 from fedsim.scenario.study_file import load_study
 from fedsim.study.plan import plan_study

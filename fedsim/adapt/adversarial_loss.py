@@ -1,0 +1,116 @@
+"""The losses of one client's turn against a domain discriminator, as the server asks for them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fedsim.adapt.adversary import (
+    certainty,
+    cut,
+    domain_losses,
+    product,
+    reverse,
+    unit_length,
+    verdict,
+)
+from fedsim.models._split import check_split, seen
+from fedsim.wire import Task, Weights
+
+__all__ = ["Contest"]
+
+
+class Contest:
+    """What a client of either role minimises, and what the discriminator sees of it."""
+
+    def __init__(self, model: nn.Module, task: Task, most: float | None = None) -> None:
+        """Take the server's word.
+
+        Args:
+            model: the client's, with ``features`` and ``head``.
+            task: what is asked.
+            most: the length that what the discriminator sees is cut to; None leaves it.
+
+        Raises:
+            RunError: if the model has no features of an example alone.
+        """
+        check_split(model, "adversarial")
+        self._model, self._most = model, most
+        self._sent = task.broadcast
+        self._said = task.broadcast.settings
+        self._at_source = task.client.role == "source"
+        ratios = task.broadcast.extras.get("ratios", {})
+        self._of_class, self._of_domain = ratios.get("class"), ratios.get("domain")
+
+    def learnable(self) -> Weights:
+        """Return the discriminator's weights as leaves that collect gradients."""
+        sent = self._sent.extras["adversary"]
+        return {name: value.detach().clone().requires_grad_() for name, value in sent.items()}
+
+    def seen(self, inputs: Tensor, frozen: bool = False) -> tuple[Tensor, Tensor]:
+        """Return features `(n, width)` and logits `(n, classes)`."""
+        with torch.set_grad_enabled(not frozen):
+            return seen(self._model, inputs)
+
+    def loss(self, psi: Weights, inputs: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the classification loss of a source plus the domain's loss, reversed."""
+        features, logits = self.seen(inputs)
+        return self.classification(logits, labels) + self.deceit(psi, features, logits, labels)
+
+    def classification(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the mean loss of a source's labels, as its classes count; 0 at a target."""
+        if labels is None:
+            return 0 * logits.sum()
+        each = F.cross_entropy(logits, labels, reduction="none")
+        if self._of_class is not None:
+            each = each * self._of_class.to(each.dtype)[labels]
+        return each.mean()
+
+    def deceit(
+        self, psi: Weights, features: Tensor, logits: Tensor, labels: Tensor | None
+    ) -> Tensor:
+        """Return the domain's loss, which the model raises as the discriminator lowers it.
+
+        With ``deceit-cap`` examples whose loss is above it leave the model alone; the
+        discriminator learns from them all the same.
+        """
+        hidden = reverse(features, float(self._said["reversal"]))
+        if "deceit-cap" in self._said:
+            with torch.no_grad():
+                each = domain_losses(verdict(psi, self.judged(features, logits)), self._at_source)
+            is_open = each <= float(self._said["deceit-cap"])
+            hidden = torch.where(is_open.unsqueeze(1), hidden, features.detach())
+        strength = float(self._said["trade-off"])
+        return strength * self.domain_loss(psi, hidden, logits, labels)
+
+    def certainty(self, logits: Tensor) -> dict[str, Weights]:
+        """Return, with ``entropy``, what the domain's loss weighs beside other clients'.
+
+        Each client divides by its own sum of certainties; so weighted, they come to the whole
+        domain's.
+        """
+        if not self._said["entropy"]:
+            return {}
+        return {"certainty": {"mean": certainty(logits.detach().softmax(dim=1)).mean()}}
+
+    def judged(self, features: Tensor, logits: Tensor) -> Tensor:
+        """Return what the discriminator sees of each example, `(n, width)`."""
+        if self._said["unit"]:
+            features = unit_length(features)
+        if self._said["conditional"]:
+            features = product(logits.softmax(dim=1).detach(), features)
+        return features if self._most is None else cut(features, self._most)
+
+    def domain_loss(
+        self, psi: Weights, features: Tensor, logits: Tensor, labels: Tensor | None
+    ) -> Tensor:
+        """Return half the domain's mean loss, weighted as the server says."""
+        logit = verdict(psi, self.judged(features, logits), float(self._said["dropout"]))
+        each = domain_losses(logit, self._at_source)
+        if labels is not None and self._of_domain is not None:
+            each = each * self._of_domain.to(each.dtype)[labels]
+        if not self._said["entropy"]:
+            return each.mean() / 2
+        sure = certainty(logits.softmax(dim=1).detach())
+        return (sure / sure.sum() * each).sum() / 2

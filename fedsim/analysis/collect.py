@@ -1,0 +1,239 @@
+"""From run folders to trials that can be compared: who, in which setting, with which seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fedsim.analysis.labels import label
+from fedsim.analysis.metric_names import DOMAIN
+from fedsim.analysis.tuning import Tuned, tuned
+from fedsim.errors import RunFolderError
+from fedsim.runlog import runs
+from fedsim.runlog.events import Result, RoundRecord
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.study_ledger import LEDGER, Ledger
+
+__all__ = ["Collection", "Question", "Trial", "collect", "metric_of"]
+
+SCHEMA = "fedsim/1"
+_NOT_FINITE = "not finite"
+"""What is said of clients' replies that are refused because the model has diverged."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared with what; a study says it before it runs."""
+
+    baseline: str = ""
+    """Empty: the first level."""
+    primary: str = "accuracy@final"
+    x: tuple[str, ...] = ("rounds", "bytes")
+    ci: float = 0.95
+    test: str = "auto"
+    correction: str = "holm"
+
+    @property
+    def metric(self) -> str:
+        """What is measured."""
+        return self.primary.partition("@")[0]
+
+    @property
+    def round(self) -> int | None:
+        """When; None for the last round."""
+        when = self.primary.partition("@")[2]
+        return None if when in ("", "final") else int(when)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run, as the comparison sees it."""
+
+    name: str
+    level: str
+    setting: str
+    seed: int
+    status: str
+    """finished, diverged, failed, missing."""
+    why: str
+    folder: RunFolder
+    scenario: Mapping[str, Any]
+    records: tuple[RoundRecord, ...] = ()
+    result: Result | None = None
+
+    def value(self, question: Question) -> float | None:
+        """Return the one number that the question is about; None where there is none."""
+        if self.status != "finished":
+            return None
+        wanted = question.round or self.records[-1].round if self.records else 0
+        at = next((one for one in reversed(self.records) if one.round == wanted), None)
+        return metric_of(at, question.metric) if at else None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All trials of a comparison."""
+
+    title: str
+    description: str
+    axis: str
+    """What the levels are: ``strategy``."""
+    levels: tuple[str, ...]
+    settings: tuple[str, ...]
+    """One empty name where nothing else was varied."""
+    seeds: tuple[int, ...]
+    question: Question
+    trials: tuple[Trial, ...]
+    left_out: tuple[tuple[str, str], ...] = field(default=())
+    """Folders that are not in it, each with the reason."""
+    tuned: tuple[Tuned, ...] = ()
+    """How parameters were chosen, where a study looked for them."""
+
+    def of(self, level: str, setting: str) -> list[Trial]:
+        """Return the trials of one cell of the table, by seed."""
+        found = [one for one in self.trials if (one.level, one.setting) == (level, setting)]
+        return sorted(found, key=lambda trial: trial.seed)
+
+
+def metric_of(record: RoundRecord, metric: str) -> float | None:
+    """Return a round's accuracy, loss, or a mean of clients' or a domain's, if it was taken."""
+    if metric in ("accuracy", "loss"):
+        value: float | None = getattr(record, metric)
+    elif metric.startswith(DOMAIN):
+        value = record.domains.get(metric.removeprefix(DOMAIN))
+    else:
+        name = {"client_worst_10": "accuracy_worst_10"}.get(metric, metric.removeprefix("client_"))
+        value = record.clients.get(name)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def collect(paths: Sequence[Path], **asked: Any) -> Collection:
+    """Return the trials in ``paths``: one study, or runs and folders of runs.
+
+    Args:
+        paths: what is compared.
+        asked: fields of :class:`Question` that go before what the study says.
+
+    Raises:
+        RunFolderError: if there is no run that could be compared.
+    """
+    if len(paths) == 1 and (paths[0] / LEDGER).is_file():
+        return _study(paths[0], asked)
+    return _loose(paths, asked)
+
+
+def _study(folder: Path, asked: Mapping[str, Any]) -> Collection:
+    ledger = Ledger.read(folder)
+    said = {key: value for key, value in ledger.report.items() if value is not None}
+    said["x"] = tuple(said.get("x", Question.x))
+    axis, *others = ledger.axes
+    trials, left_out = [], []
+    for entry in ledger.cells:
+        run = RunFolder(folder / "cells" / entry.name)
+        setting = " · ".join(entry.levels[other] for other in others)
+        trial, why = _trial(run, (entry.levels[axis], setting, entry.seed))
+        if entry.status == "failed":
+            lost = "diverged" if _NOT_FINITE in entry.why else "failed"
+            trial, why = _as(trial, lost, entry.why), ""
+        if why:
+            left_out.append((entry.name, why))
+        trials.append(trial)
+    return Collection(
+        ledger.name,
+        ledger.description,
+        axis,
+        tuple(ledger.axes[axis]),
+        tuple(dict.fromkeys(trial.setting for trial in trials)),
+        tuple(sorted({trial.seed for trial in trials})),
+        Question(**said | dict(asked)),
+        tuple(trials),
+        tuple(left_out),
+        tuple(tuned(ledger)),
+    )
+
+
+def _loose(paths: Sequence[Path], asked: Mapping[str, Any]) -> Collection:
+    folders = [run for path in paths for run in _runs(path)]
+    read = [(run, run.read_scenario()) for run in dict.fromkeys(folders)]
+    known = [(run, said) for run, said in read if said.get("schema") == SCHEMA]
+    left_out = [
+        (run.path.name, f"its scenario is {said.get('schema') or 'damaged'}, not {SCHEMA}")
+        for run, said in read
+        if said.get("schema") != SCHEMA
+    ]
+    trials: dict[tuple[str, str, int], Trial] = {}
+    named = label([said for _, said in known])
+    for (run, said), (level, setting) in zip(known, named, strict=True):
+        key = (level, setting, int(said.get("seed", 0)))
+        trial, why = _trial(run, key)
+        if why:
+            left_out.append((run.path.name, why))
+            continue
+        if key in trials:
+            older = trials[key].folder.path.name
+            left_out.append((older, f"{run.path.name} is the same scenario, run later"))
+        trials[key] = trial
+    if not trials:
+        reasons = "".join(f"\n{name}: {why}" for name, why in left_out)
+        raise RunFolderError(f"there is no finished run to compare{reasons}")
+    return Collection(
+        ", ".join(dict.fromkeys(str(said.get("name", "")) for _, said in known)),
+        "",
+        "strategy",
+        tuple(dict.fromkeys(level for level, _, _ in trials)),
+        tuple(dict.fromkeys(setting for _, setting, _ in trials)),
+        tuple(sorted({seed for _, _, seed in trials})),
+        Question(**asked),
+        tuple(trials.values()),
+        tuple(left_out),
+    )
+
+
+def _runs(path: Path) -> list[RunFolder]:
+    if (path / LEDGER).is_file():
+        return [RunFolder(path / "cells" / one.name) for one in Ledger.read(path).cells]
+    below = [] if (path / runs.SCENARIO).is_file() else runs.under(path)
+    return [RunFolder(run) for run in below] or [RunFolder.open(path)]
+
+
+def _trial(run: RunFolder, key: tuple[str, str, int]) -> tuple[Trial, str]:
+    """Return the trial, and why it cannot be compared; empty where it can."""
+    level, setting, seed = key
+    scenario = run.read_scenario()
+    trial = Trial(run.path.name, level, setting, seed, "missing", "", run, scenario)
+    if not run.scenario.is_file():
+        return _as(trial, "missing", "not run yet"), ""
+    status = run.status()
+    try:
+        records, result = tuple(run.rounds()), run.result()
+    except RunFolderError as error:
+        return _as(trial, "missing", "damaged"), f"is damaged: {_last_words(error, run)}"
+    if status == "running" or result is None:
+        done = f"{len(records)} of {scenario.get('rounds', '?')} rounds"
+        state = "is still running" if status == "running" else "was interrupted"
+        cut = replace(trial, records=records, why=f"{state}, {done}")
+        return cut, f"{state} ({done})"
+    whole = replace(trial, status="finished", why=result.stopped, records=records, result=result)
+    if not _is_finite(result.loss) or not _is_finite(result.accuracy):
+        first = next((one.round for one in records if _lost(one)), len(records))
+        return _as(whole, "diverged", f"the loss is not finite from round {first}"), ""
+    return whole, ""
+
+
+def _lost(record: RoundRecord) -> bool:
+    return record.accuracy is not None and not _is_finite(record.loss)
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _last_words(error: Exception, run: RunFolder) -> str:
+    return str(error).replace(f"{run.path}/", "")
+
+
+def _as(trial: Trial, status: str, why: str) -> Trial:
+    return replace(trial, status=status, why=why)

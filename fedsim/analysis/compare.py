@@ -1,0 +1,241 @@
+"""The numbers of a comparison: everything that the page, the tables and the JSON file show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fedsim.analysis.collect import Collection, Trial, metric_of
+from fedsim.analysis.statistics import (
+    Interval,
+    Paired,
+    Ranks,
+    holm,
+    interval,
+    paired,
+    ranks,
+)
+from fedsim.analysis.targets import Reached, reached
+
+__all__ = ["FEWEST", "Best", "Comparison", "Place", "Test", "compare"]
+
+FEWEST = 3
+"""Pairs below which nothing is set in bold: two say too little of their own spread."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place of the main table: a level in a setting."""
+
+    level: str
+    setting: str
+    values: Mapping[int, float]
+    """By seed, of the runs that finished."""
+    interval: Interval | None
+    states: Mapping[str, int]
+    """How many runs finished, diverged, failed or are missing."""
+    reasons: tuple[str, ...]
+    """Of those that did not finish."""
+    is_best: bool = False
+    is_apart: bool = False
+    """Best, and every paired difference to the others excludes zero: set in bold."""
+
+    @property
+    def lost(self) -> int:
+        """How many runs did not finish."""
+        return sum(count for state, count in self.states.items() if state != "finished")
+
+
+@dataclass(frozen=True)
+class Test:
+    """One level against the baseline."""
+
+    level: str
+    setting: str
+    """Empty with ``blocked``: over all settings."""
+    blocked: bool
+    found: Paired
+    adjusted: float | None
+    """The p-value, answering for all of its table."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best round of each run: optimistic, for the round is chosen by the test set."""
+
+    level: str
+    setting: str
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole comparison in numbers."""
+
+    collection: Collection
+    baseline: str
+    places: tuple[Place, ...]
+    references: Mapping[str, Mapping[str, Interval]]
+    """By setting, then by reference."""
+    tests: tuple[Test, ...]
+    ranks: Ranks | None
+    reached: tuple[Reached, ...]
+    best: tuple[Best, ...]
+    costs: Mapping[tuple[str, str], Mapping[str, float]]
+    """By level and setting: mean bytes up and down, dropped replies, seconds."""
+
+    def place(self, level: str, setting: str) -> Place:
+        """Return one place of the main table."""
+        return next(one for one in self.places if (one.level, one.setting) == (level, setting))
+
+
+def compare(collection: Collection) -> Comparison:
+    """Return the numbers of ``collection``."""
+    grid = [(level, setting) for setting in collection.settings for level in collection.levels]
+    places = tuple(_place(collection, *cell) for cell in grid)
+    for setting in collection.settings:
+        places = _ranked(places, setting, collection)
+    baseline = collection.question.baseline
+    if baseline not in collection.levels:
+        baseline = collection.levels[0]
+    finished = {cell: _finished(collection, *cell) for cell in grid}
+    return Comparison(
+        collection,
+        baseline,
+        places,
+        {setting: _references(collection, setting) for setting in collection.settings},
+        _tests(places, baseline, collection),
+        _ranks(places, collection),
+        tuple(one for cell in grid for one in reached(collection, *cell)),
+        tuple(best for cell in grid if (best := _best(collection, *cell))),
+        {cell: _costs(trials) for cell, trials in finished.items() if trials},
+    )
+
+
+def _finished(collection: Collection, level: str, setting: str) -> list[Trial]:
+    return [one for one in collection.of(level, setting) if one.status == "finished"]
+
+
+def _place(collection: Collection, level: str, setting: str) -> Place:
+    trials = collection.of(level, setting)
+    question = collection.question
+    values = {one.seed: v for one in trials if (v := one.value(question)) is not None}
+    names = [one.status for one in trials]
+    states = {state: names.count(state) for state in dict.fromkeys(names)}
+    reasons = tuple(f"seed {one.seed}: {one.status}, {one.why}" for one in trials if one.why)
+    found = interval(list(values.values()), question.ci) if values else None
+    return Place(level, setting, values, found, states, reasons)
+
+
+def is_lower_better(collection: Collection) -> bool:
+    """Return whether the question's metric is a loss."""
+    return collection.question.metric == "loss"
+
+
+def _ranked(places: tuple[Place, ...], setting: str, collection: Collection) -> tuple[Place, ...]:
+    """Mark the best place of a setting, and whether it is apart from every other.
+
+    Only levels without a lost run can be best: a mean over the runs that survived is another
+    quantity.  They still have to be beaten, over the seeds that they finished.
+    """
+    sign = -1 if is_lower_better(collection) else 1
+    rivals = [one for one in places if one.setting == setting and one.interval]
+    whole = [one for one in rivals if not one.lost]
+    if not whole or len(rivals) < 2:
+        return places
+    best = max(whole, key=lambda one: sign * one.interval.mean if one.interval else 0.0)
+    others = [one for one in rivals if one is not best]
+    is_apart = all(_is_apart(best, other, sign, collection.question.ci) for other in others)
+    marked = replace(best, is_best=True, is_apart=is_apart)
+    return tuple(marked if one is best else one for one in places)
+
+
+def _is_apart(best: Place, other: Place, sign: int, level: float) -> bool:
+    differences = [sign * difference for difference in _differences(best, other)]
+    if len(differences) < FEWEST:
+        return False
+    found = interval(differences, level)
+    return found.mean > 0 and found.excludes_zero()
+
+
+def _differences(one: Place, other: Place) -> list[float]:
+    """Return the paired differences over the seeds that both have."""
+    return [
+        value - other.values[seed] for seed, value in one.values.items() if seed in other.values
+    ]
+
+
+def _tests(places: Sequence[Place], baseline: str, collection: Collection) -> tuple[Test, ...]:
+    question = collection.question
+    by = {(one.level, one.setting): one for one in places}
+    single, blocked = [], []
+    for level in collection.levels:
+        if level == baseline:
+            continue
+        everywhere: list[float] = []
+        for setting in collection.settings:
+            pairs = _differences(by[level, setting], by[baseline, setting])
+            everywhere += pairs
+            if pairs:
+                found = paired(pairs, question.ci, question.test)
+                single.append(Test(level, setting, False, found, found.p))
+        if len(collection.settings) > 1 and everywhere:
+            found = paired(everywhere, question.ci, question.test)
+            blocked.append(Test(level, "", True, found, found.p))
+    return (*_adjusted(single, question.correction), *_adjusted(blocked, question.correction))
+
+
+def _adjusted(tests: list[Test], correction: str) -> list[Test]:
+    known = [one.found.p for one in tests if one.found.p is not None]
+    if correction != "holm" or len(known) < len(tests):
+        return tests
+    return [replace(t, adjusted=p) for t, p in zip(tests, holm(known), strict=True)]
+
+
+def _ranks(places: Sequence[Place], collection: Collection) -> Ranks | None:
+    by = {(one.level, one.setting): one.interval for one in places}
+    rows = []
+    for setting in collection.settings:
+        row = [by[level, setting] for level in collection.levels]
+        if all(row):
+            rows.append([one.mean for one in row if one])
+    if len(rows) < 3:
+        return None
+    sign = -1.0 if is_lower_better(collection) else 1.0
+    return ranks([[sign * mean for mean in row] for row in rows], collection.question.ci)
+
+
+def _references(collection: Collection, setting: str) -> dict[str, Interval]:
+    """Return the references' accuracies, one for each seed: all levels share the model."""
+    found: dict[str, dict[int, float]] = {}
+    for trial in collection.trials:
+        if trial.setting == setting and trial.result is not None:
+            for name, value in trial.result.references.items():
+                found.setdefault(name, {}).setdefault(trial.seed, value)
+    level = collection.question.ci
+    return {name: interval(list(own.values()), level) for name, own in found.items()}
+
+
+def _best(collection: Collection, level: str, setting: str) -> Best | None:
+    question = collection.question
+    choose = min if is_lower_better(collection) else max
+    values = []
+    for trial in _finished(collection, level, setting):
+        taken = [metric_of(record, question.metric) for record in trial.records]
+        if known := [value for value in taken if value is not None]:
+            values.append(choose(known))
+    return Best(level, setting, interval(values, question.ci)) if values else None
+
+
+def _costs(trials: Sequence[Trial]) -> dict[str, float]:
+    def mean(of: str) -> float:
+        totals = [float(sum(getattr(record, of) for record in one.records)) for one in trials]
+        return sum(totals) / len(totals)
+
+    dropped = [sum(len(record.dropped) for record in one.records) for one in trials]
+    return {
+        "bytes_up": mean("bytes_up"),
+        "bytes_down": mean("bytes_down"),
+        "seconds": mean("seconds"),
+        "dropped": sum(dropped) / len(dropped),
+    }

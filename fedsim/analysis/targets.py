@@ -1,0 +1,65 @@
+"""When runs reached their targets: rounds, bytes and seconds, those that never did included."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fedsim.analysis.collect import Collection, Trial, metric_of
+
+__all__ = ["Reached", "reached"]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When a target was reached."""
+
+    target: str
+    level: str
+    setting: str
+    rounds: tuple[int | None, ...]
+    """By seed; None where it was not reached: what is known is that it would take longer."""
+    bytes: tuple[int | None, ...]
+    seconds: tuple[float | None, ...]
+
+    @property
+    def times(self) -> int:
+        """How many runs reached it."""
+        return sum(one is not None for one in self.rounds)
+
+    def median(self, what: str) -> float | None:
+        """Return the median, or None where fewer than half of the runs got there."""
+        found: Sequence[float | None] = getattr(self, what)
+        known = sorted(one if one is not None else float("inf") for one in found)
+        middle = statistics.median_high(known)
+        return middle if middle < float("inf") else None
+
+
+def reached(collection: Collection, level: str, setting: str) -> list[Reached]:
+    """Return when each target of a level in a setting was reached."""
+    trials = [one for one in collection.of(level, setting) if one.records]
+    metrics = dict.fromkeys(name for one in trials for name in _targets(one))
+    found = []
+    for metric in metrics:
+        wanted = next(own[metric] for one in trials if metric in (own := _targets(one)))
+        steps = [_first(one, metric, wanted) for one in trials]
+        rounds, sent, seconds = zip(*steps, strict=True)
+        sign = "at most" if metric == "loss" else "at least"
+        found.append(Reached(f"{metric} {sign} {wanted:g}", level, setting, rounds, sent, seconds))
+    return found
+
+
+def _targets(trial: Trial) -> Mapping[str, float]:
+    return (trial.scenario.get("evaluation") or {}).get("targets") or {}
+
+
+def _first(trial: Trial, metric: str, target: float) -> tuple[int | None, int | None, float | None]:
+    sent, seconds = 0, 0.0
+    for record in trial.records:
+        sent += record.bytes_up + record.bytes_down
+        seconds += record.seconds
+        value = metric_of(record, metric)
+        if value is not None and (value <= target if metric == "loss" else value >= target):
+            return record.round, sent, seconds
+    return None, None, None

@@ -1,0 +1,191 @@
+"""A device's own examples, prepared as the scenario's are: same columns, classes and scale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedsim.data import store as stores
+from fedsim.data.dataset import Array, Source
+from fedsim.data.federated import FederatedData, prepare
+from fedsim.data.partitioning import Dealt
+from fedsim.data.scale import Scale, fitted
+from fedsim.data.sources._columns import Columns, Planned
+from fedsim.data.split import cut
+from fedsim.errors import DataError
+from fedsim.plugins.registry import build, find
+from fedsim.schema.scenario import Scenario
+from fedsim.seeds import numpy_stream
+
+__all__ = ["SCENARIO", "data_terms", "dealt_alone", "open_data"]
+
+SCENARIO = "scenario"
+"""Stands for a path: the device takes its part of the scenario's own source, as a rehearsal."""
+
+_KINDS = {".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+_KEPT = {
+    "npz": ("inputs", "labels", "missing"),
+    "csv": ("label", "features", "missing"),
+    "parquet": ("label", "features", "missing"),
+}
+"""What a device's file has in common with the scenario's: not its clients, nor its test split."""
+
+
+def data_terms(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
+    """Return, as plain values, what devices must know to prepare their own examples.
+
+    Raises:
+        DataError: if the scenario's source cannot be read.
+    """
+    source = build("source", scenario.data.source, scenario.folder)
+    plan = source.plan(scenario.folder) if isinstance(source, Columns) else None
+    columns = None if plan is None else [vars(one) for one in plan]
+    return {**data.terms(), "columns": columns}
+
+
+def open_data(
+    path: str, scenario: Scenario, terms: Mapping[str, Any], client: int, place: Path
+) -> FederatedData:
+    """Return the examples that a device trains on, from the copy under ``place`` if there is one.
+
+    Args:
+        path: of its file, or ``scenario``.
+        scenario: what is run.
+        terms: what :func:`data_terms` told.
+        client: which client the device is.
+        place: a folder of the device's for prepared examples.
+
+    Raises:
+        DataError: if they cannot be read, or are not like the scenario's.
+        MissingPackage: if reading them needs a package that is not installed.
+    """
+    store = place / _key(path, scenario, terms, client)
+    if stores.is_complete(store):
+        return FederatedData.open(store)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path == SCENARIO:
+        return prepare(scenario, store)
+    stores.write(_dealt(Path(path), scenario, terms, client), store)
+    return FederatedData.open(store)
+
+
+def dealt_alone(path: Path, scenario: Scenario, client: int, clients: int) -> Dealt:
+    """Return a device's examples on a scale of their own: before a run tells another.
+
+    Raises:
+        DataError: if they cannot be read.
+    """
+    dataset = _source(path, scenario).load(scenario.seed, path.parent)
+    rows = len(dataset)
+    scale = fitted(dataset.inputs, np.array([0, rows, rows, rows]))
+    terms = {
+        "shape": dataset.inputs.shape[1:],
+        "dtype": dataset.inputs.dtype.name,
+        "classes": dataset.classes,
+        "class_names": dataset.class_names,
+        "domain_names": (),
+        "centre": scale.centre,
+        "spread": scale.spread,
+        "domain": np.full(clients, -1),
+        "target": np.zeros(clients, bool),
+        "columns": None,
+    }
+    return _dealt(path, scenario, terms, client)
+
+
+def _key(path: str, scenario: Scenario, terms: Mapping[str, Any], client: int) -> str:
+    """Return a name that is another when the file, or what is made of it, is another."""
+    told: list[Any] = [scenario.data.model_dump(mode="json"), scenario.seed, dict(terms), client]
+    told += [scenario.clients.count, path]
+    if path != SCENARIO:
+        try:
+            state = Path(path).stat()
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from error
+        told += [state.st_mtime_ns, state.st_size]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int) -> Dealt:
+    inputs, labels = _read(path, scenario, terms)
+    _check(inputs, terms, path)
+    holdout = scenario.data.holdout
+    shares = [holdout.client_val.share, holdout.client_test.share]
+    draws = numpy_stream(scenario.seed, "split", client)
+    parts = cut(labels, shares, draws) if any(shares) else [np.arange(len(labels))]
+    order = np.concatenate(parts)
+    clients = len(terms["target"])
+    offsets = np.zeros(3 * clients + 1, np.int64)
+    ends = np.cumsum([len(part) for part in parts])
+    ends = np.r_[ends, np.repeat(ends[-1], 3 - len(ends))]
+    offsets[3 * client + 1 : 3 * client + 4] = ends
+    offsets[3 * client + 4 :] = len(labels)
+    return Dealt(
+        inputs=inputs[order],
+        labels=labels[order],
+        offsets=offsets,
+        origin=order,
+        domain=np.array(terms["domain"], np.int64),
+        target=np.array(terms["target"], bool),
+        test_inputs=inputs[:0],
+        test_labels=labels[:0],
+        test_domain=np.zeros(0, np.int64),
+        scale=Scale(*(np.array(terms[name], np.float32) for name in ("centre", "spread"))),
+        classes=terms["classes"],
+        class_names=tuple(terms["class_names"]),
+        domain_names=tuple(terms["domain_names"]),
+    )
+
+
+def _read(path: Path, scenario: Scenario, terms: Mapping[str, Any]) -> tuple[Array, Array]:
+    source = _source(path, scenario)
+    if isinstance(source, Columns) and terms["columns"] is not None:
+        plan = [
+            Planned(**{**one, "values": None if one["values"] is None else tuple(one["values"])})
+            for one in terms["columns"]
+        ]
+        inputs, labels = source.follow(plan, path.parent)
+        return inputs, _numbered(labels, terms, path)
+    dataset = source.load(scenario.seed, path.parent)
+    labels = dataset.labels
+    if dataset.class_names and terms["class_names"]:
+        labels = _numbered(np.array(dataset.class_names)[labels], terms, path)
+    return dataset.inputs, _numbered(labels, terms, path)
+
+
+def _source(path: Path, scenario: Scenario) -> Source:
+    """Return what reads the file, with what the scenario says of its columns or arrays."""
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise DataError(f"{path}: --data takes .npz, .csv or .parquet, or the word {SCENARIO}")
+    said = scenario.data.source.parameters
+    kept = {key: said[key] for key in _KEPT[kind] if key in said}
+    source: Source = find("source", kind, scenario.folder)(path=path.name, **kept)
+    return source
+
+
+def _numbered(labels: Array, terms: Mapping[str, Any], path: Path) -> Array:
+    """Return labels as the scenario's numbers: texts by the names of its classes."""
+    if labels.dtype.kind == "U":
+        names = {name: number for number, name in enumerate(terms["class_names"])}
+        if unknown := sorted(set(labels.tolist()) - names.keys()):
+            known = ", ".join(names) or "numbers"
+            raise DataError(f"{path}: the label {unknown[0]!r} is not one of {known}")
+        return np.array([names[label] for label in labels.tolist()], np.int64)
+    if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() >= terms["classes"]:
+        raise DataError(f"{path}: the labels must be integers from 0 to {terms['classes'] - 1}")
+    return labels.astype(np.int64)
+
+
+def _check(inputs: Array, terms: Mapping[str, Any], path: Path) -> None:
+    here = f"{inputs.dtype} {inputs.shape[1:]}"
+    there = f"{terms['dtype']} {tuple(terms['shape'])}"
+    if here != there:
+        raise DataError(f"{path}: an example is {here}, where the scenario's is {there}")
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        raise DataError(f"{path}: an input is NaN or infinite")

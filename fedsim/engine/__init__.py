@@ -1,0 +1,1 @@
+"""A run: its setup, its rounds, its evaluation and its result."""

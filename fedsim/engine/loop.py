@@ -1,0 +1,271 @@
+"""The rounds of a run, from where it stopped to its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from fedsim.data.federated import FederatedData
+from fedsim.data.preview import label_skew
+from fedsim.engine.domain_evaluation import atlas
+from fedsim.engine.evaluation import SELECTED, STANDING, Judge
+from fedsim.engine.references import reference
+from fedsim.engine.result import targets_reached, weights_sha256
+from fedsim.engine.round import Federation, run_round
+from fedsim.engine.transport import Carrier
+from fedsim.errors import (
+    BudgetSpent,
+)
+from fedsim.flower.devices import Devices
+from fedsim.flower.parts import client_of, strategy_of
+from fedsim.flower.server_app import Grid
+from fedsim.models._build import build, weights_of
+from fedsim.plugins.registry import build as build_part
+from fedsim.privacy.claim import settled
+from fedsim.privacy.guard import Guard
+from fedsim.runlog import checkpoint, gallery, tables
+from fedsim.runlog.checkpoint import Checkpoint
+from fedsim.runlog.events import (
+    Data,
+    Event,
+    Note,
+    ReferenceDone,
+    Result,
+    RoundDone,
+    RoundRecord,
+    Started,
+    Watch,
+)
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.rounds import metrics_sha256
+from fedsim.runlog.trace import write_trace
+from fedsim.runtime.choose import backend_of
+from fedsim.schema.scenario import Scenario
+from fedsim.strategy import ServerState, Wanted
+
+__all__ = ["Loop"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A run's pieces, put together."""
+
+    scenario: Scenario
+    folder: RunFolder
+    data: FederatedData
+    fed: Federation
+    judge: Judge
+    watch: Watch
+    guard: Guard | None = None
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        folder: RunFolder,
+        data: FederatedData,
+        grid: Grid | Devices,
+        watch: Watch,
+    ) -> Loop:
+        """Put the pieces of ``scenario``'s run together.
+
+        Args:
+            scenario: what is run.
+            folder: where.
+            data: of all clients.
+            grid: which leads to the clients.
+            watch: is called with every event.
+        """
+        scenario, claim = settled(scenario, data.clients)
+        strategy = strategy_of(scenario, claim)
+        carrier = Carrier(grid, strategy)
+        model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+        guard = Guard.of(claim, folder.path, model) if claim else None
+        clients = scenario.clients
+        fed = Federation(
+            seed=scenario.seed,
+            clients=data.clients,
+            sampler=guard.sampler()
+            if guard
+            else build_part("sampler", clients.sampler, scenario.folder),
+            cohort_size=clients.per_round.of(len(data.clients), at_least=1),
+            quorum=lambda cohort: clients.min_replies.of(cohort, at_least=1),
+            strategy=strategy,
+            carrier=carrier,
+            model=model,
+            release=guard.releaser(strategy) if guard else None,
+            wanted=Wanted(data.shape, data.classes, scenario.local.parameters),
+        )
+        judge = Judge(scenario, data, carrier, model)
+        return cls(scenario, folder, data, fed, judge, watch, guard)
+
+    def play(self) -> Result:
+        """Run what is left of the rounds, the references, and write the result."""
+        state = self.fed.strategy.begin(weights_of(self.fed.model), self.data.clients)
+        state, done = self._restored(state)
+        self.folder.truncate_rounds(done)
+        self._announce(done + 1)
+        stopped = ""
+        for number in range(done + 1, self.scenario.rounds + 1):
+            kept = {k: state.memory[k] for k in (SELECTED, STANDING) if k in state.memory}
+            try:
+                state, record = self._round(number, state)
+            except BudgetSpent as spent:
+                stopped = str(spent)
+                break
+            weights = self.fed.strategy.evaluate(state)
+            best = self.judge.selected(kept, weights, number)
+            state = replace(state, memory={**state.memory, **best})
+            record, rows = self.judge.complete(record, weights)
+            self.folder.append_clients(rows)
+            self.folder.append_round(record)
+            if number % self.scenario.checkpoint.every == 0 or number == self.scenario.rounds:
+                self._save(number, state)
+            self._draw(number, state)
+            for note in self.fed.carrier.take_notes():
+                self.watch(Note(note))
+            self.watch(RoundDone(record))
+        return self._finish(state, stopped)
+
+    def _round(self, number: int, state: ServerState) -> tuple[ServerState, RoundRecord]:
+        if self.guard is None:
+            return run_round(number, state, self.fed)
+        self.guard.before(number, state)
+        state, record = run_round(number, state, self.fed)
+        return state, self.guard.cleaned(record)
+
+    def _restored(self, state: ServerState) -> tuple[ServerState, int]:
+        found, notes = checkpoint.newest(self.folder.checkpoints)
+        for note in notes:
+            self.watch(Note(note))
+        if self.guard is not None:
+            self.guard.verify(found.plain.get("privacy") if found else None, self.folder.rounds())
+        if found is None:
+            return state, 0
+        aside = {int(client): why for client, why in found.plain["set_aside"].items()}
+        self.fed.carrier.restore(found.clients, aside)
+        return replace(
+            state, weights=found.weights, memory=found.memory, round=found.round
+        ), found.round
+
+    def _save(self, number: int, state: ServerState) -> None:
+        checkpoint.save(
+            self.folder.checkpoints,
+            Checkpoint(
+                round=number,
+                weights=state.weights,
+                memory=state.memory,
+                clients=self.fed.carrier.memories,
+                plain={
+                    "set_aside": {str(k): why for k, why in self.fed.carrier.set_aside.items()},
+                    "privacy": self.guard.plain if self.guard else None,
+                },
+            ),
+            self.scenario.checkpoint.keep,
+        )
+
+    def _draw(self, number: int, state: ServerState) -> None:
+        """Keep the strategy's tables, and a picture of the images that clients sent.
+
+        Without privacy the nearest real ones are beside them: a simulation alone has them.
+        """
+        tables.append(self.folder.path, number, self.fed.strategy.tables(state))
+
+        def real(client: int) -> tuple[torch.Tensor, torch.Tensor]:
+            held = self.data.train(client)
+            return held.inputs, held.labels
+
+        title = f"{self.scenario.name}, round {number}: what clients sent"
+        beside = real if self.scenario.privacy is None and self.data.is_here else None
+        if picture := gallery.draw(self.fed.strategy.pictures(state), beside, title):
+            (self.folder.path / "pictures").mkdir(exist_ok=True)
+            self.folder.write(f"pictures/round_{number:04d}.png", picture)
+
+    def _announce(self, first_round: int) -> None:
+        self.watch(described(self.scenario, self.data))
+        self.watch(
+            Started(
+                scenario_name=self.scenario.name,
+                strategy=self.scenario.strategy.use,
+                clients=len(self.data.clients),
+                rounds=self.scenario.rounds,
+                backend=backend_of(self.scenario, self.data) if self.fed.carrier.ours else "flower",
+                workers=self.fed.carrier.workers,
+                folder=self.folder.path,
+                first_round=first_round,
+            )
+        )
+        for note in self.guard.notes if self.guard else ():
+            self.watch(Note(note))
+        for note in getattr(client_of(self.scenario, self.fed.strategy), "notes", ()):
+            self.watch(Note(note))
+
+    def _references(self) -> dict[str, float]:
+        """Return the references' accuracies; each is kept as soon as it is known."""
+        if self.scenario.references and self.fed.carrier.is_real:
+            self.watch(Note("references are left to a simulation: no device holds all examples"))
+            return {}
+        known: dict[str, float] = self.folder.read_json("references.json") or {}
+        for name in self.scenario.references:
+            if name not in known:
+                found = reference(name, self.fed.carrier, self.data.clients, self.scenario.rounds)
+                known[name] = found.accuracy
+                self.folder.write("references.json", known)
+                self.watch(found)
+            else:
+                self.watch(ReferenceDone(name, known[name], "computed earlier"))
+        return known
+
+    def _finish(self, state: ServerState, stopped: str) -> Result:
+        write_trace(self.folder, state.round, self.fed.carrier.stints)
+        references = self._references()
+        weights = self.fed.strategy.evaluate(state)
+        if SELECTED in state.memory:
+            weights = state.memory[SELECTED]
+            by, which = self.scenario.adapt.select, int(state.memory[STANDING]["round"])
+            self.watch(Note(f"the result is the model of round {which}, chosen by {by}"))
+        judged = self.judge.on_server(weights)
+        records = self.folder.rounds()
+        result = Result(
+            strategy=self.scenario.strategy.use,
+            rounds=len(records),
+            accuracy=judged.accuracy,
+            loss=judged.loss,
+            weights_sha256=weights_sha256(weights),
+            references=references,
+            bytes_up=sum(record.bytes_up for record in records),
+            bytes_down=sum(record.bytes_down for record in records),
+            seconds=sum(record.seconds for record in records),
+            targets=targets_reached(self.scenario, records),
+            dropped=sum(len(record.dropped) for record in records),
+            metrics_sha256=metrics_sha256(records),
+            domains=self.judge.by_domain(weights),
+            stopped=stopped,
+        )
+        if (seen := atlas(self.scenario, self.data, weights)) is not None:
+            self.folder.write("domains.json", seen)
+        self.folder.write_weights(weights)
+        self.folder.write("result.json", result)
+        return result
+
+
+def described(scenario: Scenario, data: FederatedData) -> Event:
+    sizes = np.sort(data.sizes)
+    if not data.is_here:
+        held = f"{sizes[0]} to {sizes[-1]} examples of their own"
+        return Note(f"{len(sizes)} devices hold {held}, {sizes.sum()} in all")
+    # For each client; in blocks, for a million's would stay in memory.
+    labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
+    return Data(
+        source=scenario.data.source.use,
+        examples=int(sizes.sum()),
+        server_test=len(data.server_test()),
+        client_sizes=(int(sizes[0]), int(np.median(sizes)), int(sizes[-1])),
+        labels_per_client=(
+            min(int(some.min()) for some in labels),
+            max(int(some.max()) for some in labels),
+        ),
+        label_skew=label_skew(data),
+    )

@@ -1,0 +1,52 @@
+"""What federated learning is compared with: everyone's examples pooled, and each client alone.
+
+Both train with the scenario's own client half, model, first weights and number of rounds, and
+both are judged on the server's test set.  They are asked for as Flower messages, so they are
+spread over the workers like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fedsim.engine.transport import Carrier
+from fedsim.errors import RunError
+from fedsim.flower.client_app import REFERENCE
+from fedsim.runlog.events import ReferenceDone
+from fedsim.wire import Broadcast, ClientInfo
+from fedsim.worker.worker import ORACLE, POOL
+
+__all__ = ["reference"]
+
+
+def reference(
+    name: str, carrier: Carrier, clients: Sequence[ClientInfo], rounds: int
+) -> ReferenceDone:
+    """Return the accuracy of ``centralized`` or ``oracle``, or the mean over clients of ``local``.
+
+    The mean over clients is uniform: one client, one vote.  A client without examples has no
+    model of its own and is left out; so is a target, whose labels ``oracle`` alone trains on.
+
+    Raises:
+        RunError: if a client failed.
+    """
+    nothing = Broadcast({})
+    has_targets = any(info.role == "target" for info in clients)
+    if name in ("centralized", "oracle"):
+        of, whose = POOL, "all sources'" if has_targets else "all"
+        if name == "oracle":
+            of, whose = ORACLE, "all, and the targets' withheld labels on,"
+        asked = [(clients[0], Broadcast({}, settings={"of": of}))]
+        detail = f"one model on {whose} examples, {rounds} rounds of local training"
+    else:
+        asked = [
+            (info, Broadcast(nothing.weights, settings={"of": info.id}))
+            for info in clients
+            if info.examples and info.role == "source"
+        ]
+        detail = f"mean of {len(asked)} models, each of one client alone for {rounds} rounds"
+    turns = carrier.exchange(rounds, REFERENCE, asked).turns
+    for turn in turns:
+        if turn.fault:
+            raise RunError(f"the {name} reference failed: client {turn.client}: {turn.fault}")
+    return ReferenceDone(name, sum(turn.metrics["accuracy"] for turn in turns) / len(turns), detail)

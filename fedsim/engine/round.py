@@ -1,0 +1,136 @@
+"""One round, from top to bottom: who takes part, what they are sent, what comes of it."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from fedsim.aggregate import mean_metrics
+from fedsim.cohort import Sampler
+from fedsim.engine.transport import Carrier
+from fedsim.errors import FedsimError, QuorumLost, RunError
+from fedsim.flower.exchange import Gathered
+from fedsim.runlog.events import Dropped, RoundRecord
+from fedsim.seeds import torch_stream
+from fedsim.strategy import Server, ServerState, Strategy, Wanted
+from fedsim.wire import Broadcast, ClientInfo, Merged
+from fedsim.worker.exception_text import blame
+
+__all__ = ["Federation", "run_round"]
+
+
+@dataclass(frozen=True)
+class Federation:
+    """What stays the same for a whole run."""
+
+    seed: int
+    clients: Sequence[ClientInfo]
+    sampler: Sampler
+    cohort_size: int
+    quorum: Callable[[int], int]
+    """How many replies a cohort of that many clients must give."""
+    strategy: Strategy
+    carrier: Carrier
+    model: nn.Module
+    """The server's own model, for strategies that train there."""
+    release: Callable[[Gathered, ServerState], Merged] | None = None
+    """What makes a noisy mean under central privacy, of an empty cohort too."""
+    wanted: Wanted | None = None
+    """What the strategy holds replies against, where they come whole."""
+
+
+def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerState, RoundRecord]:
+    """Return the state after round ``number`` and the round's record, not yet evaluated.
+
+    Args:
+        number: from 1.
+        state: what the server knew after the round before.
+        fed: what stays the same.
+
+    Raises:
+        QuorumLost: if fewer clients replied than the quorum; nothing of the round is kept.
+    """
+    start = time.perf_counter()
+    aside = dict(fed.carrier.set_aside)
+    drawn = fed.sampler.draw(len(fed.clients), fed.cohort_size, number, fed.seed)
+    cohort = [fed.clients[position] for position in drawn if position not in aside]
+    gathered = []
+    dropped = [Dropped(k, "cohort", f"set aside: {aside[k]}") for k in drawn if k in aside]
+    for phase in fed.strategy.phases():
+        state = replace(state, round=number, phase=phase)
+        asked = [info for info in cohort if fed.strategy.asks(phase, info)]
+        if cohort and not asked and not fed.release:
+            continue
+        tasks = _tasks(state, asked, fed)
+        reply = fed.carrier.exchange(number, phase, tasks).sifted(fed.strategy, fed.wanted)
+        gathered.append(reply)
+        dropped += [Dropped(turn.client, phase, turn.fault) for turn in reply.turns if turn.fault]
+        _check_quorum(number, len(drawn) - len(cohort) + len(asked), reply, fed)
+        # Who failed in one phase is not asked in the next: it lacks what that one gave.
+        failed = {turn.client for turn in reply.turns if turn.fault}
+        cohort = [info for info in cohort if info.id not in failed]
+        if len(failed) < len(asked) or fed.release:
+            where = zlib.crc32(phase.encode())
+            draws = torch_stream(fed.seed, "server", number, where)
+            with _blamed(fed.strategy, "aggregate", number):
+                merged = fed.release(reply, state) if fed.release else reply.merged(fed.strategy)
+            with _blamed(fed.strategy, "step", number):
+                state = fed.strategy.step(state, merged, Server(fed.model, draws))
+    return state, RoundRecord(
+        round=number,
+        accuracy=None,
+        loss=None,
+        cohort=tuple(drawn),
+        dropped=tuple(dropped),
+        train=mean_metrics([turn for reply in gathered for turn in reply.turns if not turn.fault]),
+        clients={},
+        bytes_up=sum(reply.bytes_up for reply in gathered),
+        bytes_down=sum(reply.bytes_down for reply in gathered),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _tasks(
+    state: ServerState, asked: Sequence[ClientInfo], fed: Federation
+) -> Iterator[tuple[ClientInfo, Broadcast]]:
+    """Yield what each client is sent; one by one, for a large cohort's would fill much room."""
+    for info in asked:
+        with _blamed(fed.strategy, "broadcast", state.round):
+            broadcast = fed.strategy.broadcast(state, info)
+        yield info, broadcast
+
+
+@contextmanager
+def _blamed(strategy: Strategy, verb: str, number: int) -> Iterator[None]:
+    """Name the strategy's verb, and its own line, in whatever it raises."""
+    try:
+        yield
+    except FedsimError:
+        raise
+    except Exception as error:
+        name = type(strategy).__name__
+        raise RunError(f"round {number}: {name}.{verb} raised {blame(error)}") from error
+
+
+def _check_quorum(number: int, wanted: int, reply: Gathered, fed: Federation) -> None:
+    good = sum(not turn.fault for turn in reply.turns)
+    needed = fed.quorum(wanted)
+    if good < needed:
+        faults: dict[str, list[int]] = {}
+        for turn in reply.turns:
+            if turn.fault:
+                faults.setdefault(turn.fault, []).append(turn.client)
+        each = [
+            f"client {clients[0]}{f' and {len(clients) - 1} more' * (len(clients) > 1)}: {fault}"
+            for fault, clients in list(faults.items())[:3]
+        ]
+        why = "; ".join(each) or "nobody was asked"
+        raise QuorumLost(
+            f"round {number}: {good} of {wanted} clients replied, "
+            f"clients.min_replies asks for {needed}: {why}"
+        )

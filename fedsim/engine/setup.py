@@ -1,0 +1,141 @@
+"""What a run needs before its first round: data dealt and written down, trials, trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from fedsim.data.federated import FederatedData, prepare
+from fedsim.data.preview import draw, write_partition
+from fedsim.engine.transport import Carrier
+from fedsim.errors import (
+    Fault,
+    QuorumLost,
+    RunFolderError,
+    ScenarioError,
+)
+from fedsim.flower.client_app import DESCRIBE, mark_of
+from fedsim.flower.devices import Devices
+from fedsim.flower.parts import strategy_of
+from fedsim.plugins.registry import find
+from fedsim.privacy.claim import settled
+from fedsim.runlog.events import (
+    Event,
+    Note,
+    RoundDone,
+    Watch,
+)
+from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.manifest import manifest
+from fedsim.runlog.trackers import tracked
+from fedsim.runtime.compiling import COMPILED, Compiling, compiling, with_compiling
+from fedsim.runtime.stacking import COHORT, Stacking, stacking, with_stacking
+from fedsim.scenario.yaml_file import dump
+from fedsim.schema.scenario import Scenario
+from fedsim.wire import Broadcast
+
+__all__ = ["ask_devices", "opened", "prepared", "tried", "with_partition_drawing", "with_trackers"]
+
+
+_TRIALS: tuple[tuple[str, str, Any, Any, Any], ...] = (
+    ("cohort", COHORT, Stacking, stacking, with_stacking),
+    ("compile", COMPILED, Compiling, compiling, with_compiling),
+)
+"""A key of ``compute``, where its finding is kept, of what kind it is, who tries, who settles."""
+
+
+def opened(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> FederatedData:
+    """Return the run's data: as it was, or dealt and written down, the manifest last.
+
+    Raises:
+        RunFolderError: if the data is no longer what the run began with.
+    """
+    begun = folder.read_json("manifest.json")
+    if begun is None:  # or killed before the data was dealt
+        return prepared(scenario, folder, command)
+    data = prepare(scenario, folder.store)
+    if data.digest != begun["data_sha256"]:
+        raise RunFolderError(f"the data of {folder.path} has changed since the run began")
+    return data
+
+
+def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> FederatedData:
+    """Return the data of a new run, dealt; scenario, deal and manifest are written down."""
+    text = dump(scenario.resolved())
+    folder.write(folder.scenario.name, text)
+    data = prepare(scenario, folder.store)
+    write_partition(data, folder.path)
+    folder.write("manifest.json", manifest(text, data.digest, scenario.seed, command))
+    return data
+
+
+def with_partition_drawing(data: FederatedData, folder: RunFolder, watch: Watch) -> Watch:
+    """Return ``watch``, drawing the deal after the first round: loading matplotlib takes a while.
+
+    ``partition.json`` says the same before it.
+    """
+    picture = folder.path / "partition.svg"
+
+    def watched(event: Event) -> None:
+        watch(event)
+        if isinstance(event, RoundDone) and not picture.exists():
+            draw(data, picture)
+
+    return watched
+
+
+def tried(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
+    """Settle how clients train by trying, once for a run: a second trial may end otherwise."""
+    for key, name, kind, tried, settled_by in _TRIALS:
+        if getattr(scenario.compute, key) == "off":
+            continue
+        if kept := folder.read_json(name):
+            found = kind(**kept)
+        else:
+            private, claim = settled(scenario, data.clients)
+            found = tried(private, data, strategy_of(private, claim), folder.store)
+            folder.write(name, found)
+        if found.note:
+            watch(Note(found.note))
+        scenario = settled_by(scenario, found)
+    return scenario
+
+
+def with_trackers(
+    scenario: Scenario, folder: RunFolder, watch: Watch
+) -> AbstractContextManager[Watch]:
+    """Return ``watch`` joined by the scenario's trackers; notes go to the run's log as well."""
+
+    def noted(event: Event) -> None:
+        if isinstance(event, Note):
+            folder.log(event.text)
+        watch(event)
+
+    trackers = {name: find("tracker", name, scenario.folder)() for name in scenario.tracking}
+    return tracked(trackers, scenario.resolved(), folder, noted)
+
+
+def ask_devices(
+    scenario: Scenario, folder: RunFolder, data: FederatedData, devices: Devices
+) -> FederatedData:
+    """Ask each device, once in a run, what it holds; return the data as the devices hold it.
+
+    Raises:
+        QuorumLost: if a device with examples of its own did not say how many.
+    """
+    known: dict[str, dict[str, float]] = folder.read_json("devices.json") or {}
+    asked = [(k, Broadcast({})) for k in data.clients if str(k.id) not in known]
+    turns = Carrier(devices, strategy_of(scenario)).exchange(0, DESCRIBE, asked).turns
+    for turn in turns:
+        if not turn.fault:
+            known[str(turn.client)] = {"examples": turn.examples, **turn.metrics}
+    folder.write("devices.json", known)
+    if known and all(one["data"] == mark_of(data.digest) for one in known.values()):
+        return data  # a rehearsal: each device deals the scenario's data to itself
+    if faults := [f"client {turn.client}: {turn.fault}" for turn in turns if turn.fault]:
+        raise QuorumLost(f"each device is needed once, before round 1: {'; '.join(faults)}")
+    if scenario.adapt.select != "last":
+        fault = Fault(scenario.name, 0, 0, "adapt.select", "only 'last' works on real devices")
+        raise ScenarioError([fault])
+    return data.elsewhere({int(client): int(one["examples"]) for client, one in known.items()})

@@ -1,0 +1,144 @@
+"""Any fedsim strategy as a Flower Strategy, for whoever has a plain Flower ServerApp."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import replace
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy as FlowerStrategy
+from torch import nn
+
+from fedsim.aggregate import mean_metrics
+from fedsim.cohort import Uniform
+from fedsim.flower.arrays import record_of, weights_of
+from fedsim.flower.client_app import EVALUATE
+from fedsim.flower.exchange import Exchange
+from fedsim.seeds import torch_stream
+from fedsim.strategy import Server, ServerState, Strategy, Wanted
+from fedsim.wire import Broadcast, ClientInfo
+
+__all__ = ["as_flower_strategy"]
+
+UNKNOWN = 2**53
+"""How many examples a client may claim, where nothing is known of it beforehand."""
+
+
+def as_flower_strategy(
+    strategy: Strategy,
+    model: nn.Module,
+    per_round: int | None = None,
+    seed: int = 0,
+    wanted: Wanted | None = None,
+) -> FlowerStrategy:
+    """Return ``strategy`` for ``start(grid, initial_arrays, ...)`` of a Flower ServerApp.
+
+    The clients must be fedsim's ClientApp, for they answer with deltas.
+
+    Args:
+        strategy: one of ours.
+        model: a model of the federation's kind, for strategies that train on the server.
+        per_round: how many clients take part in a round; None for all.
+        seed: of the cohorts and of the server's own draws.
+        wanted: what the replies of strategies with an aggregate of their own, such as FedDM, are
+            held against; None: those are trusted.
+    """
+    return _Ours(strategy, model, per_round, seed, wanted)
+
+
+class _Ours(FlowerStrategy):
+    def __init__(
+        self,
+        strategy: Strategy,
+        model: nn.Module,
+        per_round: int | None,
+        seed: int,
+        wanted: Wanted | None,
+    ) -> None:
+        self._strategy, self._model = strategy, model
+        self._per_round, self._seed, self._wanted = per_round, seed, wanted
+        self._state: ServerState | None = None
+        self._exchange: Exchange | None = None
+        self._metrics: dict[str, float] = {}
+
+    def summary(self) -> None:
+        """Say nothing beyond what Flower logs of a start."""
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Run all phases of the round but the last, and return the messages of that one."""
+        nodes = sorted(grid.get_node_ids())
+        clients = [ClientInfo(number, UNKNOWN) for number in range(len(nodes))]
+        state = self._state or self._strategy.begin(weights_of(arrays), clients)
+        size = len(nodes) if self._per_round is None else self._per_round
+        cohort = Uniform().draw(len(nodes), size, server_round, self._seed)
+        for phase in self._strategy.phases():
+            if self._exchange is not None:
+                for reply in grid.send_and_receive(self._exchange.messages):
+                    self._exchange.take(reply)
+                state = self._step(state)
+            state = replace(state, round=server_round, phase=phase)
+            self._exchange = Exchange(server_round, phase, self._strategy)
+            for k in cohort:
+                self._exchange.ask(
+                    nodes[k], clients[k], self._strategy.broadcast(state, clients[k])
+                )
+        self._state = state
+        return [] if self._exchange is None else self._exchange.messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Take the replies of the last phase; None where no client's could be used."""
+        if self._state is None or self._exchange is None:
+            return None, None
+        for reply in replies:
+            self._exchange.take(reply)
+        self._state = self._step(self._state)
+        metrics = MetricRecord({name: value for name, value in self._metrics.items()})
+        return record_of(self._strategy.evaluate(self._state)), metrics
+
+    def _step(self, state: ServerState) -> ServerState:
+        if self._exchange is None:
+            return state
+        gathered = self._exchange.finish().sifted(self._strategy, self._wanted)
+        self._exchange = None
+        good = [turn for turn in gathered.turns if not turn.fault]
+        self._metrics = mean_metrics(good)
+        if not good:
+            return state
+        draws = torch_stream(self._seed, "server", state.round, zlib.crc32(state.phase.encode()))
+        return self._strategy.step(
+            state, gathered.merged(self._strategy), Server(self._model, draws)
+        )
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Ask every client how good ``arrays`` are on its own test part."""
+        sent = Broadcast(weights_of(arrays), settings={"part": "test"})
+        exchange = Exchange(server_round, EVALUATE, self._strategy)
+        for number, node in enumerate(sorted(grid.get_node_ids())):
+            exchange.ask(node, ClientInfo(number, UNKNOWN), sent)
+        self._exchange = exchange
+        return exchange.messages
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Return accuracy and loss over all the clients' test examples together."""
+        if self._exchange is None:
+            return None
+        for reply in replies:
+            self._exchange.take(reply)
+        gathered, self._exchange = self._exchange.finish(), None
+        seen = [turn for turn in gathered.turns if not turn.fault and turn.examples]
+        total = sum(turn.examples for turn in seen)
+        if not total:
+            return None
+        correct = sum(turn.metrics["correct"] for turn in seen)
+        loss = sum(turn.metrics["loss-sum"] for turn in seen)
+        return MetricRecord({"accuracy": correct / total, "loss": loss / total})

@@ -1,0 +1,238 @@
+"""Each example's own gradient, layer by layer, in forms that are quick to measure and to sum.
+
+A linear layer's gradient is an outer product of its error and its input.  Its norm is a product of
+norms, and a sum of such gradients is one product of matrices, so none is ever written down.
+Those of convolutions and norms, which are small, are.
+
+References:
+    Goodfellow, "Efficient Per-Example Gradient Computations", 2015, arXiv:1510.01799.
+    Bu, Mao, Xu, "Scalable and Efficient Training of Large Convolutional Neural Networks with
+    Differential Privacy", NeurIPS 2022, arXiv:2205.10683: which way for which layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedsim.client import Examples
+from fedsim.stacked.networks import Chain, chain_of, is_known, pooled_first
+from fedsim.wire import Weights
+
+__all__ = ["SLACK", "WIDE", "Outer", "Piece", "Rows", "WrittenOut", "evenly", "is_written"]
+
+SLACK = 1 - 2.0**-16
+"""Room below the clip for the rounding of sums that are not whole numbers."""
+
+WIDE = 8
+"""Input channels from which on a convolution's windows are copied with the channels last."""
+
+
+SMOOTH = (nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
+"""Activations that are not made of pieces of lines."""
+
+REST = 64
+"""More numbers than a step of any processor's vectors takes."""
+
+
+class Piece(Protocol):
+    """The gradients of a batch's examples for one weight."""
+
+    def squares(self) -> Tensor:
+        """Return the squared norms, `(n,)`."""
+        ...
+
+    def add_to(self, total: Tensor, scale: Tensor) -> None:
+        """Add all gradients, each times its ``scale``, to ``total``, in place.
+
+        Args:
+            total: of the weight's shape.
+            scale: `(n,)`.
+        """
+        ...
+
+    def only(self, chosen: Tensor | slice) -> Piece:
+        """Return those of the examples that a mask, `(n,)`, or a slice chooses, in float64."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Outer products: ``errors[k] x inputs[k]`` is the gradient of example k."""
+
+    errors: Tensor
+    """Shape ``(n, outputs)``."""
+    inputs: Tensor
+    """Shape ``(n, inputs)``."""
+
+    def squares(self) -> Tensor:
+        """Return products of squared norms; see :class:`Piece`."""
+        return self.errors.square().sum(dim=1) * self.inputs.square().sum(dim=1)
+
+    def add_to(self, total: Tensor, scale: Tensor) -> None:
+        """Add one product of matrices; see :class:`Piece`."""
+        total.addmm_((self.errors * scale.unsqueeze(1)).mT, self.inputs)
+
+    def only(self, chosen: Tensor | slice) -> Outer:
+        """Return some, in float64; see :class:`Piece`."""
+        return Outer(self.errors[chosen].double(), self.inputs[chosen].double())
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Gradients that are written down."""
+
+    values: Tensor
+    """Shape ``(n, numbers)``."""
+    shape: tuple[int, ...]
+    """Of one gradient, as it lies in a row."""
+    order: tuple[int, ...]
+    """Which of these dimensions the weight's first, second ... is."""
+
+    def squares(self) -> Tensor:
+        """Return sums of squares; see :class:`Piece`."""
+        rows = self.values.unsqueeze(1)
+        return torch.bmm(rows, rows.mT).flatten()
+
+    def add_to(self, total: Tensor, scale: Tensor) -> None:
+        """Add one product of a vector with a matrix; see :class:`Piece`."""
+        total.add_((scale @ self.values).view(self.shape).permute(self.order))
+
+    def only(self, chosen: Tensor | slice) -> Rows:
+        """Return some, in float64; see :class:`Piece`."""
+        return Rows(self.values[chosen].double(), self.shape, self.order)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A layer of a chain, and what it holds."""
+
+    name: str
+    layer: nn.Module
+    own: Weights
+    """Its weights, which descent changes in place."""
+    trained: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, layer: nn.Module) -> _Step:
+        held = dict(layer.named_parameters())
+        trained = tuple(key for key, parameter in held.items() if parameter.requires_grad)
+        return cls(name, layer, {key: p.detach() for key, p in held.items()}, trained)
+
+
+class WrittenOut:
+    """The gradients of a chain of known layers, for cross-entropy."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._steps = [_Step.of(name, layer) for name, layer in pooled_first(chain)]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> WrittenOut | None:
+        """Return those of ``model``; None if it is anything else than such a chain."""
+        chain = chain_of(model)
+        return cls(chain) if chain is not None and all(map(is_written, chain)) else None
+
+    def __call__(self, batch: Examples, count: int) -> dict[str, Piece]:
+        """Return the gradients of the first ``count`` examples, by name of the weight.
+
+        All that is done in float32 is done for the whole batch, also for what fills it up.
+        """
+        x, met = batch.inputs, list[tuple[_Step, Tensor, Tensor]]()
+        with torch.enable_grad():
+            for step in self._steps:
+                seen, x = _through(step.layer, step.own, x)
+                if step.trained:
+                    x = x if x.requires_grad else x.requires_grad_()
+                    met.append((step, seen.detach(), x))
+            loss = functional.cross_entropy(x, batch.labels, reduction="sum")
+            errors = torch.autograd.grad(loss, [made for *_, made in met])
+        found: dict[str, Piece] = {}
+        for (step, seen, _), error in zip(met, errors, strict=True):
+            for key in step.trained:
+                of = _of_weight if key == "weight" else _of_bias
+                found[f"{step.name}.{key}"] = of(step.layer, seen, error).only(slice(count))
+        return found
+
+
+def is_written(named: tuple[str, nn.Module]) -> bool:
+    """Say whether a layer's gradients are written out below."""
+    layer = named[1]
+    if isinstance(layer, nn.Conv2d):
+        return is_known(named) and layer.dilation == (1, 1) and isinstance(layer.padding, tuple)
+    return is_known(named) and not getattr(layer, "inplace", False)
+
+
+def evenly(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return ``layer(x)`` for a layer without weights, the same for every example.
+
+    A processor's vectors rarely come out even: the last few numbers of a tensor are computed one by
+    one, and of an exponential that gives other last bits.  Here those are zeros behind the others.
+    """
+    if not isinstance(layer, SMOOTH):
+        return cast(Tensor, layer(x))
+    flat = functional.pad(x.flatten(), (0, REST))
+    return cast(Tensor, layer(flat))[:-REST].view(x.shape)
+
+
+def _through(layer: nn.Module, own: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the layer's weight is multiplied with, and what comes of it."""
+    if isinstance(layer, nn.Conv2d):
+        # With channels last, as the weight says, a pool is several times as fast, and so are the
+        # windows below.  A single channel's weight would be taken to be so already.
+        weight = own["weight"].permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        weight = weight.permute(0, 3, 1, 2)
+        return x, functional.conv2d(x, weight, own.get("bias"), layer.stride, layer.padding)
+    if isinstance(layer, nn.Linear):
+        return x, functional.linear(x, own["weight"], own.get("bias"))
+    if isinstance(layer, nn.GroupNorm) and own:
+        x = functional.group_norm(x, layer.num_groups, eps=layer.eps)
+        each = (-1, *[1] * (x.dim() - 2))
+        return x, x * own["weight"].view(each) + own["bias"].view(each)
+    return x, evenly(layer, x)
+
+
+def _of_weight(layer: nn.Module, seen: Tensor, error: Tensor) -> Piece:
+    """Return the gradients of a layer's weight from its input and its error."""
+    if isinstance(layer, nn.Conv2d):
+        return _of_kernel(layer, seen, error)
+    if isinstance(layer, nn.GroupNorm):
+        return _rows((seen * error).flatten(2).sum(dim=2))
+    if seen.dim() == 2:
+        return Outer(error, seen)
+    return _rows(error.flatten(1, -2).mT @ seen.flatten(1, -2))
+
+
+def _of_bias(layer: nn.Module, _: Tensor, error: Tensor) -> Piece:
+    """Return the gradients of a layer's bias: sums of its errors over all places."""
+    if isinstance(layer, nn.Linear):
+        return _rows(error if error.dim() == 2 else error.flatten(1, -2).sum(dim=1))
+    errors = error.flatten(2)  # (n, outputs, places), and one product is faster than a sum
+    return _rows(torch.bmm(errors, errors.new_ones(len(errors), errors.shape[2], 1)).squeeze(2))
+
+
+def _of_kernel(layer: nn.Conv2d, seen: Tensor, error: Tensor) -> Piece:
+    """Return a convolution's: for each example one product of its errors with its windows."""
+    high, wide = layer.kernel_size
+    down, along = layer.stride
+    rows, columns = (int(pad) for pad in layer.padding)
+    if rows or columns:
+        seen = functional.pad(seen, (columns, columns, rows, rows))
+    errors = error.permute(0, 2, 3, 1).flatten(1, 2)  # (n, places, outputs)
+    windows = seen.permute(0, 2, 3, 1).unfold(1, high, down).unfold(2, wide, along)
+    count, channels = len(seen), layer.in_channels  # (n, y, x, channels, high, wide)
+    if channels < WIDE:
+        flat = windows.permute(0, 3, 4, 5, 1, 2).reshape(count, -1, errors.shape[1]).mT
+        shape, order = (layer.out_channels, channels, high, wide), (0, 1, 2, 3)
+    else:
+        flat = windows.permute(0, 1, 2, 4, 5, 3).reshape(count, errors.shape[1], -1)
+        shape, order = (layer.out_channels, high, wide, channels), (0, 3, 1, 2)
+    return Rows(torch.bmm(errors.mT, flat).flatten(1), shape, order)
+
+
+def _rows(gradients: Tensor) -> Rows:
+    shape = tuple(gradients.shape[1:])
+    return Rows(gradients.flatten(1), shape, tuple(range(len(shape))))

@@ -1,0 +1,204 @@
+"""Layers of several clients at once, forth and back, and each example's own gradient of them.
+
+Images lie as in :class:`fedsim.stacked.networks.Layers`: clients are side by side as channels, and
+convolutions are grouped, forth and back.  Behind a ``Flatten`` a product has one matrix for each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_input
+
+from fedsim.errors import RunError
+from fedsim.per_sample.gradients import WIDE
+from fedsim.wire import Weights
+
+__all__ = ["Convolution", "Found", "Layer", "Linear", "Outer", "Rows", "Scale"]
+
+LAST = torch.channels_last
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Outer products: ``errors[c, k] x inputs[c, k]`` is the gradient of client c's example k."""
+
+    errors: Tensor
+    """Shape ``(clients, slots, outputs)``."""
+    inputs: Tensor
+    """Shape ``(clients, slots, inputs)``."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Gradients that are written down, when they are asked for."""
+
+    of: Callable[[int, slice], Tensor]
+    """Makes those of a client in some of its slots, `(n, *shape)`."""
+    shape: tuple[int, ...]
+    """Of one gradient, as it lies in a row."""
+    order: tuple[int, ...]
+    """Which of these dimensions the weight's first, second ... is."""
+
+    @property
+    def numbers(self) -> int:
+        """How many a row has."""
+        return math.prod(self.shape)
+
+    @classmethod
+    def made(cls, values: Tensor) -> Rows:
+        """Return those that are there already, `(clients, slots, numbers)`."""
+        return cls(lambda client, some: values[client, some], (values.shape[2],), (0,))
+
+
+Found = Iterator[tuple[str, Outer | Rows]]
+"""Each weight's name in its layer, and its gradients."""
+
+
+class Layer(Protocol):
+    """A layer with weights; those of all clients are ``own``, `(clients, *shape)` by name."""
+
+    def forth(self, own: Weights, x: Tensor) -> Tensor:
+        """Return the layer's output."""
+        ...
+
+    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+        """Return the error of ``x``, the layer's input, from that of its output."""
+        ...
+
+    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+        """Yield the gradients of each weight by its name."""
+        ...
+
+
+class Linear:
+    """A linear layer, of inputs `(clients, slots, features)`."""
+
+    def forth(self, own: Weights, x: Tensor) -> Tensor:
+        """Return a batched product; see :class:`Layer`.
+
+        Raises:
+            RunError: if it is used at several places of an example.
+        """
+        if x.dim() != 3:
+            raise RunError("this model cannot be stacked: a linear layer before it is flat")
+        if "bias" in own:
+            return torch.baddbmm(own["bias"].unsqueeze(1), x, own["weight"].mT)
+        return torch.bmm(x, own["weight"].mT)
+
+    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+        """Return a batched product; see :class:`Layer`."""
+        return torch.bmm(error, own["weight"])
+
+    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+        """Yield outer products, which are never written down; see :class:`Layer`."""
+        yield "weight", Outer(error, x)
+        yield "bias", Rows.made(error)
+
+
+class Convolution:
+    """A convolution, of inputs `(slots, clients * channels, height, width)`."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        self._layer = layer
+        self._padding = tuple(int(pad) for pad in layer.padding)
+
+    def forth(self, own: Weights, x: Tensor) -> Tensor:
+        """Return a grouped convolution; see :class:`Layer`."""
+        weight, bias = _lying(own["weight"]), own.get("bias")
+        bias = None if bias is None else bias.flatten()
+        layer, clients = self._layer, len(own["weight"])
+        return functional.conv2d(x, weight, bias, layer.stride, self._padding, groups=clients)
+
+    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+        """Return a grouped convolution with the weights turned round; see :class:`Layer`."""
+        weight, stride = _lying(own["weight"]), self._layer.stride
+        made: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
+            list(x.shape), weight, error, stride, self._padding, groups=len(own["weight"])
+        )
+        return made
+
+    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+        """Yield products of errors with windows, for each example; see :class:`Layer`."""
+        layer = self._layer
+        errors = error.contiguous(memory_format=LAST).permute(0, 2, 3, 1).flatten(1, 2)
+        channels, out, kernel = layer.in_channels, layer.out_channels, layer.kernel_size
+        is_narrow = channels < WIDE
+        shape, order = (out, *kernel, channels), (0, 3, 1, 2)
+        if is_narrow:
+            shape, order = (channels, *kernel, out), (3, 0, 1, 2)
+
+        def own(client: int, some: slice) -> Tensor:
+            return errors[some, :, client * out : (client + 1) * out]
+
+        def of(client: int, some: slice) -> Tensor:
+            images = x[some, client * channels : (client + 1) * channels]
+            met, missed = self._windows(images, is_narrow), own(client, some)
+            return torch.bmm(met, missed) if is_narrow else torch.bmm(missed.mT, met)
+
+        def sums(client: int, some: slice) -> Tensor:
+            # Not of all clients at once: where their channels end, kernels sum in another order.
+            missed = own(client, some)
+            return torch.bmm(missed.new_ones(len(missed), 1, missed.shape[1]), missed)
+
+        yield "weight", Rows(of, shape, order)
+        yield "bias", Rows(sums, (out,), (0,))
+
+    def _windows(self, x: Tensor, is_narrow: bool) -> Tensor:
+        """Return what the kernel meets, from one client's images.
+
+        Args:
+            x: the images, `(n, channels, height, width)`.
+            is_narrow: return `(n, numbers, places)`, not `(n, places, numbers)`: what is quicker
+                to copy where there are few channels.
+        """
+        (high, wide), (down, along) = self._layer.kernel_size, self._layer.stride
+        (rows, columns), last = self._padding, x.permute(0, 2, 3, 1)
+        if rows or columns:
+            last = functional.pad(last, (0, 0, columns, columns, rows, rows))
+        every = last.contiguous().unfold(1, high, down).unfold(2, wide, along)
+        if is_narrow:  # (n, y, x, channels, high, wide)
+            return every.permute(0, 3, 4, 5, 1, 2).flatten(1, 3).flatten(2)
+        return every.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2)
+
+
+def _lying(weight: Tensor) -> Tensor:
+    """Return kernels of all clients one behind another, with the channels last."""
+    return weight.flatten(0, 1).contiguous(memory_format=LAST)
+
+
+class Scale:
+    """The scale and the shift of a norm's channels, `(slots, clients * channels, ...)`."""
+
+    def forth(self, own: Weights, x: Tensor) -> Tensor:
+        """Return ``x`` scaled and shifted; see :class:`Layer`."""
+        return x * _each(own["weight"], x) + _each(own["bias"], x)
+
+    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+        """Return the error scaled; see :class:`Layer`."""
+        return error * _each(own["weight"], x)
+
+    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+        """Yield sums over places; see :class:`Layer`."""
+        for key, values in ("weight", x * error), ("bias", error):
+            yield key, _summed(values, values.shape[1] // clients)
+
+
+def _summed(values: Tensor, channels: int) -> Rows:
+    """Return sums over the places of each channel, which lie behind one another for that."""
+
+    def of(client: int, some: slice) -> Tensor:
+        own = values[some, client * channels : (client + 1) * channels]
+        return own.contiguous().flatten(2).sum(dim=2)
+
+    return Rows(of, (channels,), (0,))
+
+
+def _each(own: Tensor, x: Tensor) -> Tensor:
+    return own.reshape(-1, *[1] * (x.dim() - 2))

@@ -1,0 +1,218 @@
+"""Each example's own gradient for several clients in one pass, clipped and summed by client.
+
+What is between layers with weights is left to autograd; for those see
+:mod:`fedsim.per_sample.layers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedsim.per_sample.gradients import SLACK, evenly, is_written
+from fedsim.per_sample.layers import Convolution, Layer, Linear, Outer, Rows, Scale
+from fedsim.stacked.networks import Batch, Chain, chain_of, pooled_first
+from fedsim.wire import Weights
+
+__all__ = ["SummedTogether"]
+
+CACHE = 3 << 18
+"""Bytes of gradients in float64 that are written down at once: they stay near the processor."""
+
+Found = dict[str, Outer | Rows]
+"""Gradients by the name of the weight."""
+
+Plain = Callable[[Tensor, int], Tensor]
+"""What has no weights, of a tensor and the number of clients in it."""
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A layer with weights, and what comes behind it up to the next."""
+
+    name: str
+    layer: Layer
+    behind: list[Plain]
+
+
+@dataclass(frozen=True)
+class _Met:
+    """What a link met on the way forth."""
+
+    link: _Link
+    own: Weights
+    """The weights of its layer, `(clients, *shape)`."""
+    x: Tensor
+    made: Tensor
+    """The layer's output."""
+    after: Tensor
+    """That of the link."""
+
+
+class SummedTogether:
+    """The sums of clients' clipped gradients, for cross-entropy and a chain of known layers."""
+
+    def __init__(self, model: nn.Module, chain: Chain) -> None:
+        """Take ``chain`` apart, which makes up ``model``."""
+        self._before: list[Plain] = []
+        self._links: list[_Link] = []
+        for name, layer in pooled_first(chain):
+            self._append(name, layer)
+        self._are_images = not isinstance(chain[0][1], nn.Flatten)
+        self._shapes = {name: weight.shape for name, weight in model.named_parameters()}
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        ends = [slice(*two) for two in pairwise(accumulate(sizes, initial=0))]
+        self._spots = dict(zip(self._shapes, ends, strict=True))
+
+    @classmethod
+    def of(cls, model: nn.Module) -> SummedTogether | str:
+        """Return those of ``model``, or why there is no such thing."""
+        if frozen := [name for name, p in model.named_parameters() if not p.requires_grad]:
+            return f"{frozen[0]} is not trained"
+        if (chain := chain_of(model)) is None:
+            return "it is no plain chain of layers"
+        if odd := [type(named[1]).__name__ for named in chain if not is_written(named)]:
+            return f"gradients of {odd[0]} are not written out"
+        return cls(model, chain)
+
+    def __call__(self, rows: Tensor, batch: Batch, clip: float) -> Tensor:
+        """Return the sum of each client's clipped gradients, in float64, `(clients, numbers)`.
+
+        Adding or removing one example moves its client's sum by at most ``clip``, rounding
+        included, and no other client's at all: as for :func:`fedsim.clients.dp_sgd.written_sum`,
+        its term is made of float32 numbers that depend on it and its client's weights alone, and
+        everything after them is float64.  For that a pass has to have the same size each time.
+
+        Args:
+            rows: each client's weights, one behind another, `(clients, numbers)`.
+            batch: the last of it says which are examples; the others fill up.
+            clip: the bound on the norm of one example's gradient, over all weights together.
+        """
+        inputs, labels, share = batch
+        found = self._found(self.split(rows), inputs, labels)
+        outer = {
+            name: (piece.errors.double(), piece.inputs.double())
+            for name, piece in found.items()
+            if isinstance(piece, Outer)
+        }
+        written = {name: piece for name, piece in found.items() if isinstance(piece, Rows)}
+        squares = torch.zeros(labels.shape, dtype=torch.float64, device=rows.device)
+        for errors, met in outer.values():
+            squares += errors.square().sum(dim=2) * met.square().sum(dim=2)
+        counts = share.sum(dim=1, dtype=torch.int64).tolist()
+        scale, sums = _cut(list(written.values()), squares, counts, clip)
+        has_odd = not bool(torch.isfinite(squares).all())
+        total = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
+        sent = self.split(total)
+        for (name, piece), own in zip(written.items(), sums, strict=True):
+            lying = own.view(-1, *piece.shape).permute(0, *(1 + at for at in piece.order))
+            sent[name].copy_(lying)
+        for name, (errors, met) in outer.items():
+            if has_odd:
+                errors[scale == 0], met[scale == 0] = 0, 0
+            for client, cut in enumerate(errors.mul_(scale.unsqueeze(2))):
+                torch.mm(cut.mT, met[client], out=sent[name][client])
+        return total
+
+    def split(self, rows: Tensor) -> Weights:
+        """Return rows, `(clients, numbers)`, as weights, `(clients, *shape)` by name."""
+        return {
+            name: rows[:, spot].view(-1, *self._shapes[name]) for name, spot in self._spots.items()
+        }
+
+    def _append(self, name: str, layer: nn.Module) -> None:
+        behind = self._links[-1].behind if self._links else self._before
+        if isinstance(layer, nn.Linear):
+            self._links.append(_Link(name, Linear(), []))
+        elif isinstance(layer, nn.Conv2d):
+            self._links.append(_Link(name, Convolution(layer), []))
+        elif isinstance(layer, nn.GroupNorm):
+            groups, eps = layer.num_groups, layer.eps
+            behind.append(lambda x, clients: functional.group_norm(x, clients * groups, eps=eps))
+            if layer.affine:
+                self._links.append(_Link(name, Scale(), []))
+        elif isinstance(layer, nn.Flatten):
+            behind.append(_flat)
+        else:
+            behind.append(lambda x, _: evenly(layer, x))
+
+    def _found(self, weights: Weights, inputs: Tensor, labels: Tensor) -> Found:
+        """Go forth and back; return what every example's gradients are made of."""
+        clients, met, x = len(inputs), list[_Met](), inputs
+        if self._are_images and x.dim() == 5:
+            x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        for plain in self._before:
+            x = plain(x, clients)
+        for link in self._links:
+            start = f"{link.name}."
+            own = {n.removeprefix(start): w for n, w in weights.items() if n.startswith(start)}
+            made = link.layer.forth(own, x)
+            after = made.requires_grad_()
+            with torch.enable_grad():
+                for plain in link.behind:
+                    after = plain(after, clients)
+                if link is self._links[-1]:
+                    flat = after.flatten(0, 1), labels.flatten()
+                    after = functional.cross_entropy(*flat, reduction="sum")
+            met.append(_Met(link, own, x, made, after))
+            x = after.detach()
+        found, error = Found(), None
+        for at in reversed(met):
+            (back,) = torch.autograd.grad(at.after, at.made, error)
+            for key, piece in at.link.layer.found(at.x, back, clients):
+                if key in at.own:
+                    found[f"{at.link.name}.{key}"] = piece
+            if at is not met[0]:
+                error = at.link.layer.back(at.own, at.x, back)
+        return found
+
+
+def _cut(
+    pieces: list[Rows], squares: Tensor, counts: list[int], clip: float
+) -> tuple[Tensor, list[Tensor]]:
+    """Return what each example's gradient is multiplied with, and the sums of those written down.
+
+    All of it is float64, and what is not finite counts as nothing.  A few examples of one client
+    are written down at a time, always as many, so that they stay near the processor.
+
+    Args:
+        pieces: written down here.
+        squares: of the norms of all others, `(clients, slots)`.
+        counts: how many of a client's slots do not fill up: its first ones.
+        clip: the bound.
+    """
+    ends = accumulate([piece.numbers for piece in pieces], initial=0)
+    columns = [slice(*two) for two in pairwise(ends)]
+    width, slots = sum(piece.numbers for piece in pieces), squares.shape[1]
+    many = min(slots, max(1, CACHE // (8 * max(1, width))))
+    wide = squares.new_empty(many, width)
+    scale, sums = torch.zeros_like(squares), squares.new_zeros(len(counts), width)
+    for client, count in enumerate(counts):
+        for first in range(0, count, many):
+            start = min(first, slots - many)  # the last few may have been met before
+            some = slice(start, start + many)
+            for piece, column in zip(pieces, columns, strict=True):
+                wide[:, column] = piece.of(client, some).flatten(1)
+            norms = torch.linalg.vector_norm(wide, dim=1).square_()
+            norms.add_(squares[client, some]).sqrt_()
+            cut = (clip * SLACK / norms).clamp_(max=1)
+            if not math.isfinite(float(norms.sum())):
+                is_odd = ~torch.isfinite(norms)
+                wide[is_odd], cut[is_odd] = 0, 0
+            cut[: first - start], cut[max(0, count - start) :] = 0, 0
+            scale[client, some] += cut
+            sums[client].addmv_(wide.mT, cut)
+    return scale, [sums[:, column] for column in columns]
+
+
+def _flat(x: Tensor, clients: int) -> Tensor:
+    """Return examples as rows, `(clients, slots, features)`."""
+    if x.dim() == 4:
+        return x.reshape(len(x), clients, -1).transpose(0, 1).contiguous()
+    return x.flatten(2)

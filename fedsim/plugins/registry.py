@@ -1,0 +1,241 @@
+"""From the names in a scenario to the classes that they mean.
+
+The folder is the registry: a file on a shelf with a class that is called like it (``sign_flip.py``
+holds ``SignFlip``) can be named, and no list is edited elsewhere.  A name is one of
+
+* ``fedprox``                   a file on the shelf, or an entry point in the shelf's group
+* ``my_package.ideas:MyIdea``   a class in an installed package
+* ``./my_idea.py:MyIdea``       a class in a file, relative to the scenario that names it
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from fedsim.errors import Fault, FedsimError, ScenarioError
+from fedsim.plugins.plugin_source import imported, read
+from fedsim.plugins.python_file import Module, NotRead, locate, module_at
+from fedsim.plugins.signature import Signature
+from fedsim.schema.wording import did_you_mean
+
+if TYPE_CHECKING:
+    from fedsim.schema.part import Part
+
+__all__ = ["SHELVES", "Shelf", "build", "describe", "find", "names", "short"]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where the plug-ins of one kind stand."""
+
+    module: str
+    """A package with a file for each, or one module with a class for each."""
+    group: str
+    """Of entry points of other packages."""
+    given: tuple[str, ...] = ()
+    """Arguments that the engine gives; they are no parameters."""
+
+
+SHELVES = {
+    "strategy": Shelf("fedsim.strategies", "fedsim.strategies"),
+    "client": Shelf("fedsim.clients", "fedsim.clients"),
+    "source": Shelf("fedsim.data.sources", "fedsim.sources"),
+    "partition": Shelf("fedsim.data.partitions", "fedsim.partitions"),
+    "shift": Shelf("fedsim.data.shift", "fedsim.shifts"),
+    "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes")),
+    "sampler": Shelf("fedsim.cohort", "fedsim.samplers"),
+    "tracker": Shelf("fedsim.runlog.trackers", "fedsim.trackers"),
+}
+
+
+def names(kind: str) -> list[str]:
+    """Return every name on the shelf of ``kind``, in alphabetical order."""
+    return sorted(set(_shelved(kind)) | set(_entries(kind)))
+
+
+def find(kind: str, name: str, beside: Path = Path()) -> type[Any]:
+    """Return the class that ``name`` means, importing its module.
+
+    Args:
+        kind: of the plug-in, such as ``strategy``.
+        name: as a scenario says it.
+        beside: the folder that a relative path to a file starts from.
+
+    Raises:
+        ScenarioError: if there is no such file, module or class, or it cannot be imported.
+    """
+    origin = _origin(kind, name, beside)
+    try:
+        module = _from_file(origin.path) if origin.path else importlib.import_module(origin.module)
+    except FedsimError:
+        raise
+    except (Exception, SystemExit) as error:  # importing runs whatever the author wrote
+        raise _refusal(kind, f"{name!r} cannot be imported: {_told(error)}") from error
+    found = getattr(module, origin.attribute, None)
+    if not inspect.isclass(found):
+        there = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise _no_class(kind, origin, there)
+    return found
+
+
+def describe(kind: str, name: str, beside: Path = Path()) -> Signature:
+    """Return what the plug-in can be told, without importing it where its source can be read.
+
+    Raises:
+        ScenarioError: if there is no such file, module or class; lists the names there are.
+    """
+    origin = _origin(kind, name, beside)
+    given = SHELVES[kind].given
+    try:
+        if origin.module.partition(".")[0] != "flwr":  # Flower's own are only asked, never read
+            module = module_at(origin.path) if origin.path else locate(origin.module)
+            if module is not None:
+                return read(origin.attribute, module, given)
+    except NotRead as error:
+        if origin.path and not os.path.isfile(origin.path):
+            raise _refusal(kind, f"there is no file {str(origin.path)!r}") from error
+    return imported(find(kind, name, beside), given)
+
+
+def build(kind: str, part: Part, beside: Path = Path(), **given: Any) -> Any:
+    """Return the plug-in that ``part`` names, built with its parameters and what is ``given``.
+
+    Raises:
+        ScenarioError: if there is no such plug-in, a parameter is unknown to it, missing, of a
+            wrong type or out of range, or its class refuses them.
+    """
+    known = describe(kind, part.use, beside)
+    if wrong := known.faults(f"{kind} {short(part.use)!r}", part.parameters):
+        raise ScenarioError(
+            [Fault("", 0, 0, ".".join([kind, *map(str, w.path)]), w.message, w.hint) for w in wrong]
+        )
+    parameters = {
+        name: known.parameters[name].value(value) for name, value in part.parameters.items()
+    }
+    try:
+        return find(kind, part.use, beside)(**parameters, **given)
+    except (TypeError, ValueError) as error:
+        raise _refusal(kind, f"{kind} {short(part.use)!r}: {_told(error)}") from error
+
+
+def short(use: str) -> str:
+    """Return a plug-in's name for people: no folders before a file."""
+    where, colon, attribute = use.rpartition(":")
+    return f"{Path(where).name}:{attribute}" if colon and where.endswith(".py") else use
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a class is said to be."""
+
+    module: str
+    attribute: str
+    path: Path | None = None
+
+
+def _origin(kind: str, name: str, beside: Path) -> _Origin:
+    where, colon, attribute = name.rpartition(":")
+    if colon and where.endswith(".py"):
+        return _Origin("", attribute, Path(beside, where).absolute())
+    if colon and re.fullmatch(r"[\w.]+", where) and attribute.isidentifier():
+        return _Origin(where, attribute)
+    known = _shelved(kind) | _entries(kind)
+    if name in known:
+        return known[name]
+    ways = "or name a plug-in as package.module:Class or ./file.py:Class"
+    there = f"there are {', '.join(names(kind)) or 'none'}; {ways}"
+    raise _refusal(
+        kind, f"no {kind} is called {name!r}", f"{did_you_mean(name, names(kind))}\n{there}".strip()
+    )
+
+
+def _shelved(kind: str) -> dict[str, _Origin]:
+    shelf = locate(SHELVES[kind].module)
+    if shelf is None:
+        return {}
+    if shelf.path.name != "__init__.py":
+        return {
+            _snake(one): _Origin(shelf.name, one) for one in shelf.classes if _is_public(shelf, one)
+        }
+    files = shelf.path.parent.glob("[!_]*.py")
+    return {path.stem: _Origin(f"{shelf.name}.{path.stem}", _namesake(path)) for path in files}
+
+
+def _is_public(shelf: Module, name: str) -> bool:
+    is_contract = "Protocol" in [ast.unparse(base) for base in shelf.classes[name].bases]
+    return not name.startswith("_") and not is_contract
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _namesake(path: Path) -> str:
+    """Return the class that is called like its file, or what it would be called."""
+    wanted = path.stem.replace("_", "")
+    try:
+        classes = module_at(path).classes
+    except NotRead:
+        classes = {}
+    return next(
+        (one for one in classes if one.lower() == wanted), path.stem.title().replace("_", "")
+    )
+
+
+@lru_cache
+def _entries(kind: str) -> dict[str, _Origin]:
+    return {
+        point.name: _Origin(point.module, point.attr)
+        for point in entry_points(group=SHELVES[kind].group)
+    }
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Return the module in a file, loaded once, under a name that is the same everywhere."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    name = f"fedsim_file_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _no_class(kind: str, origin: _Origin, there: list[str]) -> ScenarioError:
+    where = origin.path.name if origin.path else origin.module
+    hint = (
+        f"{did_you_mean(origin.attribute, there)}\nit has {', '.join(there) or 'no class'}".strip()
+    )
+    return _refusal(kind, f"{where} has no class {origin.attribute}", hint)
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _refusal(kind: str, message: str, hint: str = "") -> ScenarioError:
+    return ScenarioError([Fault("", 0, 0, kind, message, hint)])

@@ -1,0 +1,142 @@
+"""What a plug-in can be told, and what is wrong with what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from fedsim.schema.wording import at, did_you_mean, expected, inside, misfit, nearest, walked
+
+__all__ = ["COMPUTED", "REQUIRED", "Marker", "Parameter", "Signature", "Wrong"]
+
+
+class Marker:
+    """Stands where a value would be, and prints as its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+REQUIRED = Marker("required")
+"""In place of a default: there is none."""
+COMPUTED = Marker("computed")
+"""In place of a default: the class works it out when it is built."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One thing that a scenario may tell a plug-in."""
+
+    name: str
+    type: Any
+    """Made of plain types, with their ranges; ``Any`` where the source says something else."""
+    default: Any
+    """A plain value, :data:`REQUIRED` or :data:`COMPUTED`."""
+    doc: str = ""
+
+    def value(self, written: Any) -> Any:
+        """Return ``written`` as the class wants it: a tuple for a list, a Path for a text.
+
+        Raises:
+            pydantic.ValidationError: if it is of another type, or out of range.
+        """
+        return TypeAdapter(self.type).validate_python(written)
+
+    def plain(self, value: Any) -> Any:
+        """Return ``value`` as a scenario file would say it."""
+        return TypeAdapter(self.type).dump_python(value, mode="json")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One thing that is wrong with what a plug-in is told."""
+
+    path: tuple[str | int, ...]
+    """From the plug-in's part: the parameter, then an item in it."""
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A plug-in class from outside."""
+
+    name: str
+    """Of the class."""
+    doc: str
+    """The first paragraph of its docstring, on one line."""
+    parameters: Mapping[str, Parameter]
+    client: str = ""
+    """The client half that a strategy names; empty where the class names none."""
+    about: str = ""
+    """What its file is, where the file is there for it; else the same as ``doc``."""
+    methods: frozenset[str] = frozenset()
+    """Names of its methods, those of its bases too."""
+
+    def faults(self, who: str, written: Mapping[str, Any]) -> list[Wrong]:
+        """Return all that is wrong with the parameters ``written`` for it.
+
+        Args:
+            who: the plug-in as messages call it: ``strategy 'fedprox'``.
+            written: from name to value, as in the file.
+        """
+        has = ", ".join(self.parameters) or "none"
+        unknown = [
+            Wrong(
+                (name,),
+                f"{who} has no parameter {name!r}; it has {has}",
+                did_you_mean(name, self.parameters),
+            )
+            for name in written
+            if name not in self.parameters
+        ]
+        meant = {nearest(str(wrong.path[0]), self.parameters) for wrong in unknown}
+        missing = [
+            Wrong((), f"{who} needs {name!r}: {expected(parameter.type)}", parameter.doc)
+            for name, parameter in self.parameters.items()
+            if parameter.default is REQUIRED and name not in written and name not in meant
+        ]
+        known = [name for name in written if name in self.parameters]
+        return [
+            *unknown,
+            *missing,
+            *(w for n in known for w in _misfits(self.parameters[n], written[n])),
+        ]
+
+    def with_defaults(self, written: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``written``, which has no faults, with nothing implicit left, as plain values."""
+        complete: dict[str, Any] = {}
+        for name, parameter in self.parameters.items():
+            if name in written:
+                complete[name] = parameter.plain(parameter.value(written[name]))
+            elif parameter.default not in (REQUIRED, COMPUTED):
+                complete[name] = _plain(parameter)
+        return complete
+
+
+def _misfits(parameter: Parameter, value: Any) -> Iterator[Wrong]:
+    try:
+        parameter.value(value)
+    except ValidationError as error:
+        seen = set()
+        for detail in error.errors(include_url=False, include_context=False):
+            steps = walked(value, detail["loc"])
+            if steps not in seen:
+                seen.add(steps)
+                yield Wrong(
+                    (parameter.name, *steps),
+                    misfit(inside(parameter.type, steps), at(value, steps)),
+                )
+
+
+def _plain(parameter: Parameter) -> Any:
+    try:
+        return parameter.plain(parameter.value(parameter.default))
+    except ValidationError:  # a class may use as a default what nobody may write
+        return parameter.plain(parameter.default)

@@ -1,0 +1,64 @@
+"""The evaluations on every client: the rows of ``clients.parquet``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fedsim.errors import MissingPackage
+from fedsim.runlog.files import replace
+
+__all__ = ["ClientRow", "append"]
+
+_BATCH = 65_536
+"""Rows that are in memory at a time while the file is copied."""
+
+
+@dataclass(frozen=True)
+class ClientRow:
+    """How the model did on one client's test part after one round."""
+
+    round: int
+    client: int
+    domain: str
+    examples: int
+    accuracy: float
+    loss: float
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+
+
+def append(path: Path, rows: Sequence[ClientRow]) -> None:
+    """Add one round's ``rows``; rows of the same or a later round are replaced.
+
+    The file is copied batch by batch and renamed, so it is readable at any time, a round that
+    is redone after a crash is in it once, and memory does not grow with it.
+
+    Raises:
+        MissingPackage: if pyarrow is absent.
+        RunError: if the disk is full.
+    """
+    if not rows:
+        return
+    try:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingPackage(
+            "clients.parquet needs pyarrow; install it with: pip install 'fedsim[sim]'"
+        ) from error
+    schema = pa.schema([(item.name, _arrow(pa, str(item.type))) for item in fields(ClientRow)])
+    columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+    with replace(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        if path.is_file():
+            for batch in pq.ParquetFile(path).iter_batches(_BATCH):
+                writer.write_batch(batch.filter(pc.field("round") < min(columns["round"])))
+        writer.write_table(pa.table(columns, schema=schema))
+
+
+def _arrow(pa: Any, annotation: str) -> Any:
+    return {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}[annotation]

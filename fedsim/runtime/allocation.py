@@ -1,0 +1,109 @@
+"""How many workers a cluster takes, on which nodes, and what part of a GPU each one holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fedsim.errors import Fault, ScenarioError
+
+if TYPE_CHECKING:
+    from fedsim.schema.scenario import Compute
+
+__all__ = ["Node", "Places", "places", "spread", "unfit"]
+
+GRAIN = 10_000
+"""Ray counts a GPU in parts of this size."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine of a cluster, as Ray counts it."""
+
+    id: str
+    name: str
+    cpus: int
+    gpus: float = 0.0
+
+    def takes(self, gpus: float) -> int:
+        """Return how many workers fit that need a CPU and so much of a GPU each."""
+        if not gpus:
+            return self.cpus
+        whole = math.floor(self.gpus) * math.floor(1 / gpus) if gpus <= 1 else self.gpus // gpus
+        return min(self.cpus, int(whole))
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a run takes of a cluster."""
+
+    workers: int
+    gpus: float
+    """What each worker holds."""
+
+
+def places(nodes: Sequence[Node], compute: Compute) -> Places:
+    """Return the workers that ``compute`` asks for; ``auto`` is one for each CPU.
+
+    Where there are GPUs and nothing else is said, workers live on the nodes that have them, and
+    as many share one as it takes.
+
+    Raises:
+        ScenarioError: if the cluster has too little of something.
+    """
+    wanted = None if compute.workers == "auto" else compute.workers
+    if compute.gpus_per_worker != "auto":
+        share = float(compute.gpus_per_worker)
+    else:
+        share = _share(nodes, wanted)
+    if share and not any(node.gpus for node in nodes):
+        raise unfit("gpus_per_worker", f"{share:g}, but no node of the cluster has a GPU")
+    room = sum(node.takes(share) for node in nodes)
+    if not room and not share:
+        raise unfit("workers", f"the cluster has no CPU: {_listed(nodes)}")
+    if not room:
+        raise unfit("gpus_per_worker", f"{share:g}, but the cluster has {_listed(nodes)}")
+    if (wanted or 1) > room:
+        held = f"of {share:g} GPU each " if share else ""
+        message = f"{wanted}, but the cluster has room for {room} {held}({_listed(nodes)})"
+        raise unfit("workers", message, "auto takes as many as there is room for")
+    return Places(wanted or room, share)
+
+
+def spread(nodes: Sequence[Node], found: Places) -> list[int]:
+    """Return how many of the workers each node gets where all of it is free: in turns."""
+    count = [0] * len(nodes)
+    while sum(count) < found.workers:
+        for at, node in enumerate(nodes):
+            if count[at] < node.takes(found.gpus) and sum(count) < found.workers:
+                count[at] += 1
+    return count
+
+
+def unfit(key: str, message: str, hint: str = "") -> ScenarioError:
+    """Return the error that says what a cluster has against ``compute.KEY``."""
+    return ScenarioError([Fault("", 0, 0, f"compute.{key}", message, hint)])
+
+
+def _share(nodes: Sequence[Node], wanted: int | None) -> float:
+    """Return the largest part of a GPU that all workers can have."""
+    equipped = [node for node in nodes if node.gpus >= 1 and node.cpus]
+    wanted = wanted or sum(node.cpus for node in equipped)
+    if not equipped or wanted > sum(node.cpus for node in equipped):
+        return 0.0
+    for sharing in range(1, wanted + 1):
+        share = math.floor(GRAIN / sharing) / GRAIN
+        if sum(node.takes(share) for node in equipped) >= wanted:
+            return share
+    return 0.0
+
+
+def _listed(nodes: Sequence[Node]) -> str:
+    return "; ".join(f"{node.name}: {_held(node)}" for node in nodes) or "no node"
+
+
+def _held(node: Node) -> str:
+    gpus = f", {node.gpus:g} GPU{'s' * (node.gpus != 1)}" if node.gpus else ""
+    return f"{node.cpus} CPU{'s' * (node.cpus != 1)}{gpus}"

@@ -1,0 +1,264 @@
+"""The worker processes of a run on Ray; they load their libraries while the driver loads its own.
+
+Nothing heavy is imported here but Ray, so that a crew can be called before anything else is done.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Literal
+
+import ray
+from ray._private import ray_constants
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from fedsim.errors import FedsimError
+from fedsim.runtime.allocation import Node, places
+from fedsim.runtime.joining import join
+from fedsim.runtime.versions import installed
+
+if TYPE_CHECKING:
+    from fedsim.aggregate import Sums
+    from fedsim.flower.chunk import Chunk, ChunkReply
+    from fedsim.runtime.data_shipping import Crate, Parcel
+    from fedsim.schema.scenario import Compute, Scenario
+
+__all__ = ["JOIN", "Crew", "arrived", "called_ahead", "here", "nodes", "start"]
+
+JOIN = "FEDSIM_RAY"
+"""The environment variable that names a Ray on this machine which a run joins, not starts."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a worker says when it is ready."""
+
+    node: str
+    was_shipped: bool
+    """Whether the data came to its node through Ray."""
+    versions: Mapping[str, str]
+
+
+class Actor:
+    """A host in a process of its own."""
+
+    def __init__(self) -> None:
+        import fedsim.runtime.host  # noqa: F401  # seconds, which pass before the data is ready
+
+        gc.freeze()  # what is loaded stays: nobody need look for garbage in it in every round
+        self._contents: dict[str, Any] = {}
+        self._exchange = -1  # which one the sum is of
+        self._sums: Sums
+
+    def open(self, scenario: Scenario, parcel: Parcel) -> Opened | None:
+        """Open the run's data where it is; None: it is not on this node."""
+        from fedsim.runtime.data_shipping import at_hand
+
+        store = at_hand(parcel)
+        return None if store is None else self._opened(scenario, store, was_shipped=False)
+
+    def receive(self, scenario: Scenario, parcel: Parcel, crates: Sequence[Crate]) -> Opened:
+        """Open the run's data, which the first worker of a node takes out of ``crates``."""
+        from fedsim.runtime.data_shipping import unpack
+
+        return self._opened(scenario, unpack(parcel, crates), was_shipped=True)
+
+    def _opened(self, scenario: Scenario, store: Path, was_shipped: bool) -> Opened:
+        from fedsim.runtime.host import Host
+
+        self._host = Host(scenario, store, "cuda" if ray.get_gpu_ids() else "cpu")
+        return Opened(str(here()), was_shipped, installed())
+
+    def pid(self) -> int:
+        """Return the process id."""
+        return os.getpid()
+
+    def run(self, chunk: Chunk, refs: Sequence[Any], keep: int | None = None) -> ChunkReply:
+        """Run one chunk; a content is fetched and kept when it is first met.
+
+        Args:
+            chunk: what is done.
+            refs: where its contents are.
+            keep: the number of an exchange whose sum stays here until it is asked for.
+        """
+        wanted = {ref.hex(): ref for ref in refs}
+        self._contents = {
+            name: self._contents[name] if name in self._contents else ray.get(ref)
+            for name, ref in wanted.items()
+        }
+        reply = self._host.run(chunk, [self._contents[ref.hex()] for ref in refs])
+        return reply if keep is None else self._without_sum(reply, keep)
+
+    def _without_sum(self, reply: ChunkReply, exchange: int) -> ChunkReply:
+        if self._exchange != exchange:
+            self._exchange, self._sums = exchange, type(reply.sums)()
+        self._sums.merge(reply.sums)
+        return replace(reply, sums=type(reply.sums)())
+
+    def kept(self) -> Sums:
+        """Return the sum of an exchange."""
+        return self._sums
+
+    def merged(self, others: Sequence[Any]) -> Sums:
+        """Return the sum of an exchange, those of this node's other workers added."""
+        for ref in others:
+            self._sums.merge(ray.get(ref))
+        return self._sums
+
+
+class Crew:
+    """As many workers as a run asks for, and Ray, unless it ran before."""
+
+    def __init__(self, compute: Compute) -> None:
+        """Call the workers.
+
+        Raises:
+            ScenarioError: if the cluster cannot be joined, or is too small.
+        """
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            start(compute.address, compute.workers)
+        self.actors: list[Any] = []
+        self._room: Any = None
+        try:
+            found = places(nodes(), compute)
+        except FedsimError:
+            self.close()
+            raise
+        self._gpus = found.gpus
+        # All workers or none: two runs that each hold half of a cluster would wait for ever.
+        each = {"CPU": 1, **({"GPU": self._gpus} if self._gpus else {})}
+        self._room = placement_group([each] * found.workers, strategy="SPREAD")
+        self.actors += [self.spawn() for _ in range(found.workers)]
+
+    def spawn(self) -> Any:
+        """Return a new worker, on its way."""
+        remote: Any = ray.remote(Actor)  # ray makes its methods at run time
+        return remote.options(
+            num_cpus=1,
+            num_gpus=self._gpus,
+            max_restarts=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(self._room),
+        ).remote()
+
+    def close(self) -> None:
+        """End the workers, and Ray too if it was started here."""
+        for actor in self.actors:
+            ray.kill(actor)
+        if self._room is not None:
+            remove_placement_group(self._room)
+        if self._ours:
+            ray.shutdown()
+        self.actors, self._room, self._ours = [], None, False
+
+
+class _Called:
+    """A crew on its way, and the thread that called it.
+
+    The kernel ends Ray's processes with the thread that started them, so that thread stays.
+    """
+
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
+        self._is_here, self._is_done = Event(), Event()
+        self._crew: Crew | None = None
+        self._thread = Thread(target=self._stay, daemon=True)
+        self._thread.start()
+
+    def _stay(self) -> None:
+        try:
+            self._crew = Crew(self._compute)
+        except Exception:  # whoever asks for the crew calls another, and meets the error
+            pass
+        finally:
+            self._is_here.set()
+        self._is_done.wait()
+
+    def crew(self) -> Crew | None:
+        """Return the crew, once it is here; None if it does not come."""
+        self._is_here.wait()
+        return self._crew
+
+    def close(self) -> None:
+        """End the crew, if nobody did."""
+        if (crew := self.crew()) is not None:
+            crew.close()
+        self._is_done.set()
+        self._thread.join()
+
+
+_CALLED: list[_Called] = []
+"""At most one: a command runs one scenario."""
+
+
+@contextmanager
+def called_ahead(compute: Compute) -> Iterator[None]:
+    """Let a crew come while the block does other things, such as loading torch."""
+    if ray.is_initialized():
+        yield
+        return
+    _CALLED.append(_Called(compute))
+    try:
+        yield
+    finally:
+        _CALLED.pop().close()
+
+
+def arrived(compute: Compute) -> Crew:
+    """Return the crew that was called ahead, or a new one.
+
+    Raises:
+        ScenarioError: as :class:`Crew`.
+    """
+    return (_CALLED[-1].crew() if _CALLED else None) or Crew(compute)
+
+
+def start(address: str | None, workers: int | Literal["auto"]) -> None:
+    """Start Ray on this machine, or join the cluster at ``address``.
+
+    Raises:
+        ScenarioError: if there is no such cluster, or it is one of another Ray or Python.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if (address := address or os.environ.get(JOIN)) is not None:
+        join(address, **quiet)
+        return
+    # Ray keeps to the loopback interface only where it thinks that there is no cluster; otherwise
+    # it listens on all of them, and whoever reaches it runs code here.  Its switch is private.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    # No runtime environment: with one, Ray cannot use the workers that it starts beforehand.  It
+    # sets OMP_NUM_THREADS to an actor's CPUs by itself.
+    ray.init(
+        address="local",  # never one that somebody else left running here
+        num_cpus=None if workers == "auto" else workers,
+        include_dashboard=False,
+        **quiet,
+    )
+
+
+def nodes() -> list[Node]:
+    """Return the living nodes of the cluster, as Ray counts them."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [
+        Node(
+            id=one["NodeID"],
+            name=one["NodeManagerHostname"],
+            cpus=int(one["Resources"].get("CPU", 0)),
+            gpus=one["Resources"].get("GPU", 0.0),
+        )
+        for one in found
+        if one["Alive"]
+    ]
+
+
+def here() -> str | None:
+    """Return the driver's node; None where it has none and is a guest of Ray's client server."""
+    is_guest: bool = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
+    return None if is_guest else str(ray.get_runtime_context().get_node_id())

@@ -1,0 +1,189 @@
+"""What is wrong between the section ``privacy`` of a scenario and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fedsim.errors import ScenarioError
+from fedsim.plugins import registry
+from fedsim.plugins.signature import Signature
+from fedsim.schema.part import Part
+
+if TYPE_CHECKING:
+    from fedsim.scenario.node import Node
+
+__all__ = ["wrong"]
+
+UNDER = "under"
+"""The method of a client half that adds noise for its own records."""
+
+Complaint = tuple[str, str]
+"""A key and what is wrong with it."""
+
+
+def wrong(tree: Node) -> Iterator[Complaint]:
+    """Yield what is wrong between ``privacy`` and the other sections, by key."""
+    section = tree.child("privacy")
+    if section is None or not isinstance(section.value, dict):
+        half = _half(tree)
+        if half is not None and UNDER in half.methods:
+            yield (
+                "local",
+                f"{half.name} protects records: it needs the section privacy, such as privacy: "
+                "{unit: record, clip: 1.0, budget: {epsilon: 8}, delta: 1e-5}",
+            )
+        return
+    said: dict[str, Any] = section.plain()
+    yield from _alone(said)
+    yield from _sampler(said, tree)
+    yield from _open_metrics(said, tree)
+    yield from _parts(said, tree)
+    yield from _chance(said, tree)
+
+
+def _chance(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+    count, delta = _plain(tree, "clients.count"), said.get("delta")
+    is_known = said.get("unit") == "client" and _is_number(count) and _is_number(delta)
+    if is_known and count > 0 and delta >= 1 / count:
+        yield (
+            "privacy.delta",
+            f"{delta:g} with {count} clients: must be below 1/{count}, for with a chance of "
+            "1/n one of n clients may be given away whole",
+        )
+
+
+def _alone(said: dict[str, Any]) -> Iterator[Complaint]:
+    if said.get("noise_multiplier") is None and said.get("budget") is None:
+        yield "privacy", "noise_multiplier or budget: {epsilon} is missing: how much noise?"
+    is_adaptive = said.get("clipping") == "adaptive"
+    for key in ("quantile", "clip_lr"):
+        if said.get(key) is not None and not is_adaptive:
+            yield f"privacy.{key}", "is used by clipping: adaptive alone"
+    is_local = said.get("unit") == "record" or said.get("placement") == "local"
+    if is_adaptive and is_local:
+        yield "privacy.clipping", "adaptive needs a server that adds the noise: placement: central"
+    if said.get("unit") == "record" and said.get("placement") == "central":
+        yield "privacy.placement", "records are protected where they are, by their own client"
+
+
+def _sampler(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+    use = _plain(tree, "clients.sampler.use", "uniform")
+    if said.get("unit") == "client" and use not in ("uniform", "poisson"):
+        yield (
+            "clients.sampler",
+            f"{use} cannot be accounted for under client-level privacy: the accountant knows "
+            "poisson (amplified, add or remove one) and uniform (replace one)",
+        )
+
+
+def _open_metrics(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+    if said.get("metrics") == "simulation":
+        return
+    told = "would leave without noise; privacy.metrics: simulation keeps it for simulation only"
+    if _plain(tree, "evaluation.clients"):
+        yield "evaluation.clients", f"what clients measure on their own examples {told}"
+    if _plain(tree, "references"):
+        yield "references", f"what is learned from the clients' examples directly {told}"
+
+
+def _parts(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+    """Look at the strategy and at the client half."""
+    half = _half(tree)
+    if said.get("unit") == "client":
+        if reason := _refusal(said, tree):
+            yield "strategy", reason
+        if half is not None and UNDER in half.methods:
+            yield "local", f"{half.name} protects records: privacy.unit: record is its section"
+    elif said.get("unit") == "record" and half is not None:
+        yield from _records(half, tree)
+        if _plain(tree, "compute.precision") == "bf16":
+            yield "compute.precision", "gradients of single records are made in float32 alone"
+
+
+def _refusal(said: dict[str, Any], tree: Node) -> str:
+    """Return why the strategy cannot be guarded; its class is imported to see that, and torch."""
+    from fedsim.privacy.guarded import refusal
+
+    strategy = _found("strategy", tree.at(("strategy", "use")))
+    return refusal(strategy, said.get("placement") or "central") if strategy else ""
+
+
+def _records(half: Signature, tree: Node) -> Iterator[Complaint]:
+    """Look at whether the half protects its records in all that the strategy asks for."""
+    from fedsim.privacy.terms import unprotected
+
+    if why := _unbounded(tree):
+        yield "strategy", f"what it needs of clients cannot be had under privacy: {why}"
+        return
+    own, phases = _found("client", tree.at(("local", "use"))), _phases(tree)
+    private = {
+        name: registry.find("client", name)
+        for name in registry.names("client")
+        if UNDER in registry.describe("client", name).methods
+    }
+    fitting = [name for name, one in private.items() if not unprotected(one, phases)]
+    fix = f"; local: {{use: {' or '.join(fitting)}}} does" if fitting else ""
+    if UNDER not in half.methods:
+        yield "local", f"{half.name} adds no noise for its records{fix}"
+    elif own is not None and (bare := unprotected(own, phases)):
+        yield "local", f"{half.name} adds no noise when asked to {' or '.join(bare)}{fix}"
+
+
+def _unbounded(tree: Node) -> str:
+    """Return why one example's share in what the strategy asks for has no bound; else nothing."""
+    strategy = _described("strategy", tree.at(("strategy", "use")))
+    try:
+        own = registry.find("client", strategy.client) if strategy and strategy.client else None
+    except ScenarioError:
+        return ""
+    return str(getattr(own, "unbounded", ""))
+
+
+def _phases(tree: Node) -> Sequence[str]:
+    """Return what the strategy asks of its clients; nothing where another fault tells of it."""
+    node = tree.child("strategy")
+    if node is None or not isinstance(node.value, dict) or "use" not in node.value:
+        return ()
+    said = {name: value for name, value in node.plain().items() if name not in ("use", "name")}
+    try:
+        part = Part(use=str(node.value["use"].value), parameters=said)
+        strategy = registry.build("strategy", part, node.place.folder)
+    except (ScenarioError, ValueError):
+        return ()
+    return strategy.phases() if hasattr(strategy, "phases") else ("train",)
+
+
+def _half(tree: Node) -> Signature | None:
+    """Return the client half, from its source; None where another fault tells of it."""
+    if node := tree.at(("local", "use")):
+        return _described("client", node)
+    strategy = _described("strategy", tree.at(("strategy", "use")))
+    try:
+        return registry.describe("client", strategy.client or "sgd") if strategy else None
+    except ScenarioError:
+        return None
+
+
+def _found(kind: str, node: Node | None) -> type[Any] | None:
+    """Return the class that ``node`` names; None where another fault tells of it."""
+    try:
+        return registry.find(kind, str(node.value), node.place.folder) if node else None
+    except ScenarioError:
+        return None
+
+
+def _described(kind: str, node: Node | None) -> Signature | None:
+    try:
+        return registry.describe(kind, str(node.value), node.place.folder) if node else None
+    except ScenarioError:
+        return None
+
+
+def _plain(tree: Node, key: str, default: Any = None) -> Any:
+    node = tree.at(key.split("."))
+    return default if node is None else node.plain()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

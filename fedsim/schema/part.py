@@ -1,0 +1,46 @@
+"""What every section of a scenario shares, and the section that names a plug-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+
+__all__ = ["Part", "Section"]
+
+
+class Section(BaseModel):
+    """Unknown keys and near misses of a type are errors: a misspelt key must not run."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        regex_engine="python-re",
+    )
+
+
+class Part(Section):
+    """A plug-in by its name, with its parameters beside the name."""
+
+    use: str
+    """A name of the shelf, `package.module:Class`, or `./file.py:Class`."""
+    parameters: dict[str, Any] = {}
+    """The plug-in's own parameters."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, written: Any) -> Any:
+        if isinstance(written, str):
+            return {"use": written}
+        if not isinstance(written, dict):
+            return written
+        own = dict(written)
+        use = own.pop("use", "")
+        return {"use": use, "parameters": own.pop("parameters", {}) | own}
+
+    @model_serializer
+    def _spread(self) -> dict[str, Any]:
+        return {"use": self.use, **self.parameters}

@@ -1,0 +1,235 @@
+"""What a scenario may say: every key, its type, its default and one sentence about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+from pydantic import (
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+
+from fedsim.schema.adapt import Adapt
+from fedsim.schema.part import Part, Section
+from fedsim.schema.privacy import Privacy
+from fedsim.schema.quantity import Amount, Cohort, Quantity, Share
+from fedsim.schema.wording import Words
+
+__all__ = [
+    "PARTS",
+    "Checkpoint",
+    "Clients",
+    "Compute",
+    "Data",
+    "Evaluation",
+    "Holdout",
+    "Output",
+    "Scenario",
+]
+
+PARTS: dict[tuple[str, ...], str] = {
+    ("data", "source"): "source",
+    ("data", "partition"): "partition",
+    ("data", "feature_shift"): "shift",
+    ("model",): "model",
+    ("clients", "sampler"): "sampler",
+    ("local",): "client",
+    ("strategy",): "strategy",
+}
+"""Where a scenario names a plug-in, and of which kind."""
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$(?!\n)"),
+    Words("a name of at most 100 letters, digits and . _ - that starts with no . or -"),
+]
+Folder = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(?![/\\~])(?!.*(^|[/\\])\.\.([/\\]|$))[^\x00-\x1f:]{1,250}$(?!\n)"
+    ),
+    Words("a relative path that stays inside the folder it starts from"),
+]
+Address = Annotated[
+    str,
+    StringConstraints(pattern=r"^(auto|(ray://)?[^\s/:]+:\d{1,5})$(?!\n)"),
+    Words("auto, host:port or ray://host:port"),
+]
+Count = Annotated[int, Ge(1)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Holdout(Section):
+    """Which part of the examples is kept from training."""
+
+    server_test: Share = Quantity("20%")
+    """The server's test set, used only where the source has no test split of its own."""
+    client_val: Share = Quantity("0%")
+    """What each client keeps for validation."""
+    client_test: Share = Quantity("0%")
+    """What each client keeps for tests of its own."""
+
+
+class Data(Section):
+    """Where the examples come from and who gets which."""
+
+    source: Part
+    """What gives the examples: `digits`, `npz:PATH`, `csv:PATH`, `folder:PATH`, `hf:REPO`, ..."""
+    partition: Part = Part(use="iid")
+    """How the examples are dealt to the clients."""
+    feature_shift: Part | None = None
+    """What changes the inputs from client to client: noise, rotation, ..."""
+    holdout: Holdout = Holdout()
+    """Which part of the examples is kept from training."""
+    normalize: bool = True
+    """Subtract the training mean and divide by the training standard deviation."""
+
+
+class Clients(Section):
+    """How many clients there are and who takes part in a round."""
+
+    count: Count | None = None
+    """How many clients there are; null: as many as a natural partition has."""
+    per_round: Cohort = Quantity("all")
+    """How many take part in a round: a count (10), a percentage (10%) or all."""
+    sampler: Part = Part(use="uniform")
+    """Who takes part in a round."""
+    min_replies: Amount = Quantity(1)
+    """With fewer replies than this (a count, or a percentage of the cohort) the run stops."""
+    deadline_s: Annotated[float, Gt(0)] | None = None
+    """Seconds that one client's turn may take; null: no limit."""
+
+
+class Evaluation(Section):
+    """When the model is judged, and on what."""
+
+    every: Count = 1
+    """Rounds between evaluations on the server's test set; the last round is always one."""
+    clients: Annotated[int, Ge(0)] = 0
+    """Rounds between evaluations on every client's own test part; 0: never."""
+    part: Literal["test", "val"] = "test"
+    """Which of their own parts clients are judged on; on `val` no target's labels are looked at."""
+    targets: dict[Literal["accuracy", "loss"], float] = Field(default={})
+    """Values to reach, such as {accuracy: 0.9}: rounds and bytes until then are reported."""
+
+
+class Compute(Section):
+    """What the run may use of which machine."""
+
+    backend: Literal["auto", "local", "ray"] = "auto"
+    """Where the clients run: in this process, on Ray, or whichever suits the machine."""
+    address: Address | None = None
+    """A Ray cluster to join; null: this machine."""
+    workers: Literal["auto"] | Count = "auto"
+    """How many clients run side by side."""
+    chunk: Literal["auto"] | Count = "auto"
+    """How many clients a worker is handed at a time."""
+    cohort: Literal["auto", "off"] | Count = "off"
+    """How many clients train in the same steps, stacked, where model and client half allow it:
+    faster for small models, equal up to rounding; auto: what a short trial here finds best."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """What the local steps multiply in; with bf16 results differ from float32's, not only in the
+    last bits, while weights, sums and updates stay float32 and clients train one by one."""
+    compile: Literal["off", "on", "auto"] = "off"
+    """Whether the local steps run as code that PyTorch compiles here, equal up to rounding, where
+    clients train one by one; auto: if the run is long enough to repay the compiling."""
+    gpus_per_worker: Literal["auto"] | Annotated[float, Ge(0)] = "auto"
+    """GPUs that one worker holds; may be a fraction."""
+
+
+class Checkpoint(Section):
+    """What is kept so that a run can be resumed."""
+
+    every: Count = 1
+    """Rounds between checkpoints."""
+    keep: Count = 2
+    """How many checkpoints are kept."""
+
+
+class Output(Section):
+    """Where results go."""
+
+    dir: Folder = "runs"
+    """The folder under which each run gets a folder of its own."""
+
+
+class Scenario(Section):
+    """One experiment, whole."""
+
+    schema_: Literal["fedsim/1"] = Field("fedsim/1", alias="schema")
+    """The version of this format."""
+    kind: Literal["scenario"] = "scenario"
+    """A scenario is one experiment."""
+    name: Name = "scenario"
+    """What the run is called; by default the name of the file."""
+    description: str = ""
+    """For people."""
+    tags: Texts = ()
+    """Words to find the run by."""
+    extends: str | None = None
+    """One parent that this file changes: a path relative to this file, or preset:NAME."""
+    seed: Annotated[int, Ge(0)] = 1
+    """Every random draw comes from this number."""
+    rounds: Count
+    """How many rounds are run."""
+    data: Data
+    """Where the examples come from and who gets which."""
+    model: Part
+    """What is trained."""
+    clients: Clients = Clients()
+    """How many clients there are and who takes part in a round."""
+    local: Part = Part(use="sgd")
+    """What a client does in its turn; its name may be left out: the strategy knows it."""
+    strategy: Part
+    """What the server does with the clients' updates."""
+    privacy: Privacy | None = None
+    """What is promised about the clients' data, and at what price; null: nothing."""
+    adapt: Adapt = Adapt()
+    """Where there are target domains: which round's model is the result."""
+    evaluation: Evaluation = Evaluation()
+    """When the model is judged, and on what."""
+    references: Annotated[
+        tuple[Literal["centralized", "local", "oracle"], ...], Field(strict=False)
+    ] = ()
+    """What the result is compared with: training on pooled data, each client alone, and an
+    oracle that is given the targets' labels too."""
+    compute: Compute = Compute()
+    """What the run may use of which machine."""
+    checkpoint: Checkpoint = Checkpoint()
+    """What is kept so that a run can be resumed."""
+    tracking: Texts = ()
+    """Where rounds are reported besides the run's folder: tensorboard, mlflow, wandb, or your
+    own as package.module:Class or ./file.py:Class."""
+    output: Output = Output()
+    """Where results go."""
+
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @model_validator(mode="after")
+    def _stand(self, info: ValidationInfo) -> Scenario:
+        if info.context:
+            self._folder = info.context["folder"]
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the file stands; relative paths that are not resolved yet start here."""
+        return self._folder
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the scenario with nothing implicit left, as plain values.
+
+        Written with :func:`fedsim.scenario.yaml_file.dump` and loaded from any other folder it
+        is an equal scenario.
+        """
+        return self.model_dump(mode="json", by_alias=True) | {"extends": None}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scenario) and self.resolved() == other.resolved()
+
+    __hash__ = None  # type: ignore[assignment]

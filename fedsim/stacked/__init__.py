@@ -1,0 +1,1 @@
+"""Several clients trained in the same steps, their weights stacked."""

@@ -1,0 +1,161 @@
+"""Local SGD of several clients in the same steps, each as if it were alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedsim.client import Seat
+from fedsim.errors import RunError
+from fedsim.stacked.networks import Batch, Mlp, Net, net_of
+from fedsim.wire import Task, Update, Weights
+
+__all__ = ["Steering", "train_stacked"]
+
+Steering = Callable[[Weights, int], None]
+"""Changes, in place, the stacked gradients of as many clients, the first of their stack."""
+
+
+class SgdRule(Protocol):
+    """What a client does in one turn, as :class:`fedsim.clients.sgd.Sgd` says it."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def momentum(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    def rate(self, task: Task) -> float: ...
+    def step_count(self, examples: int) -> int: ...
+    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None: ...
+    def step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None: ...
+
+
+def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+    """Return the updates that ``rule.train`` would give each seat, up to rounding.
+
+    Every client draws what it would draw alone, so it meets the same batches in the same order.
+    A shorter batch is filled up with examples that do not count, and a client that is done leaves
+    the stack: its weights are not touched any more.
+
+    Args:
+        rule: what each client does.
+        model: holds the weights that were sent to all of them; it is not changed.
+        seats: the clients.
+
+    Raises:
+        RunError: if ``model`` cannot be stacked.
+    """
+    if isinstance(net := net_of(model), str):
+        raise RunError(f"this model cannot be stacked: {net}")
+    # Who takes most steps is first, so that those still at work are always the first few.
+    order = sorted(range(len(seats)), key=lambda at: -rule.step_count(len(seats[at].examples)))
+    stack = _Stack.of(rule, net, model, [seats[at] for at in order])
+    losses = stack.run()
+    before = seats[0].task.broadcast.weights
+    moved = {name: stack.weights[name].sub_(value) for name, value in before.items()}
+    updates: dict[int, Update] = {}
+    for row, at in enumerate(order):
+        size, metrics = len(seats[at].examples), {}
+        if size:
+            metrics["loss"] = losses[row]
+        delta = {name: value[row] for name, value in moved.items()}
+        updates[at] = Update(seats[at].task.client.id, delta, size, metrics)
+    return [updates[at] for at in range(len(seats))]
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Clients side by side, those with most steps first."""
+
+    rule: SgdRule
+    net: Net
+    seats: Sequence[Seat]
+    weights: Weights
+    """`(clients, *shape)` by name."""
+    places: Tensor
+    """Which of all examples are met when, `(steps, clients, batch)`; -1 fills up."""
+
+    @classmethod
+    def of(cls, rule: SgdRule, net: Net, model: nn.Module, seats: Sequence[Seat]) -> _Stack:
+        count = len(seats)
+        weights = {
+            name: parameter.detach().expand(count, *parameter.shape).clone()
+            for name, parameter in model.named_parameters()
+        }
+        return cls(rule, net, seats, weights, _schedule(rule, seats))
+
+    def run(self) -> list[float]:
+        """Take all steps; return each client's mean loss over its last pass."""
+        rule, counts = self.rule, [self.rule.step_count(len(s.examples)) for s in self.seats]
+        inputs = torch.cat([seat.examples.inputs for seat in self.seats])
+        labels = torch.cat([seat.examples.labels for seat in self.seats])
+        steer = rule.steering([seat.task for seat in self.seats], self.weights)
+        lr, velocity = rule.rate(self.seats[0].task), Weights()
+        # All of it lies where the examples do, and no step asks for a number that the CPU can see.
+        every = self.places.to(inputs.device)
+        sizes = (every >= 0).sum(dim=2)  # (steps, clients)
+        met = torch.zeros(sizes.shape, device=inputs.device)
+        plain = steer is None and not rule.momentum
+        fused = self.net if plain and isinstance(self.net, Mlp) else None
+        for step, places in enumerate(every):
+            active = sum(count > step for count in counts)
+            batch = _batch(inputs, labels, places[:active], sizes[step, :active])
+            weights = {name: weight[:active] for name, weight in self.weights.items()}
+            if fused is not None:
+                losses = fused.descend(weights, batch, lr, rule.weight_decay)
+            else:
+                losses, gradients = self.net.gradients(weights, batch)
+                if steer is not None:
+                    steer(gradients, active)
+                velocity = {name: held[:active] for name, held in velocity.items()}
+                rule.step(weights, gradients, velocity, lr)
+            met[step, :active] = losses
+        met, sizes = met.cpu(), sizes.cpu()
+        return [
+            _last_pass(met[:count, at], sizes[:count, at], self._per_pass(at))
+            for at, count in enumerate(counts)
+        ]
+
+    def _per_pass(self, at: int) -> int:
+        return math.ceil(len(self.seats[at].examples) / self.rule.batch_size)
+
+
+def _schedule(rule: SgdRule, seats: Sequence[Seat]) -> Tensor:
+    """Draw every client's batches as it would alone, `(steps, clients, batch)`."""
+    most = max(rule.step_count(len(seat.examples)) for seat in seats)
+    width = min(rule.batch_size, max(len(seat.examples) for seat in seats))
+    places = torch.full((most, len(seats), width), -1)
+    first = 0
+    for at, seat in enumerate(seats):
+        size = len(seat.examples)
+        if size == 0:
+            continue
+        torch.randint(2**31, (), generator=seat.draws)  # alone, this is the layers' seed
+        per_pass, count = math.ceil(size / rule.batch_size), rule.step_count(size)
+        for start in range(0, count, per_pass):
+            order = torch.full((per_pass * width,), -1)
+            order[:size] = torch.randperm(size, generator=seat.draws).add_(first)
+            rows = order.view(per_pass, width)[: count - start]
+            places[start : start + len(rows), at] = rows
+        first += size
+    return places
+
+
+def _batch(inputs: Tensor, labels: Tensor, places: Tensor, sizes: Tensor) -> Batch:
+    filled = places.clamp(min=0)
+    share = (places >= 0) / sizes.unsqueeze(1)
+    return inputs[filled], labels[filled], share
+
+
+def _last_pass(losses: Tensor, sizes: Tensor, per_pass: int) -> float:
+    if not len(losses):
+        return 0.0
+    last = slice(-per_pass, None)
+    return float(np.average(losses[last].numpy(), weights=sizes[last].numpy()))

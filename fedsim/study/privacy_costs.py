@@ -1,0 +1,48 @@
+"""What a study's private cells would spend, each method's promise said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedsim.privacy.claim import claim_of
+from fedsim.scenario.study import Cell, Study
+from fedsim.schema.scenario import Scenario
+
+__all__ = ["promises"]
+
+FEW = 4
+"""Combinations of levels that are named on a line."""
+
+
+def promises(study: Study, population: Callable[[Scenario], int]) -> list[str]:
+    """Return a line for each epsilon with who would spend it; none where nothing is promised.
+
+    Args:
+        study: its cells' first seed is asked: other seeds draw other cohorts.
+        population: how many clients a scenario has.
+
+    Raises:
+        ScenarioError: if a promise cannot be kept.
+        MissingPackage: if accounting for it needs a package that is absent.
+    """
+    found: dict[str, list[str]] = {}
+    for cell in study.cells:
+        if cell.seed == study.head.seeds[0] and cell.scenario.privacy is not None:
+            found.setdefault(_promise(cell, population), []).append(" ".join(cell.levels.values()))
+    lines = [f"{promise}: {_few(names)}" for promise, names in found.items()]
+    if lines and study.trials:
+        lines.append("the trials of the search spend as much again, and no statement covers them")
+    return lines
+
+
+def _few(names: list[str]) -> str:
+    rest = len(names) - FEW
+    return ", ".join(names[:FEW]) + f" and {rest} more" * (rest > 0)
+
+
+def _promise(cell: Cell, population: Callable[[Scenario], int]) -> str:
+    claim = claim_of(cell.scenario, population(cell.scenario))
+    most = claim.most_turns()
+    spent = claim.epsilon(claim.affordable(most))
+    said = claim.privacy
+    return f"epsilon {spent:.3g} for one {said.unit} at delta {said.delta:g}"

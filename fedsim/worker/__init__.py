@@ -1,0 +1,1 @@
+"""One client's work, the same wherever it runs."""

@@ -1,0 +1,28 @@
+"""An exception as one line that says where in the user's code it was raised."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from fedsim.worker.time_limit import OutOfTime
+
+__all__ = ["blame"]
+
+
+def blame(error: BaseException) -> str:
+    """Return an error as one line that names the deepest place in code that is not a library's.
+
+    >>> blame(ValueError("boom"))
+    'ValueError: boom'
+    """
+    if isinstance(error, OutOfTime):
+        return str(error)
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename and "fedsim/flower/" not in frame.filename
+    ]
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"

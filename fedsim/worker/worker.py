@@ -1,0 +1,223 @@
+"""One client's turn, the same wherever it runs: in process, in a Ray actor, on a device."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import torch
+
+from fedsim.client import Client, Examples, Seat, Unlabelled, together
+from fedsim.data.federated import FederatedData
+from fedsim.data.resident import Resident
+from fedsim.errors import RunError
+from fedsim.models._build import build
+from fedsim.models._passes import Passes, adapt, warm_up
+from fedsim.seeds import torch_defaults, torch_stream
+from fedsim.wire import Broadcast, ClientId, ClientInfo, Task, Update, Weights
+from fedsim.worker.allocator import keep_freed_memory
+from fedsim.worker.score import Score, score
+
+if TYPE_CHECKING:
+    from fedsim.schema.scenario import Scenario
+
+__all__ = ["ORACLE", "POOL", "Worker"]
+
+POOL: ClientId = -1
+"""The number of the imagined client that holds every source's examples."""
+
+ORACLE: ClientId = -2
+"""That of the one that holds the targets' too, labels and all: a bound, no method."""
+
+Held = TypeVar("Held", Examples, Unlabelled, Examples | Unlabelled)
+
+
+class Worker:
+    """Holds what all turns of a run share: the data, one model, the client half."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        data: FederatedData,
+        client: Client,
+        device: str = "cpu",
+        compiled: bool = False,
+    ) -> None:
+        """Build the model.
+
+        Args:
+            scenario: the run's.
+            data: of all clients.
+            client: what each does in its turn.
+            device: where.
+            compiled: whether local steps run as compiled code.
+
+        Raises:
+            RunError: if they cannot.
+        """
+        keep_freed_memory()
+        self.data = data
+        self._seed = scenario.seed
+        self._client = client
+        self._device = torch.device(device)
+        self._resident = Resident(data, self._device) if self._device.type == "cuda" else None
+        self.notes: list[str] = []
+        """What a user should know; whoever passes it on empties it."""
+        self._model = build(
+            scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
+        ).to(self._device)
+        # Batches of one size alone are worth compiling for.
+        batch = getattr(client, "batch_size", None) if compiled else None
+        self.passes = Passes(scenario.compute.precision == "bf16", batch)
+        adapt(self._model, self.passes)
+        self._first = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+        # Looked up once: walking the modules costs more than a small model's copy.
+        self._slots = self._model.state_dict(keep_vars=True)
+        self._trained = [(one, one.requires_grad) for one in self._model.parameters()]
+        self._modules = list(self._model.modules())
+        if self.passes.compiled:
+            self._compile((self.passes.compiled, *data.shape))
+
+    def _compile(self, shape: tuple[int, ...]) -> None:
+        """Compile now, not in the time of the first client's turn."""
+        try:
+            with torch_defaults(self._seed, "compiling"):
+                warm_up(self._fresh({}), shape)
+        except Exception as error:  # of many kinds, PyTorch's own
+            text = " ".join(str(error).split())[:300]
+            raise RunError(f"compute.compile: PyTorch cannot compile here: {text}") from error
+
+    @property
+    def initial(self) -> Weights:
+        """The weights of a run before round 1: a function of the scenario alone."""
+        return {
+            name: tensor.cpu() for name, tensor in self._first.items() if tensor.is_floating_point()
+        }
+
+    def turn(self, task: Task) -> Update:
+        """Return the update of ``task``'s client.
+
+        Whatever the client half did to the model is undone before the next turn.
+
+        Raises:
+            AttributeError: if the client half has no verb of the phase's name.
+        """
+        verb = getattr(self._client, task.phase)
+        here = self._here(task)
+        examples = self._examples(task.client.id)
+        model = self._fresh(here.broadcast.weights)
+        update: Update = verb(model, examples, here, self._draws(task))
+        return update
+
+    def has_together(self, phase: str) -> bool:
+        """Return whether several clients can take a turn of ``phase`` in the same steps."""
+        return together(self._client, phase) is not None
+
+    def turns(self, tasks: Sequence[Task]) -> list[Update]:
+        """Return the updates of clients that take one turn in the same steps.
+
+        Where the GPU has no room for all of them, they take it in halves.
+
+        Args:
+            tasks: of one round and phase, all with the same broadcast.
+
+        Raises:
+            RunError: if the client half has no verb for that, or the model cannot be stacked.
+            OutOfMemoryError: of PyTorch's, if there is no room for a single one.
+        """
+        try:
+            return self.stack(tasks)
+        except torch.OutOfMemoryError:
+            if len(tasks) == 1:
+                raise
+        # Not in the except block: its error holds on to the stack that did not fit.
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(tasks) // 2
+        self.notes.append(f"no room on the GPU for {len(tasks)} clients together: {half} at a time")
+        return self.turns(tasks[:half]) + self.turns(tasks[half:])
+
+    def stack(self, tasks: Sequence[Task]) -> list[Update]:
+        """Return what :meth:`turns` does, for all of ``tasks`` at once."""
+        verb = together(self._client, tasks[0].phase)
+        if verb is None:
+            raise RunError(f"{type(self._client).__name__} trains one client at a time")
+        here = [self._here(task) for task in tasks]
+        # As with one client, those without labels are refused when somebody asks for a label.
+        held = [cast(Examples, self._examples(task.client.id)) for task in here]
+        seats = [Seat(own, task, self._draws(task)) for own, task in zip(held, here, strict=True)]
+        return verb(self._fresh(here[0].broadcast.weights), seats)
+
+    def _draws(self, task: Task) -> torch.Generator:
+        where = zlib.crc32(task.phase.encode())
+        return torch_stream(self._seed, "client", task.round, task.client.id, where)
+
+    def score(self, client: ClientId, weights: Weights, part: str) -> Score:
+        """Return how good ``weights`` are on a client's ``val`` or ``test`` part."""
+        examples = self.data.part(client, "val" if part == "val" else "test")
+        return score(self._fresh(weights), self._placed(examples))
+
+    def reference(self, client: ClientId, rounds: int) -> Score:
+        """Return how far ``client`` gets alone, judged on the server's test set.
+
+        The client half trains for as many rounds as the federation does, with nobody to talk
+        to; :data:`POOL` holds all that may be trained on and so gives the centralized reference.
+        """
+        weights = self._tensors(self.initial)
+        examples = self._examples(client)
+        info, train = ClientInfo(client, len(examples)), cast(Any, self._client).train
+        for number in range(1, rounds + 1):
+            draws = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
+            task = Task(number, "train", info, Broadcast(weights))
+            # A client half that needs labels is refused them by the type of a target's examples.
+            update = train(self._fresh(weights), examples, task, draws)
+            weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
+        return score(self._fresh(weights), self._placed(self.data.server_test()))
+
+    def _fresh(self, weights: Weights) -> torch.nn.Module:
+        """Return the model with ``weights``, all else as it was when it was built."""
+        if unknown := weights.keys() - self._slots.keys():
+            raise ValueError(f"the model has no {', '.join(sorted(unknown))}")
+        with torch.no_grad():
+            for name, slot in self._slots.items():
+                value = weights.get(name, self._first[name])
+                if value.shape != slot.shape:  # copy_ would broadcast it
+                    raise ValueError(f"{name} has shape {tuple(value.shape)}")
+                slot.copy_(value)
+        for parameter, trained in self._trained:
+            parameter.grad = None
+            parameter.requires_grad_(trained)
+        if not all(module.training for module in self._modules):
+            self._model.train()
+        return self._model
+
+    def _examples(self, client: ClientId) -> Examples | Unlabelled:
+        if client in (POOL, ORACLE):
+            return self._placed(self.data.pooled(targets=client == ORACLE))
+        if self._resident is not None:
+            return self._resident.train(client)
+        return self._placed(self.data.train(client))
+
+    def _placed(self, examples: Held) -> Held:
+        if self._device.type == "cpu":
+            return examples
+        return replace(
+            examples, **{name: held.to(self._device) for name, held in vars(examples).items()}
+        )
+
+    def _here(self, task: Task) -> Task:
+        """Return ``task`` with its tensors on this worker's device."""
+        if self._device.type == "cpu":
+            return task
+        sent = task.broadcast
+        weights, extras = self._tensors(sent.weights), self._nested(sent.extras)
+        moved = replace(sent, weights=weights, extras=extras)
+        return replace(task, broadcast=moved, memory=self._nested(task.memory))
+
+    def _nested(self, values: Mapping[str, Weights]) -> dict[str, Weights]:
+        return {name: self._tensors(value) for name, value in values.items()}
+
+    def _tensors(self, weights: Weights) -> Weights:
+        return {name: tensor.to(self._device) for name, tensor in weights.items()}
