@@ -26,7 +26,7 @@ from fedsim.data.federated import prepare
 from fedsim.engine import run as simulation
 from fedsim.engine.evaluation import Judge
 from fedsim.models._build import build
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
 

@@ -29,7 +29,7 @@ from fedsim.client import Examples, Seat
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.models._build import load_weights, weights_of
 from fedsim.privacy.noise import Rng
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task
 from fedsim.worker.allocator import keep_freed_memory

@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.engine import run as simulation
 from fedsim.models._build import build
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
 

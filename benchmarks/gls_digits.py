@@ -30,7 +30,7 @@ from fedsim.engine.evaluation import Judge
 from fedsim.errors import QuorumLost
 from fedsim.models._build import build
 from fedsim.runlog import checkpoint
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
 

@@ -24,10 +24,10 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from fedsim.adapt.grassmann import descend
-from fedsim.adapt.jdme import unit_rows
+from fedsim.adapt.joint_matching import unit_rows
 from fedsim.engine import run as simulation
 from fedsim.runlog import checkpoint
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 
 PARTS = Path(__file__).with_name("jdme_office_parts.py")

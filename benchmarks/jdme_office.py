@@ -31,7 +31,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from fedsim.adapt.jdme import (
+from fedsim.adapt.joint_matching import (
     Moments,
     discrepancy,
     moments_of,

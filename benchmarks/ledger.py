@@ -15,11 +15,11 @@ import torch
 
 from fedsim.aggregate import Sums
 from fedsim.cohort import Poisson
-from fedsim.privacy.claim import Claim, Crowd
-from fedsim.privacy.guard import Guard
-from fedsim.privacy.guarded import Guarded
 from fedsim.privacy.ledger import Ledger
 from fedsim.privacy.noise import Secure, gaussian
+from fedsim.privacy.privacy_engine import Guard
+from fedsim.privacy.privacy_spec import Claim, Crowd
+from fedsim.privacy.private_strategy import Guarded
 from fedsim.schema.privacy import Budget, Privacy
 from fedsim.strategy import ServerState, Strategy
 

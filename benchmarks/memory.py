@@ -41,7 +41,7 @@ def run(clients: int, cohort: int, workers: int, waits: bool = False) -> None:
 
     from fedsim.engine import run as simulation
     from fedsim.runlog.events import Event, RoundDone, Started
-    from fedsim.runlog.folder import RunFolder
+    from fedsim.runlog.run_folder import RunFolder
     from fedsim.scenario.load import load
 
     torch.set_num_threads(1)

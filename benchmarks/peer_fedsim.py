@@ -12,7 +12,7 @@ from workloads import WORKLOADS, tree_cpu
 
 from fedsim.engine import run as simulation
 from fedsim.runlog.events import Event, Note, RoundDone
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 
 HERE = Path(__file__).parent

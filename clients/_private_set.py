@@ -18,7 +18,7 @@ from fedsim.errors import RunError
 from fedsim.models._split import check_split
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import Source, source_of
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["PrivateSet"]

@@ -16,8 +16,8 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from fedsim.adapt.jdme import Moments, moments_of
-from fedsim.adapt.jdme_random import Embedding
+from fedsim.adapt.joint_matching import Moments, moments_of
+from fedsim.adapt.joint_matching_random import Embedding
 from fedsim.adapt.pseudo_labels import guessed, rows_of
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd

@@ -16,7 +16,7 @@ from torch import nn
 from fedsim.client import Examples, Seat
 from fedsim.clients.normalized import effective_steps
 from fedsim.clients.sgd import Correction, Sgd
-from fedsim.stacked.sgd import Steering
+from fedsim.stacked.stacked_sgd import Steering
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Controlled"]

@@ -18,11 +18,11 @@ from torch import nn
 from fedsim.client import Examples, Seat
 from fedsim.per_sample.batches import sampled, slots_for
 from fedsim.per_sample.clipped_sums import clipped_sum, per_example, written_sum
-from fedsim.per_sample.dp_sgd import descend_together
 from fedsim.per_sample.gradients import WrittenOut
+from fedsim.per_sample.stacked_dp_sgd import descend_together
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import Source, grid, perturbed, source_of
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import seeded_layers
 from fedsim.wire import Task, Update, Weights
 

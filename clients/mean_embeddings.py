@@ -15,12 +15,12 @@ from annotated_types import Ge
 from torch import Tensor
 
 from fedsim.clients._private_set import PrivateSet
-from fedsim.condense.mean_embeddings import Steps, matched, released_means
+from fedsim.condense.embedding_means import Steps, matched, released_means
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import Private
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import Source
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import generator_on
 
 __all__ = ["MeanEmbeddings"]

@@ -29,7 +29,7 @@ from fedsim.per_sample.clipped_sums import Gradients, clipped_sum
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import Source, gaussian, grid, noisy, snap, source_of
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import seeded_layers
 from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights

@@ -21,7 +21,7 @@ from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import Mechanism, Private, released
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import Source
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import generator_on
 
 __all__ = ["PrivateMatching"]

@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from fedsim.adapt.jdme import Moments
+from fedsim.adapt.joint_matching import Moments
 from fedsim.adapt.pseudo_labels import guessed, rows_of
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
 from fedsim.client import Examples, Unlabelled
@@ -22,7 +22,7 @@ from fedsim.per_sample.batches import MOST, in_slots
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.strategy import place
 from fedsim.wire import Task, Update, Weights
 

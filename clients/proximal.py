@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fedsim.clients.sgd import Correction, Sgd
-from fedsim.stacked.sgd import Steering
+from fedsim.stacked.stacked_sgd import Steering
 from fedsim.wire import Task, Weights
 
 __all__ = ["Proximal", "strength"]

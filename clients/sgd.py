@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fedsim.client import Examples, Seat
 from fedsim.errors import RunError
 from fedsim.seeds import seeded_layers
-from fedsim.stacked.sgd import Steering, train_stacked
+from fedsim.stacked.stacked_sgd import Steering, train_stacked
 from fedsim.wire import Task, Update, Weights
 
 __all__ = ["Correction", "PlainSgd", "Sgd"]

@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt
 
 from fedsim.adapt.features import mean_squared_distance
 from fedsim.adapt.grassmann import Descent
-from fedsim.adapt.jdme import (
+from fedsim.adapt.joint_matching import (
     Kernel,
     LabelKernel,
     Moments,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fedsim.runlog.events import Event, Note, Result, RoundRecord
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
 
@@ -94,7 +94,7 @@ def run_killed_at() -> Callable[[Scenario, RunFolder, int], None]:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Start Ray once for all tests that need it: starting takes seconds."""
-    from fedsim.runtime.ray_actors import start
+    from fedsim.runtime.ray_grid import start
 
     ray = pytest.importorskip("ray")
     start(address=None, workers=2)

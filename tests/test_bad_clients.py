@@ -58,7 +58,7 @@ def test_a_metric_that_is_not_finite_stays_out_of_the_mean(scenario, play) -> No
 
 def test_below_the_quorum_the_run_stops_and_can_be_resumed(scenario, play, tmp_path) -> None:
     from fedsim.engine import run as simulation
-    from fedsim.runlog.folder import RunFolder
+    from fedsim.runlog.run_folder import RunFolder
 
     once = str(tmp_path / "offended")
     local = {**LOCAL, "how": "raise", "once": once}

@@ -6,7 +6,7 @@ import pytest
 
 from fedsim.engine import run as simulation
 from fedsim.runlog.events import Event, RoundDone
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 STRATEGIES = (
     "fedavg",

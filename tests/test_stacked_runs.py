@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.engine import run as simulation
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.stacking import COHORT
 
 CLIENTS = {"count": 11, "per_round": 9}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fedsim.adapt.jdme import unit_rows
+from fedsim.adapt.joint_matching import unit_rows
 from fedsim.client import Examples, Unlabelled
 from fedsim.errors import RunError
 from fedsim.wire import Task

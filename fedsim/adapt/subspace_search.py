@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from fedsim.adapt.grassmann import Asks, Descent
-from fedsim.adapt.jdme import LabelKernel
-from fedsim.adapt.jdme_random import ClassSums, random_gap
+from fedsim.adapt.joint_matching import LabelKernel
+from fedsim.adapt.joint_matching_random import ClassSums, random_gap
 from fedsim.wire import Merged, Weights
 
 __all__ = ["Search"]

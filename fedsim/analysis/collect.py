@@ -10,11 +10,11 @@ from typing import Any
 
 from fedsim.analysis.labels import label
 from fedsim.analysis.metric_names import DOMAIN
-from fedsim.analysis.tuning import Tuned, tuned
+from fedsim.analysis.tuning_results import Tuned, tuned
 from fedsim.errors import RunFolderError
 from fedsim.runlog import runs
 from fedsim.runlog.events import Result, RoundRecord
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import LEDGER, Ledger
 
 __all__ = ["Collection", "Question", "Trial", "collect", "metric_of"]

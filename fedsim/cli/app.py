@@ -27,23 +27,24 @@ from typing import Annotated
 import click
 import typer
 
-from fedsim.cli import cluster, edge
-from fedsim.cli.check import check
-from fedsim.cli.data import preview
-from fedsim.cli.diff import diff
-from fedsim.cli.doctor import doctor
-from fedsim.cli.explain import explain, schema
+from fedsim.cli import cluster_command as cluster
+from fedsim.cli import edge_command as edge
+from fedsim.cli.check_command import check
+from fedsim.cli.data_command import preview
+from fedsim.cli.diff_command import diff
+from fedsim.cli.doctor_command import doctor
+from fedsim.cli.explain_command import explain, schema
 from fedsim.cli.failure import tell
-from fedsim.cli.init import init
-from fedsim.cli.ls import ls
-from fedsim.cli.privacy import audit, export, plan
-from fedsim.cli.privacy import show as show_privacy
-from fedsim.cli.report import report
-from fedsim.cli.rerun import rerun
-from fedsim.cli.run import resume, run
+from fedsim.cli.init_command import init
+from fedsim.cli.list_command import shelves
+from fedsim.cli.ls_command import ls
+from fedsim.cli.privacy_command import audit, export, plan
+from fedsim.cli.privacy_command import show as show_privacy
+from fedsim.cli.report_command import report
+from fedsim.cli.rerun_command import rerun
+from fedsim.cli.run_command import resume, run
 from fedsim.cli.screen import Command, Group, Screen
-from fedsim.cli.shelves import shelves
-from fedsim.cli.show import show
+from fedsim.cli.show_command import show
 from fedsim.errors import Interrupted
 
 __all__ = ["app", "main"]

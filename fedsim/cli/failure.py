@@ -11,7 +11,7 @@ import click
 
 from fedsim.cli.screen import Screen
 from fedsim.errors import FedsimError, Interrupted, RunError, ScenarioError
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 __all__ = ["resumable", "tell"]
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from fedsim.client import Examples, Unlabelled
 from fedsim.data import store as stores
+from fedsim.data.client_cache import Recent
 from fedsim.data.dataset import Array
 from fedsim.data.partitioning import Recipe, deal_out
-from fedsim.data.recent import Recent
 from fedsim.data.scale import Scale
 from fedsim.wire import ClientInfo
 

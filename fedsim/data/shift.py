@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Interval
 
 from fedsim.data.dataset import Array
-from fedsim.data.pictures import rotated
+from fedsim.data.image_transforms import rotated
 from fedsim.errors import DataError
 
 __all__ = ["Contrast", "Noise", "Rotation"]

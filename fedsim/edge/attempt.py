@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedsim.edge.feed import Feed
 from fedsim.errors import RunFolderError
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 __all__ = ["APP", "FEED", "RUN", "feed_of", "is_on_devices", "measures"]
 

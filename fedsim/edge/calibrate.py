@@ -20,7 +20,7 @@ from fedsim.flower.devices import Devices
 from fedsim.flower.exchange import Gathered
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.schema.scenario import Scenario
 from fedsim.wire import Broadcast, ClientId
 

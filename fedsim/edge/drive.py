@@ -17,20 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedsim.edge.app import Shipped, write_app
 from fedsim.edge.attempt import APP, FEED, RUN
 from fedsim.edge.calibrate import RESULT
 from fedsim.edge.device_data import data_terms
 from fedsim.edge.federation import Federation, flwr
 from fedsim.edge.feed import Ended, Feed
+from fedsim.edge.flower_app import Shipped, write_app
 from fedsim.engine import run as simulation
 from fedsim.engine import setup
 from fedsim.errors import BudgetSpent, Fault, FedsimError, RunError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
-from fedsim.privacy.claim import settled
+from fedsim.privacy.privacy_spec import settled
 from fedsim.runlog import lock
 from fedsim.runlog.events import Finished, Note, Result, Watch
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
 

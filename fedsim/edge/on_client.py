@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from fedsim.edge.app import Shipped
 from fedsim.edge.device_data import open_data
+from fedsim.edge.flower_app import Shipped
 from fedsim.edge.memory import FileMemory
 from fedsim.errors import DataError
 from fedsim.flower.client_app import CLIENT_KEY

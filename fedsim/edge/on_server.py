@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsim.edge.app import Shipped
 from fedsim.edge.attempt import feed_of, measures
 from fedsim.edge.calibrate import measure
 from fedsim.edge.federation import Federation
+from fedsim.edge.flower_app import Shipped
 from fedsim.engine import run as simulation
 from fedsim.flower.devices import DEADLINE_S, Devices, Member, Members
 from fedsim.flower.proof import public_key
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
 

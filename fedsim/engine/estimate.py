@@ -14,7 +14,7 @@ from fedsim.errors import RunError
 from fedsim.flower.exchange import Gathered
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
-from fedsim.privacy.claim import settled
+from fedsim.privacy.privacy_spec import settled
 from fedsim.runtime.choose import backend_of
 from fedsim.runtime.compiling import Compiling, with_compiling
 from fedsim.runtime.local import LocalGrid

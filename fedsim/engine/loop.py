@@ -23,8 +23,8 @@ from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid
 from fedsim.models._build import build, weights_of
 from fedsim.plugins.registry import build as build_part
-from fedsim.privacy.claim import settled
-from fedsim.privacy.guard import Guard
+from fedsim.privacy.privacy_engine import Guard
+from fedsim.privacy.privacy_spec import settled
 from fedsim.runlog import checkpoint, gallery, tables
 from fedsim.runlog.checkpoint import Checkpoint
 from fedsim.runlog.events import (
@@ -38,8 +38,8 @@ from fedsim.runlog.events import (
     Started,
     Watch,
 )
-from fedsim.runlog.folder import RunFolder
 from fedsim.runlog.rounds import metrics_sha256
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.trace import write_trace
 from fedsim.runtime.choose import backend_of
 from fedsim.schema.scenario import Scenario

@@ -28,13 +28,13 @@ from fedsim.errors import (
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
-from fedsim.privacy.claim import settled
+from fedsim.privacy.privacy_spec import settled
 from fedsim.runlog.events import (
     Finished,
     Result,
     Watch,
 )
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.choose import open_grid
 from fedsim.runtime.gpu_share import sharing
 from fedsim.scenario.load import load

@@ -19,15 +19,15 @@ from fedsim.flower.client_app import DESCRIBE, mark_of
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import strategy_of
 from fedsim.plugins.registry import find
-from fedsim.privacy.claim import settled
+from fedsim.privacy.privacy_spec import settled
 from fedsim.runlog.events import (
     Event,
     Note,
     RoundDone,
     Watch,
 )
-from fedsim.runlog.folder import RunFolder
 from fedsim.runlog.manifest import manifest
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.trackers import tracked
 from fedsim.runtime.compiling import COMPILED, Compiling, compiling, with_compiling
 from fedsim.runtime.stacking import COHORT, Stacking, stacking, with_stacking

@@ -11,9 +11,9 @@ from fedsim.client import Client
 from fedsim.errors import Fault, ScenarioError
 from fedsim.flower.from_flower import Stock
 from fedsim.plugins.registry import build
-from fedsim.privacy.claim import Claim
-from fedsim.privacy.guarded import Guarded, Noised
-from fedsim.privacy.terms import Private, Terms, unprotected
+from fedsim.privacy.parameters import Private, Terms, unprotected
+from fedsim.privacy.privacy_spec import Claim
+from fedsim.privacy.private_strategy import Guarded, Noised
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 

@@ -10,7 +10,7 @@ from flwr.app import Message, RecordDict
 from fedsim.flower import codec
 from fedsim.flower.arrays import count_bytes
 from fedsim.flower.client_app import DESCRIBE, EVALUATE, REFERENCE
-from fedsim.privacy.guarded import Guarded
+from fedsim.privacy.private_strategy import Guarded
 from fedsim.strategy import Strategy
 from fedsim.wire import Addend, ClientInfo, Setting, Turn, Update, Weights
 from fedsim.worker.validate import fault_of

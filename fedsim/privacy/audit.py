@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.aggregate import Sums
-from fedsim.privacy.claim import Claim
-from fedsim.privacy.guarded import CLIP, STEP, Guarded
 from fedsim.privacy.noise import Secure, Simulated, Source
+from fedsim.privacy.privacy_spec import Claim
+from fedsim.privacy.private_strategy import CLIP, STEP, Guarded
 from fedsim.seeds import numpy_stream
 from fedsim.strategy import Strategy
 from fedsim.wire import Update, Weights

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fedsim.client import Examples
 from fedsim.privacy.audit import Finding, Scores, finding
-from fedsim.privacy.claim import Claim
+from fedsim.privacy.privacy_spec import Claim
 from fedsim.seeds import numpy_stream, torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Update
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fedsim.privacy.accountant import affordable
-from fedsim.privacy.claim import Claim
+from fedsim.privacy.privacy_spec import Claim
 
 __all__ = ["Wish", "curve_svg", "wish"]
 

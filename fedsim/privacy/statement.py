@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from fedsim.errors import RunFolderError
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.claim import Claim, claim_of
 from fedsim.privacy.ledger import NAME, Ledger
+from fedsim.privacy.privacy_spec import Claim, claim_of
 
 if TYPE_CHECKING:
-    from fedsim.runlog.folder import RunFolder
+    from fedsim.runlog.run_folder import RunFolder
     from fedsim.schema.scenario import Scenario
 
 __all__ = ["Statement", "as_html", "as_markdown", "statement_of"]

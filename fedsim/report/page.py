@@ -8,20 +8,20 @@ from typing import Any
 
 from fedsim.analysis.collect import Collection
 from fedsim.analysis.compare import FEWEST, Comparison, compare
-from fedsim.analysis.domains import Domains, domains_of
+from fedsim.analysis.domain_results import Domains, domains_of
 from fedsim.analysis.metric_names import METRICS
 from fedsim.analysis.provenance import Provenance, provenance_of
 from fedsim.analysis.spending import Spending
 from fedsim.errors import RunFolderError
+from fedsim.report.client_statistics import Deal, Spread, clients_of, deals, portraits, spreads
 from fedsim.report.curves import AXES, cost_drawings, curve_drawings, rank_drawing
-from fedsim.report.domains import Drawings, drawings_of
+from fedsim.report.domain_figures import Drawings, drawings_of
 from fedsim.report.pictures import Picture, pictures_of
-from fedsim.report.portraits import Deal, Spread, clients_of, deals, portraits, spreads
 from fedsim.report.sizes import size_drawings, traffic_drawings
-from fedsim.report.spending import epsilon_drawings, spending_drawings
+from fedsim.report.spending_figures import epsilon_drawings, spending_drawings
 from fedsim.report.svg import Drawing
 from fedsim.report.timeline import Shift, shifts
-from fedsim.report.tuning import tuning_drawings
+from fedsim.report.tuning_figures import tuning_drawings
 
 __all__ = ["Curves", "Page", "page_of"]
 

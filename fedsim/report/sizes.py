@@ -9,7 +9,7 @@ import numpy as np
 
 from fedsim.analysis.collect import Collection
 from fedsim.analysis.compare import Comparison
-from fedsim.report.portraits import Clients
+from fedsim.report.client_statistics import Clients
 from fedsim.report.svg import COLOURS, MARKERS, Drawing, draw, shorten
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from fedsim.errors import MissingPackage
 from fedsim.runlog.events import Event, Note, Result, RoundDone, RoundRecord, Watch
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 __all__ = ["Mlflow", "Tensorboard", "Tracker", "Wandb", "scalars", "tracked"]
 

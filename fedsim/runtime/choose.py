@@ -54,6 +54,6 @@ def open_grid(scenario: Scenario, data: FederatedData, store: Path) -> ChunkGrid
         raise MissingPackage(
             "compute.backend: ray needs Ray; install it with: pip install 'fedsim[sim]'"
         )
-    from fedsim.runtime.ray_actors import RayGrid
+    from fedsim.runtime.ray_grid import RayGrid
 
     return RayGrid(scenario, store, data.sizes)

@@ -7,8 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fedsim.scenario.explain import DIALECT, Schema, facts, page, part_schema, unknown
-from fedsim.scenario.study import Head
+from fedsim.scenario.key_help import DIALECT, Schema, facts, page, part_schema, unknown
+from fedsim.scenario.study_schema import Head
 from fedsim.schema.wording import expected
 
 __all__ = ["explain_study", "study_schema"]

@@ -15,7 +15,7 @@ from fedsim.scenario import rules as cross
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import Node, Place, Step
-from fedsim.scenario.parts import Settled, settle
+from fedsim.scenario.plugin_parameters import Settled, settle
 from fedsim.schema.scenario import PARTS, Scenario
 from fedsim.schema.wording import at, expected, misfit, nearest, walked
 

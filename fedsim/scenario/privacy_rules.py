@@ -103,7 +103,7 @@ def _parts(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
 
 def _refusal(said: dict[str, Any], tree: Node) -> str:
     """Return why the strategy cannot be guarded; its class is imported to see that, and torch."""
-    from fedsim.privacy.guarded import refusal
+    from fedsim.privacy.private_strategy import refusal
 
     strategy = _found("strategy", tree.at(("strategy", "use")))
     return refusal(strategy, said.get("placement") or "central") if strategy else ""
@@ -111,7 +111,7 @@ def _refusal(said: dict[str, Any], tree: Node) -> str:
 
 def _records(half: Signature, tree: Node) -> Iterator[Complaint]:
     """Look at whether the half protects its records in all that the strategy asks for."""
-    from fedsim.privacy.terms import unprotected
+    from fedsim.privacy.parameters import unprotected
 
     if why := _unbounded(tree):
         yield "strategy", f"what it needs of clients cannot be had under privacy: {why}"

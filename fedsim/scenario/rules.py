@@ -11,7 +11,7 @@ from fedsim.plugins import registry
 from fedsim.scenario import adapt_rules as adapt
 from fedsim.scenario import privacy_rules as privacy
 from fedsim.scenario.node import Node, Place
-from fedsim.schema.quantity import Quantity
+from fedsim.schema.count_or_share import Quantity
 from fedsim.schema.wording import nearest
 
 __all__ = ["faults"]

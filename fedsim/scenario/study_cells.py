@@ -14,7 +14,7 @@ from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario.inherit import overlaid
 from fedsim.scenario.load import complete
 from fedsim.scenario.node import Node
-from fedsim.scenario.study import ON_DOMAIN, Cell, Head, Search
+from fedsim.scenario.study_schema import ON_DOMAIN, Cell, Head, Search
 from fedsim.scenario.tune import ends
 from fedsim.schema.scenario import Scenario
 

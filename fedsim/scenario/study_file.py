@@ -16,8 +16,8 @@ from fedsim.plugins import registry
 from fedsim.scenario import yaml_file
 from fedsim.scenario.inherit import assemble, overlaid, presets
 from fedsim.scenario.node import Node, Place
-from fedsim.scenario.study import Compare, Head, Study
 from fedsim.scenario.study_cells import Base, Level, cells_of
+from fedsim.scenario.study_schema import Compare, Head, Study
 from fedsim.scenario.tune import Tune, span_faults
 from fedsim.schema.wording import at, did_you_mean, inside, misfit, walked
 

@@ -15,9 +15,9 @@ from pydantic import (
 )
 
 from fedsim.schema.adapt import Adapt
+from fedsim.schema.count_or_share import Amount, Cohort, Quantity, Share
 from fedsim.schema.part import Part, Section
 from fedsim.schema.privacy import Privacy
-from fedsim.schema.quantity import Amount, Cohort, Quantity, Share
 from fedsim.schema.wording import Words
 
 __all__ = [

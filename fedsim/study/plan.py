@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedsim.engine.estimate import Plan, plan
-from fedsim.scenario.study import Study
+from fedsim.scenario.study_schema import Study
 from fedsim.schema.scenario import Scenario
 from fedsim.study.privacy_costs import promises
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, Literal
 
-from fedsim.study.worker import STOP
+from fedsim.study.study_worker import STOP
 
 __all__ = ["News", "Order", "Pool"]
 
@@ -113,7 +113,7 @@ class Pool:
         environment = {"OMP_NUM_THREADS": "1", **os.environ, **self._environment}
         with self._log.open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "fedsim.study.worker", *sys.argv[1:]],
+                [sys.executable, "-m", "fedsim.study.study_worker", *sys.argv[1:]],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

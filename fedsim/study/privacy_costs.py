@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedsim.privacy.claim import claim_of
-from fedsim.scenario.study import Cell, Study
+from fedsim.privacy.privacy_spec import claim_of
+from fedsim.scenario.study_schema import Cell, Study
 from fedsim.schema.scenario import Scenario
 
 __all__ = ["promises"]

@@ -10,8 +10,8 @@ import numpy as np
 from fedsim.analysis.collect import Collection, Trial
 from fedsim.analysis.spending import Spending
 from fedsim.errors import FedsimError
-from fedsim.privacy.claim import claim_of
 from fedsim.privacy.ledger import NAME, Ledger
+from fedsim.privacy.privacy_spec import claim_of
 from fedsim.privacy.statement import statement_of
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario

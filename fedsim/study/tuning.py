@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fedsim.runlog.study_ledger import Entry, Ledger, Search
-from fedsim.scenario.study import Study
+from fedsim.scenario.study_schema import Study
 from fedsim.study.search import Tried, propose
 
 __all__ = ["advanced", "overrides", "searches_of", "trials_of"]

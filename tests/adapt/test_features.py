@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fedsim.adapt.features import JointFeatures, mean_squared_distance, random_features
-from fedsim.adapt.jdme import moments_of
+from fedsim.adapt.joint_matching import moments_of
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.joint_embedding import JointEmbedding
 from fedsim.models._build import load_weights, weights_of

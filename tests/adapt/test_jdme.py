@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fedsim.adapt.grassmann import descend, retract
-from fedsim.adapt.jdme import (
+from fedsim.adapt.joint_matching import (
     Moments,
     discrepancy,
     moments_of,
@@ -18,7 +18,7 @@ from fedsim.adapt.jdme import (
     subspace,
     unit_rows,
 )
-from fedsim.adapt.jdme_random import Embedding, random_gap
+from fedsim.adapt.joint_matching_random import Embedding, random_gap
 from fedsim.data.federated import prepare
 from fedsim.errors import RunError
 from fedsim.runlog.checkpoint import newest

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fedsim.adapt.features import JointFeatures, random_features
 from fedsim.adapt.gls import confusion_sum
-from fedsim.adapt.jdme import moments_of, unit_rows
+from fedsim.adapt.joint_matching import moments_of, unit_rows
 from fedsim.adapt.prototypes import class_sums
 from fedsim.adapt.sensitivity import (
     CONFUSION,
@@ -30,7 +30,7 @@ from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.ledger import Ledger
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies._adversarial import Adversarial as Rule
 from fedsim.strategies.cdan import Cdan

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedsim.adapt.jdme import Moments, moments_of, unit_rows
+from fedsim.adapt.joint_matching import Moments, moments_of, unit_rows
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients import private_moments
@@ -18,7 +18,7 @@ from fedsim.errors import ScenarioError
 from fedsim.models.projected import Projected
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.ledger import Ledger
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Role, Task, Weights
 

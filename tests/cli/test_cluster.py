@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fedsim.cli.app import main
-from fedsim.cli.cluster import _show
+from fedsim.cli.cluster_command import _show
 from fedsim.cli.screen import Screen
 
 pytest.importorskip("ray")

@@ -14,7 +14,7 @@ from fedsim.cli import main
 from fedsim.cli.failure import resumable, tell
 from fedsim.cli.screen import Screen
 from fedsim.errors import Interrupted, RunError
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 SCENARIO = """\
 name: tiny

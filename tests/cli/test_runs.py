@@ -9,7 +9,7 @@ import pytest
 
 from fedsim.cli import main
 from fedsim.runlog.events import Dropped, Result, RoundRecord
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 RESULT = Result("fedavg", 9, 0.9, 0.3, "ab", {"local": 0.7}, 20, 40, 1.0, {}, 9, "cd")
 SCENARIO = "name: quick\nrounds: 9\nstrategy: {use: fedavg}\n"

@@ -10,7 +10,7 @@ import pytest
 from fedsim.cli import main
 from fedsim.runlog import lock
 from fedsim.runlog.events import RoundRecord
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import Entry, Ledger
 
 SCENARIO = "name: quick\nrounds: 9\nstrategy: {use: fedavg}\n"

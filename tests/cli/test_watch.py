@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from fedsim.cli.formatting import comparison, duration, size, spark, verdict
+from fedsim.cli.progress import watching
 from fedsim.cli.screen import Screen
-from fedsim.cli.watch import watching
-from fedsim.cli.words import comparison, duration, size, spark, verdict
 from fedsim.runlog.events import (
     Data,
     Dropped,

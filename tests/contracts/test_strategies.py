@@ -18,7 +18,7 @@ from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.models.projected import Projected
 from fedsim.plugins import registry
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, is_sum
 from fedsim.wire import ClientInfo, Merged, Task, Update, Weights

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.data.dataset import Shift
-from fedsim.data.pictures import blurred, rotated
+from fedsim.data.image_transforms import blurred, rotated
 from fedsim.data.shift import Contrast, Noise, Rotation
 from fedsim.data.split import cut, stratified
 from fedsim.errors import DataError

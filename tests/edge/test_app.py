@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 from fedsim.data.federated import prepare
-from fedsim.edge.app import Shipped, write_app
 from fedsim.edge.device_data import data_terms
+from fedsim.edge.flower_app import Shipped, write_app
 
 FILES = {
     "fedsim_client_app.py",

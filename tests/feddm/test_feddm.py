@@ -14,7 +14,7 @@ from fedsim.models._build import weights_of
 from fedsim.models.mlp import MLP
 from fedsim.runlog import checkpoint
 from fedsim.runlog.events import Note
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.feddm import FedDM
 from fedsim.strategy import Server, ServerState

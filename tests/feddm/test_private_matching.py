@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fedsim.condense.by_class import ByClass
-from fedsim.condense.mean_embeddings import Steps, matched, released_means
+from fedsim.condense.embedding_means import Steps, matched, released_means
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import (
     Mechanism,

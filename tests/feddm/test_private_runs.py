@@ -11,8 +11,8 @@ from fedsim.engine import run as simulation
 from fedsim.errors import QuorumLost, ScenarioError
 from fedsim.models._build import weights_of
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.terms import Terms
-from fedsim.runlog.folder import RunFolder
+from fedsim.privacy.parameters import Terms
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Update
 

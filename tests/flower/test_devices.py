@@ -25,7 +25,7 @@ from fedsim.flower.device import make_device_app
 from fedsim.flower.devices import Devices, Member, Members
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.runlog.events import Event, Note
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.schema.scenario import Scenario
 from fedsim.worker.worker import Worker
 

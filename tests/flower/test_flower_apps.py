@@ -20,7 +20,7 @@ from fedsim.flower.arrays import weights_of as arrays_of
 from fedsim.flower.flwr_internals import Run
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.local import LocalGrid
 from fedsim.strategies.fedmedian import FedMedian
 from fedsim.strategy import Wanted

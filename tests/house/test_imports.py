@@ -118,7 +118,7 @@ def test_the_page_on_architecture_shows_the_plan() -> None:
 
 def test_the_command_line_starts_without_the_heavy_packages() -> None:
     code = (
-        "import sys, fedsim.cli, fedsim.scenario.load, fedsim.scenario.explain; "
+        "import sys, fedsim.cli, fedsim.scenario.load, fedsim.scenario.key_help; "
         "heavy = ('torch', 'ray', 'flwr', 'sklearn', 'datasets', 'matplotlib', 'pandas'); "
         "print([name for name in heavy if name in sys.modules])"
     )

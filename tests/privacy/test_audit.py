@@ -16,15 +16,15 @@ from fedsim.clients import dp_sgd
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.clients.mean_embeddings import MeanEmbeddings
 from fedsim.clients.private_matching import PrivateMatching
-from fedsim.condense import mean_embeddings as _mean_embeddings
+from fedsim.condense import embedding_means as _mean_embeddings
 from fedsim.condense import private_gradients as _clipped_matching
 from fedsim.privacy import mechanism
 from fedsim.privacy.accountant import gaussian_epsilon
 from fedsim.privacy.audit import _binomial_tail, audit, lower_bound
 from fedsim.privacy.audit_records import audit_records
-from fedsim.privacy.claim import Claim, Crowd
 from fedsim.privacy.noise import Simulated, Source, gaussian
-from fedsim.privacy.terms import Private
+from fedsim.privacy.parameters import Private
+from fedsim.privacy.privacy_spec import Claim, Crowd
 from fedsim.schema.privacy import Privacy
 
 LIKE = {"weight": torch.zeros(40, 30)}
@@ -53,7 +53,7 @@ def test_noise_that_is_left_out_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_clipping_that_is_left_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedsim.privacy import guarded
+    from fedsim.privacy import private_strategy as guarded
 
     # The canaries send three times what is allowed.
     monkeypatch.setattr(guarded, "clipped", lambda delta, bound, step: dict(delta))

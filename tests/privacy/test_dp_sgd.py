@@ -19,7 +19,7 @@ from fedsim.per_sample.clipped_sums import clipped_sum, per_example
 from fedsim.privacy.accountant import epsilon
 from fedsim.privacy.mechanism import norm_of
 from fedsim.privacy.noise import Simulated, grid
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Weights
 

@@ -16,11 +16,11 @@ from fedsim.engine import run as simulation
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.resnet8_gn import ResNet8GN
-from fedsim.per_sample.dp_sgd import _Stack
 from fedsim.per_sample.layers import Outer
+from fedsim.per_sample.stacked_dp_sgd import _Stack
 from fedsim.per_sample.stacked_sums import SummedTogether
-from fedsim.privacy.terms import Terms
-from fedsim.runlog.folder import RunFolder
+from fedsim.privacy.parameters import Terms
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Task, Update
 from tests.privacy.nets import NETS, SHAPE, seeded

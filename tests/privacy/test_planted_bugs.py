@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 
 from fedsim import cohort
 from fedsim.aggregate import Sums
-from fedsim.privacy import guard, guarded, ledger, mechanism
-from fedsim.privacy.claim import Claim, Crowd
-from fedsim.privacy.guard import Guard
-from fedsim.privacy.guarded import Guarded
+from fedsim.privacy import ledger, mechanism
+from fedsim.privacy import privacy_engine as guard
+from fedsim.privacy import private_strategy as guarded
 from fedsim.privacy.mechanism import Adaptive, CentralGaussian, clipped, norm_of
 from fedsim.privacy.noise import Rng, Simulated, grid
+from fedsim.privacy.privacy_engine import Guard
+from fedsim.privacy.privacy_spec import Claim, Crowd
+from fedsim.privacy.private_strategy import Guarded
 from fedsim.runlog.events import RoundRecord
 from fedsim.schema.privacy import Privacy
 from fedsim.strategy import ServerState, Strategy

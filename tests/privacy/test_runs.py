@@ -14,11 +14,11 @@ from fedsim.cli.app import main
 from fedsim.engine import run as simulation
 from fedsim.errors import BudgetSpent, RunFolderError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
-from fedsim.privacy.claim import claim_of
 from fedsim.privacy.ledger import Ledger
+from fedsim.privacy.privacy_spec import claim_of
 from fedsim.privacy.statement import statement_of
 from fedsim.runlog.events import Event, RoundDone
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 CLIENT: dict[str, Any] = {
     "unit": "client",

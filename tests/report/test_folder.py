@@ -18,8 +18,8 @@ from fedsim.errors import RunError, RunFolderError
 from fedsim.runlog import files
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import Dropped, Result, RoundRecord
-from fedsim.runlog.folder import RunFolder, runs_under
 from fedsim.runlog.rounds import decode, encode, metrics_sha256
+from fedsim.runlog.run_folder import RunFolder, runs_under
 
 RECORD = RoundRecord(
     1, 1 / 3, 0.1, (0, 3), (Dropped(3, "train", "NaN in w"),), {"loss": 0.7}, {}, 10, 20, 0.5
@@ -91,7 +91,7 @@ def test_the_status_follows_from_the_files(tmp_path: Path) -> None:
 def test_a_second_process_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
     folder = started(tmp_path)
     script = (
-        "import sys; from pathlib import Path; from fedsim.runlog.folder import RunFolder\n"
+        "import sys; from pathlib import Path; from fedsim.runlog.run_folder import RunFolder\n"
         "with RunFolder.open(Path(sys.argv[1])).lock(): pass"
     )
     other = [sys.executable, "-c", script, str(folder.path)]
@@ -104,7 +104,7 @@ def test_a_second_process_is_refused_with_the_first_ones_number(tmp_path: Path) 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     folder = started(tmp_path)
     script = (
-        "import os, sys; from pathlib import Path; from fedsim.runlog.folder import RunFolder\n"
+        "import os, sys; from pathlib import Path; from fedsim.runlog.run_folder import RunFolder\n"
         "with RunFolder.open(Path(sys.argv[1])).lock(): os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder.path)])

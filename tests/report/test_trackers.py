@@ -13,7 +13,7 @@ import pytest
 from fedsim.engine import run as simulation
 from fedsim.errors import Interrupted, MissingPackage, ScenarioError
 from fedsim.runlog.events import Result, RoundRecord
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.trackers import Mlflow, Wandb, scalars
 from fedsim.scenario.load import load
 

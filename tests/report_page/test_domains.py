@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedsim.analysis.collect import collect
-from fedsim.analysis.domains import domains_of
+from fedsim.analysis.domain_results import domains_of
 from fedsim.report.export import numbers
 from fedsim.report.html import render
 from fedsim.report.page import page_of
@@ -78,7 +78,7 @@ def test_the_bars_go_from_the_worst_to_the_bound(adapted: Path) -> None:
 
 
 def test_ratios_are_held_against_those_of_the_training_labels(adapted: Path) -> None:
-    from fedsim.analysis.domains import _seen
+    from fedsim.analysis.domain_results import _seen
 
     (trial,) = (t for t in collect([adapted]).trials if t.name == "iwdan-1")
     one = _seen(trial)

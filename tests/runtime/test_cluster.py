@@ -17,7 +17,7 @@ import yaml
 
 from fedsim.cli.app import main
 from fedsim.runlog.events import Event, Note, Result
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.schema.scenario import Scenario
 
 pytestmark = pytest.mark.ray
@@ -70,7 +70,7 @@ class TwoNodes:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
     """Start two nodes; a Ray that other tests share makes way for the time being."""
     ray = pytest.importorskip("ray")
-    from fedsim.runtime.ray_actors import start
+    from fedsim.runtime.ray_grid import start
 
     others = ray.is_initialized()
     ray.shutdown()

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from fedsim.engine import run as simulation
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.compiling import COMPILED
 
 HAS_COMPILER = shutil.which("g++") is not None

@@ -8,7 +8,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.plugins import registry
-from fedsim.scenario.explain import explain, json_schema
+from fedsim.scenario.key_help import explain, json_schema
 from fedsim.scenario.keys import fields
 from fedsim.scenario.node import dotted
 from fedsim.schema.scenario import PARTS

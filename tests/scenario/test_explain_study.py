@@ -8,7 +8,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario.explain_study import explain_study, study_schema
-from fedsim.scenario.study import Compare, Head
+from fedsim.scenario.study_schema import Compare, Head
 from fedsim.scenario.tune import Tune
 
 

@@ -12,7 +12,7 @@ import pytest
 from fedsim.scenario.inherit import presets
 from fedsim.scenario.load import load
 from fedsim.scenario.yaml_file import dump
-from fedsim.schema.quantity import Quantity
+from fedsim.schema.count_or_share import Quantity
 from fedsim.schema.scenario import Scenario
 
 GOOD = """\
@@ -158,7 +158,7 @@ def test_checking_a_scenario_loads_no_heavy_package(tmp_path: Path) -> None:
     program = (
         "import sys, fedsim.plugins.registry\n"
         "from fedsim.scenario.load import load\n"
-        "from fedsim.scenario.explain import explain, json_schema\n"
+        "from fedsim.scenario.key_help import explain, json_schema\n"
         f"load({str(written(tmp_path))!r}, ['strategy=scaffold', 'model=resnet8_gn'])\n"
         "explain('strategy'), json_schema()\n"
         "print([m for m in ('torch', 'ray', 'flwr', 'sklearn', 'pandas') if m in sys.modules])"

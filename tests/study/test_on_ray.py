@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import Ledger
 from fedsim.scenario.study_file import load_study
+from fedsim.study.execution import begin, go_on
 from fedsim.study.resources import shared
-from fedsim.study.run import begin, go_on
 
 pytest.importorskip("ray")
 ON_RAY = "set: {compute: {backend: ray, workers: 2}, clients.count: 3}\nexclude: [{skew: mild}]\n"
@@ -69,7 +69,7 @@ def test_two_runs_on_one_ray_do_not_wait_for_each_other_for_ever(scenario, ray_s
     import threading
 
     from fedsim.data.federated import prepare
-    from fedsim.runtime.ray_actors import RayGrid
+    from fedsim.runtime.ray_grid import RayGrid
 
     of = scenario(compute={"backend": "ray", "workers": 2})
     store = of.folder / "data"

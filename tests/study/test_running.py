@@ -19,8 +19,8 @@ from fedsim.report.html import render
 from fedsim.report.page import page_of
 from fedsim.runlog.study_ledger import Ledger
 from fedsim.scenario.study_file import load_study
+from fedsim.study.execution import begin, go_on
 from fedsim.study.plan import plan_study
-from fedsim.study.run import begin, go_on
 
 
 def page(folder: Path) -> str:

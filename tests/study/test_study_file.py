@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fedsim.errors import ScenarioError
-from fedsim.scenario.study import smallest_p
 from fedsim.scenario.study_file import is_study, load_study
+from fedsim.scenario.study_schema import smallest_p
 
 
 def test_a_study_is_the_product_of_its_axes_and_seeds(study_file) -> None:

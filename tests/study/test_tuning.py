@@ -17,12 +17,12 @@ from fedsim.analysis.collect import collect
 from fedsim.errors import StudyIncomplete
 from fedsim.report.html import render
 from fedsim.report.page import page_of
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import Ledger
 from fedsim.scenario.load import load
 from fedsim.scenario.study_file import load_study
+from fedsim.study.execution import begin, go_on
 from fedsim.study.plan import plan_study
-from fedsim.study.run import begin, go_on
 from fedsim.study.search import propose
 
 Space = Mapping[str, Mapping[str, Any]]

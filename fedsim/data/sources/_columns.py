@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedsim.data.arrays import Loaded, reading
+from fedsim.data.array_reading import Loaded, reading
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.packages import needed_by
 from fedsim.data.table import Column, Missing, joined

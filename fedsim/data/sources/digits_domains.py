@@ -18,7 +18,7 @@ import numpy as np
 from annotated_types import MinLen
 
 from fedsim.data.dataset import Array, Dataset
-from fedsim.data.pictures import blurred, rotated
+from fedsim.data.image_transforms import blurred, rotated
 from fedsim.data.sources.digits import Digits
 from fedsim.data.split import cut, stratified
 from fedsim.errors import DataError

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge
 
-from fedsim.data.arrays import as_inputs, reading
+from fedsim.data.array_reading import as_inputs, reading
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.packages import needed_by
 from fedsim.errors import DataError

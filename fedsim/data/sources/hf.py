@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedsim.data.arrays import Loaded, as_inputs
+from fedsim.data.array_reading import Loaded, as_inputs
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.packages import needed_by
 from fedsim.errors import DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedsim.data.arrays import Loaded, as_inputs, reading
+from fedsim.data.array_reading import Loaded, as_inputs, reading
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.table import Column, Missing, filled, joined
 from fedsim.errors import DataError

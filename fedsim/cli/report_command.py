@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsim.cli.formatting import size
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import size
 from fedsim.errors import RunFolderError
 
 if TYPE_CHECKING:

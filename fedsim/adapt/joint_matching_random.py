@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedsim.adapt.features import random_features
-from fedsim.adapt.jdme import LabelKernel, weighings
+from fedsim.adapt.joint_matching import LabelKernel, weighings
 from fedsim.seeds import torch_stream
 
 __all__ = ["ClassSums", "Embedding", "random_gap"]

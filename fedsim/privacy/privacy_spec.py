@@ -24,7 +24,7 @@ from fedsim.privacy.accountant import (
     noise_for,
 )
 from fedsim.privacy.mechanism import Adaptive, CentralGaussian
-from fedsim.privacy.terms import Private, Terms
+from fedsim.privacy.parameters import Private, Terms
 from fedsim.wire import ClientInfo
 
 if TYPE_CHECKING:

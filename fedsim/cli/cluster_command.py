@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
+from fedsim.cli.formatting import size
 from fedsim.cli.options import Set
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import size
 from fedsim.errors import DataError, MissingPackage
 
 if TYPE_CHECKING:

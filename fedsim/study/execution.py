@@ -12,10 +12,10 @@ from typing import Any
 
 from fedsim.errors import Interrupted, RunFolderError, StudyIncomplete
 from fedsim.runlog import files, lock
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import LEDGER, Entry, Ledger
 from fedsim.scenario.load import load
-from fedsim.scenario.study import Study
+from fedsim.scenario.study_schema import Study
 from fedsim.scenario.yaml_file import dump
 from fedsim.study.pool import News, Order, Pool
 from fedsim.study.resources import shared

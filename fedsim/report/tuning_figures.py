@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fedsim.analysis.tuning import Tuned
+from fedsim.analysis.tuning_results import Tuned
 from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, draw
 
 if TYPE_CHECKING:

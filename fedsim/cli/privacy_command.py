@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsim.cli.formatting import spark
 from fedsim.cli.options import File, Run, Set
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import spark
 from fedsim.errors import Fault, FedsimError, ScenarioError
 from fedsim.runlog import files
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from fedsim.privacy.audit import Finding
-    from fedsim.privacy.claim import Claim
     from fedsim.privacy.planning import Wish
+    from fedsim.privacy.privacy_spec import Claim
     from fedsim.privacy.statement import Statement
     from fedsim.schema.scenario import Scenario
 
@@ -153,7 +153,7 @@ def _audited(scenario: Scenario) -> tuple[Claim, Callable[[int, int], Finding]]:
     from fedsim.data.federated import prepare
     from fedsim.models._build import build, weights_of
     from fedsim.privacy.audit import audit
-    from fedsim.privacy.claim import claim_of
+    from fedsim.privacy.privacy_spec import claim_of
 
     with tempfile.TemporaryDirectory(prefix="fedsim-") as store:
         data = prepare(scenario, Path(store, "data"))
@@ -185,7 +185,7 @@ def _population(scenario: Scenario) -> int:
 
 def _claim(scenario: Scenario, population: int, epsilon: float | None = None) -> Claim:
     """Return the scenario's claim without its budget, or with the noise that ``epsilon`` takes."""
-    from fedsim.privacy.claim import claim_of
+    from fedsim.privacy.privacy_spec import claim_of
     from fedsim.schema.privacy import Budget
 
     changes: dict[str, object] = {"budget": None}

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fedsim.aggregate import Sums
 from fedsim.cohort import Sampler
 from fedsim.errors import BudgetSpent, Fault, RunError, ScenarioError
-from fedsim.privacy.claim import Claim
-from fedsim.privacy.guarded import Guarded
 from fedsim.privacy.ledger import NAME, Charge, Head, Ledger
 from fedsim.privacy.noise import Secure, Simulated, Source
+from fedsim.privacy.privacy_spec import Claim
+from fedsim.privacy.private_strategy import Guarded
 from fedsim.runlog.events import RoundRecord
 from fedsim.strategy import ServerState, Strategy
 from fedsim.wire import Merged, Weights

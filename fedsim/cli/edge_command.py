@@ -179,7 +179,7 @@ def revoke(
 
 
 def _cells(row: Row) -> list[str]:
-    from fedsim.cli.words import size
+    from fedsim.cli.formatting import size
 
     return [
         *(row.name, str(row.client), row.state, row.last_seen or "never"),

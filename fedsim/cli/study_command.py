@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedsim.cli.ls import row
+from fedsim.cli.formatting import duration, number, size
+from fedsim.cli.ls_command import row
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import duration, number, size
 from fedsim.errors import StudyIncomplete
 from fedsim.runlog import lock
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import LEDGER, Entry, Ledger
 
 if TYPE_CHECKING:
-    from fedsim.study.run import Progress
+    from fedsim.study.execution import Progress
 
 __all__ = ["check_study", "is_study_folder", "resume_study", "run_study", "show_study"]
 
@@ -84,7 +84,7 @@ def run_study(
         screen.say(f"check   {file} ok ({study.shape()})")
     if note := study.note():
         screen.note(f"note    {note}", "yellow")
-    from fedsim.study.run import begin
+    from fedsim.study.execution import begin
 
     begin(study, folder)
     resume_study(folder, jobs, retry_failed=False)
@@ -96,7 +96,7 @@ def resume_study(folder: Path, jobs: int, retry_failed: bool) -> None:
     Raises:
         FedsimError: of any kind; what is finished is kept.
     """
-    from fedsim.study.run import go_on
+    from fedsim.study.execution import go_on
 
     screen = Screen.current()
     report = f"fedsim report {folder} -o report.html"

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fedsim.analysis.diff import differences
+from fedsim.analysis.run_diff import differences
 from fedsim.cli.screen import Screen
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 __all__ = ["diff"]
 

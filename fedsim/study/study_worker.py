@@ -1,4 +1,4 @@
-"""A process that runs a study's cells, one after the other: ``python -m fedsim.study.worker``.
+"""A process that runs a study's cells, one after the other: ``python -m fedsim.study.study_worker``.
 
 It reads orders from stdin, a JSON object a line, and answers on stdout in the same way.  When
 stdin closes without a word the study was killed, and the worker goes at once: what its cell has
@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, TextIO
 
 from fedsim.errors import FedsimError, Interrupted
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
-from fedsim.analysis.diff import first_apart
+from fedsim.analysis.run_diff import first_apart
 from fedsim.cli.options import Run
+from fedsim.cli.progress import watching
 from fedsim.cli.screen import Screen
-from fedsim.cli.watch import watching
 from fedsim.errors import RunError, RunFolderError
 from fedsim.runlog.events import RoundDone
-from fedsim.runlog.folder import RunFolder
 from fedsim.runlog.rounds import metrics_sha256
+from fedsim.runlog.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from fedsim.runlog.events import Event, Result

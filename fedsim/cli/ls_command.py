@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from fedsim.cli.formatting import number, part_name
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import number, part_name
 from fedsim.errors import RunFolderError
-from fedsim.runlog.folder import RunFolder, Status, runs_under
+from fedsim.runlog.run_folder import RunFolder, Status, runs_under
 
 __all__ = ["Row", "ls", "row"]
 

@@ -10,8 +10,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from fedsim.cli.screen import Screen
-from fedsim.cli.words import (
+from fedsim.cli.formatting import (
     comparison,
     dropped,
     duration,
@@ -22,6 +21,7 @@ from fedsim.cli.words import (
     size,
     verdict,
 )
+from fedsim.cli.screen import Screen
 from fedsim.runlog.events import (
     Data,
     Event,

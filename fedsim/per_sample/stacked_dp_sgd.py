@@ -22,7 +22,7 @@ from fedsim.errors import RunError
 from fedsim.per_sample.batches import MOST, sampled
 from fedsim.per_sample.stacked_sums import SummedTogether
 from fedsim.privacy.noise import BLOCK, perturbed, source_of
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.stacked.networks import Batch
 from fedsim.wire import Weights
 

@@ -29,8 +29,8 @@ def explain(
     kind: Kind = _Kind.scenario,
 ) -> None:
     """Say what a key of the scenario means, what it may be and what it is by default."""
-    from fedsim.scenario.explain import explain as explained
     from fedsim.scenario.explain_study import explain_study
+    from fedsim.scenario.key_help import explain as explained
 
     screen = Screen.current()
     is_study = kind is _Kind.study
@@ -44,8 +44,8 @@ def explain(
 
 def schema(kind: Kind = _Kind.scenario) -> None:
     """Print the JSON Schema of a scenario or a study, for editors."""
-    from fedsim.scenario.explain import json_schema
     from fedsim.scenario.explain_study import study_schema
+    from fedsim.scenario.key_help import json_schema
 
     screen = Screen.current()
     is_study = kind is _Kind.study

@@ -8,15 +8,15 @@ from typing import Annotated
 import click
 import typer
 
-from fedsim.cli.ls import Row, row
+from fedsim.cli.formatting import number, part_name, round_line, size, spark
+from fedsim.cli.ls_command import Row, row
 from fedsim.cli.options import Run
+from fedsim.cli.progress import result_lines
 from fedsim.cli.screen import Screen
-from fedsim.cli.study import is_study_folder, show_study
-from fedsim.cli.watch import result_lines
-from fedsim.cli.words import number, part_name, round_line, size, spark
+from fedsim.cli.study_command import is_study_folder, show_study
 from fedsim.errors import RunFolderError
 from fedsim.runlog.events import RoundRecord
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 __all__ = ["show"]
 

@@ -15,8 +15,8 @@ from typing import Literal
 
 import typer
 
+from fedsim.cli.formatting import size
 from fedsim.cli.screen import Screen
-from fedsim.cli.words import size
 from fedsim.runlog.manifest import cpu_model, gpu_names, memory_bytes
 
 __all__ = ["doctor"]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedsim.cli.formatting import duration, part_name, size
 from fedsim.cli.options import Set
 from fedsim.cli.screen import Screen
-from fedsim.cli.study import check_study
-from fedsim.cli.words import duration, part_name, size
+from fedsim.cli.study_command import check_study
 from fedsim.errors import Fault, ScenarioError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.analysis.collect import Collection
-from fedsim.analysis.domains import Domains, Row, Seen
+from fedsim.analysis.domain_results import Domains, Row, Seen
 from fedsim.analysis.statistics import interval
 from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw, shorten
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fedsim.client import Client, Examples
 from fedsim.privacy.mechanism import BELOW, CLIPPED, CentralGaussian, clipped, norm_of
 from fedsim.privacy.noise import gaussian, grid, source_of
-from fedsim.privacy.terms import Terms
+from fedsim.privacy.parameters import Terms
 from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Task, Update, Weights
 

@@ -14,12 +14,12 @@ import typer
 
 from fedsim.cli.failure import resumable
 from fedsim.cli.options import File, Run, Set
+from fedsim.cli.progress import result_lines, watching
 from fedsim.cli.screen import Screen
-from fedsim.cli.study import is_study_folder, resume_study, run_study
-from fedsim.cli.watch import result_lines, watching
+from fedsim.cli.study_command import is_study_folder, resume_study, run_study
 from fedsim.edge.attempt import is_on_devices
 from fedsim.edge.federation import Federation
-from fedsim.runlog.folder import RunFolder
+from fedsim.runlog.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
