@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from fedsim.data.federated import prepare
 from fedsim.engine import run as simulation
-from fedsim.engine.evaluation import Judge
+from fedsim.engine.evaluation import Evaluator
 from fedsim.models._build import build
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
@@ -98,7 +98,7 @@ def measured(pair: Path, cell: Cell, out: Path) -> dict[str, Any]:
         weights = load_file(run.path / "model.safetensors")
         for name in SCORES:
             by = of.model_copy(update={"adapt": of.adapt.model_copy(update={"select": name})})
-            row[name] = Judge(by, data, None, model).standing(weights)  # type: ignore[arg-type]
+            row[name] = Evaluator(by, data, None, model).standing(weights)  # type: ignore[arg-type]
     return row
 
 

@@ -25,13 +25,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from workloads import WORKLOADS, Workload
 
-from fedsim.client import Examples, Seat
+from fedsim.client import Examples, StackedClient
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.models._build import load_weights, weights_of
 from fedsim.privacy.noise import Rng
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task
+from fedsim.wire import Broadcast, ClientInfo, Instruction
 from fedsim.worker.allocator import keep_freed_memory
 
 CLIP, NOISE = 0.5, 1.0
@@ -47,13 +47,13 @@ def of_fedsim(name: str, rng: Rng, together: int = 1) -> Callable[[], None]:
     model = Net((1, work.side, work.side), 10, workload=name)
     held, weights = [Examples(*two) for two in zip(*tensors(work), strict=True)], weights_of(model)
     steps, rate = work.examples // work.batch, work.batch / work.examples
-    rule = DpSgd(work.lr, steps, rate, work.batch).under(Terms(CLIP, NOISE, rng))
+    rule = DpSgd(work.lr, steps, rate, work.batch).under(PrivacyParameters(CLIP, NOISE, rng))
     numbers = itertools.count()
 
-    def seat() -> Seat:
+    def seat() -> StackedClient:
         client = next(numbers) % work.clients
-        task = Task(1, "train", ClientInfo(client, work.examples), Broadcast(weights))
-        return Seat(held[client], task, torch_stream(1, "client", client))
+        task = Instruction(1, "train", ClientInfo(client, work.examples), Broadcast(weights))
+        return StackedClient(held[client], task, torch_stream(1, "client", client))
 
     def turn() -> None:
         load_weights(model, weights)

@@ -27,7 +27,7 @@ from fedsim.edge.bundle import Bundle
 from fedsim.edge.federation import Federation
 from fedsim.edge.gate import FLEET
 from fedsim.edge.pki import make_authority, make_node_key, make_server_certificate
-from fedsim.edge.reach import _protobuf_id, greet
+from fedsim.edge.reach import _protobuf_id, register
 from fedsim.edge.signing import Signer
 from fedsim.errors import FedsimError
 
@@ -206,7 +206,7 @@ def main() -> None:
         certificates(lab, fed)
         try:
             lab.start("a", "c")
-            print(f"good: {told(lambda: greet(Bundle.load(fed.path / 'bundles' / 'a')))}")
+            print(f"good: {told(lambda: register(Bundle.load(fed.path / 'bundles' / 'a')))}")
             keys(lab, fed)
             replays(lab, fed)
             control(fed)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from fedsim.client import Examples
 from fedsim.clients.matching import Matching
 from fedsim.models.convnet import ConvNet
-from fedsim.wire import Broadcast, ClientInfo, Task
+from fedsim.wire import Broadcast, ClientInfo, Instruction
 from fedsim.worker.allocator import keep_freed_memory
 
 
@@ -84,7 +84,7 @@ def published(model: ConvNet) -> ConvNet:
 
 
 def at_once(model: ConvNet, held: Examples, half: Matching, draws: torch.Generator) -> None:
-    task = Task(1, "match", ClientInfo(0, len(held)), Broadcast({}))
+    task = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
     half.match(model, held, task, draws)
 
 

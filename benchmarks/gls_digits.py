@@ -26,7 +26,7 @@ from cells import Results
 from fedsim.adapt.gls import shrunk
 from fedsim.data.federated import prepare
 from fedsim.engine import run as simulation
-from fedsim.engine.evaluation import Judge
+from fedsim.engine.evaluation import Evaluator
 from fedsim.errors import QuorumLost
 from fedsim.models._build import build
 from fedsim.runlog import checkpoint
@@ -191,7 +191,7 @@ def _scores(of: Scenario, weights: Any, store: Path) -> dict[str, float]:
     scores = {}
     for name in SCORES:
         by = of.model_copy(update={"adapt": of.adapt.model_copy(update={"select": name})})
-        scores[name] = Judge(by, data, None, model).standing(weights)  # type: ignore[arg-type]
+        scores[name] = Evaluator(by, data, None, model).standing(weights)  # type: ignore[arg-type]
     return scores
 
 

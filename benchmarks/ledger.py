@@ -15,11 +15,11 @@ import torch
 
 from fedsim.aggregate import Sums
 from fedsim.cohort import Poisson
-from fedsim.privacy.ledger import Ledger
-from fedsim.privacy.noise import Secure, gaussian
-from fedsim.privacy.privacy_engine import Guard
-from fedsim.privacy.privacy_spec import Claim, Crowd
-from fedsim.privacy.private_strategy import Guarded
+from fedsim.privacy.ledger import PrivacyLedger
+from fedsim.privacy.noise import SecureNoise, gaussian
+from fedsim.privacy.privacy_engine import PrivacyEngine
+from fedsim.privacy.privacy_spec import Population, PrivacySpec
+from fedsim.privacy.private_strategy import PrivateStrategy
 from fedsim.schema.privacy import Budget, Privacy
 from fedsim.strategy import ServerState, Strategy
 
@@ -45,13 +45,12 @@ def main() -> None:
         budget=Budget(epsilon=8.0),
         rng="simulation",
     )
-    claim = Claim(said, Crowd(1000, 10, ROUNDS, Poisson(), 1))
-    rule = Guarded(Strategy(), claim.mechanism)
+    claim = PrivacySpec(said, Population(1000, 10, ROUNDS, Poisson(), 1))
+    rule = PrivateStrategy(Strategy(), claim.mechanism)
     with tempfile.TemporaryDirectory() as folder:
-        print(
-            f"opening, once a run:             {timed(lambda: Guard(claim, Path(folder))):9.1f} ms"
-        )
-        keeper = Guard(claim, Path(folder))
+        opening = timed(lambda: PrivacyEngine(claim, Path(folder)))
+        print(f"opening, once a run:             {opening:9.1f} ms")
+        keeper = PrivacyEngine(claim, Path(folder))
         checks, charges = [], []
         for number in range(1, ROUNDS + 1):
             state = ServerState({"w": torch.zeros(1)}, 1000, round=number)
@@ -63,11 +62,11 @@ def main() -> None:
         last = statistics.median(charges[-500:])
         print(f"the same, last 500 rounds:       {last:9.3f} ms")
         path = Path(folder, "privacy.jsonl")
-        read = timed(lambda: Ledger.read(path))
+        read = timed(lambda: PrivacyLedger.read(path))
         print(f"verifying {ROUNDS} lines:          {read:9.1f} ms, {path.stat().st_size:,} bytes")
     for turns in (100, 1000, ROUNDS):
         print(f"epsilon after {turns:6} rounds:     {claim.epsilon(turns):9.4f} (PLD)")
-    noise = timed(lambda: gaussian(torch.zeros(1_000_000), 1.0, Secure()))
+    noise = timed(lambda: gaussian(torch.zeros(1_000_000), 1.0, SecureNoise()))
     print(f"secure noise, 10^6 numbers:      {noise:9.1f} ms")
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from fedsim.client import Examples
 from fedsim.data.dataset import Dataset
-from fedsim.wire import Task, Update
+from fedsim.wire import Instruction, Update
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Noop:
     """Each of its numbers."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         sent = task.broadcast.weights
         delta = {name: torch.full_like(value, self.delta) for name, value in sent.items()}

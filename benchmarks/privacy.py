@@ -13,11 +13,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fedsim.condense.private_gradients import Mechanism, clipped_sum
+from fedsim.condense.private_gradients import ImageMechanism, clipped_sum
 from fedsim.models.convnet import ConvNet
 from fedsim.privacy.accountant import Release, affordable, epsilon, gaussian_epsilon
 from fedsim.privacy.audit import lower_bound
-from fedsim.privacy.noise import Secure, Simulated, Source, gaussian
+from fedsim.privacy.noise import NoiseSource, SecureNoise, SimulatedNoise, gaussian
 from fedsim.seeds import numpy_stream, torch_stream
 
 __all__ = ["main"]
@@ -28,19 +28,19 @@ SCALES = [0.0, 1e-30, 1.0, 1e4, 1e18, 1e38, math.nan, math.inf, -math.inf]
 
 def variance() -> str:
     """How far the variance of 10^7 numbers is off; its standard error is 0.045 percent."""
-    sources: list[Source] = [Secure(), Simulated.at(7, "noise")]
+    sources: list[NoiseSource] = [SecureNoise(), SimulatedNoise.at(7, "noise")]
     off = [abs(float(gaussian(torch.zeros(MANY), 1.0, one).var()) - 1) for one in sources]
     return f"variance off by {off[0]:.3%} (secure), {off[1]:.3%} (simulation), of {MANY:,} numbers"
 
 
 def words() -> str:
     """How many 64-bit words come twice: of one source, and over 100 streams; and correlation."""
-    streams = [Simulated.at(7, "noise", k).words(MANY // 100) for k in range(100)]
+    streams = [SimulatedNoise.at(7, "noise", k).words(MANY // 100) for k in range(100)]
     twice = [
-        MANY - len(np.unique(all_)) for all_ in (Secure().words(MANY), np.concatenate(streams))
+        MANY - len(np.unique(all_)) for all_ in (SecureNoise().words(MANY), np.concatenate(streams))
     ]
     drawn = [
-        gaussian(torch.zeros(10_000), 1.0, Simulated.at(7, "n", k)).numpy() for k in range(100)
+        gaussian(torch.zeros(10_000), 1.0, SimulatedNoise.at(7, "n", k)).numpy() for k in range(100)
     ]
     most = float(np.abs(np.corrcoef(np.stack(drawn)) - np.eye(100)).max())
     return f"words that come twice: {twice[0]} and {twice[1]} of {MANY:,}; largest |r| {most:.4f}"
@@ -48,7 +48,7 @@ def words() -> str:
 
 def hostile(cases: int = 3000) -> str:
     """How far one hostile example moves the sum of clipped pixel gradients, over the clip."""
-    draws, mechanism = torch_stream(9, "hostile"), Mechanism(0.3, 1.0, 0.3)
+    draws, mechanism = torch_stream(9, "hostile"), ImageMechanism(0.3, 1.0, 0.3)
     model = ConvNet((1, 8, 8), 10, depth=2, width=4).eval()
     images = torch.randn(3, 4, 1, 8, 8, generator=draws)
     held, owner = torch.randn(9, 1, 8, 8, generator=draws), torch.arange(9) % 3

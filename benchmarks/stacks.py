@@ -15,11 +15,11 @@ import torch
 from speed_parts import Net, tensors
 from workloads import WORKLOADS
 
-from fedsim.client import Examples, Seat
+from fedsim.client import Examples, StackedClient
 from fedsim.clients.sgd import Sgd
 from fedsim.models._build import load_weights, weights_of
 from fedsim.seeds import torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task
+from fedsim.wire import Broadcast, ClientInfo, Instruction
 from fedsim.worker.allocator import keep_freed_memory
 
 CLIENTS = 64
@@ -42,9 +42,11 @@ def measure(name: str) -> None:
     model = Net((1, work.side, work.side), 10, workload=name)
     rule, weights = Sgd(lr=work.lr, batch_size=work.batch), weights_of(model)
     inputs, labels = tensors(work)
-    task = Task(1, "train", ClientInfo(0, work.examples), Broadcast(weights))
+    task = Instruction(1, "train", ClientInfo(0, work.examples), Broadcast(weights))
     seats = [
-        Seat(Examples(inputs[client], labels[client]), task, torch_stream(1, "client", client))
+        StackedClient(
+            Examples(inputs[client], labels[client]), task, torch_stream(1, "client", client)
+        )
         for client in range(CLIENTS)
     ]
 

@@ -16,7 +16,7 @@ from fedsim.adapt.gls import confusion_sum
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.strategy import place
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Adapting", "Objective", "repeated", "slopes"]
 
@@ -35,23 +35,23 @@ class Adapting(Sgd):
     """Gradients of the objective are cut to this length: domains that pull against each other
     can pull each other away."""
 
-    def objective(self, model: nn.Module, task: Task) -> Objective:
+    def objective(self, model: nn.Module, task: Instruction) -> Objective:
         """Return the loss of a batch, for the client's role."""
         raise NotImplementedError
 
-    def of_role(self, task: Task) -> Self:
+    def of_role(self, task: Instruction) -> Self:
         """Return the rule of the client's role.
 
         What the domains do is added: decay is the sources' business, or it would count twice.
         """
         return self if task.client.role == "source" else replace(self, weight_decay=0.0)
 
-    def adapts(self, task: Task) -> bool:
+    def adapts(self, task: Instruction) -> bool:
         """Return whether the server sent what the objective needs; the references do not."""
         return bool(task.broadcast.extras)
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return how far the steps on the objective moved the weights, and from which domain."""
         if not self.adapts(task):
@@ -63,7 +63,7 @@ class Adapting(Sgd):
         return replace(update, metrics=metrics, extras={place(task.client): {}})
 
     def gls(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return a source's confusion sum, or the sum of what is predicted of a target.
 
@@ -82,7 +82,7 @@ class Adapting(Sgd):
         return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
 
     def _descend(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> float:
         """Take the steps on the objective and return the mean loss of the last pass."""
         if not self.adapts(task):

@@ -13,13 +13,13 @@ from fedsim.client import Examples
 from fedsim.clients.sgd import PlainSgd
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.pixel_coding import Coding, encoded
-from fedsim.condense.private_gradients import Private, enough, noisy_counts
+from fedsim.condense.private_gradients import PrivateExamples, enough, noisy_counts
 from fedsim.errors import RunError
 from fedsim.models._split import check_split
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import Source, source_of
-from fedsim.privacy.parameters import Terms
-from fedsim.wire import Task, Update, Weights
+from fedsim.privacy.noise import NoiseSource, source_of
+from fedsim.privacy.parameters import PrivacyParameters
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateSet"]
 
@@ -45,7 +45,7 @@ class PrivateSet(PlainSgd):
     protects: ClassVar[tuple[str, ...]] = ("match",)
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Refuse: without its terms this half would add no noise.
 
@@ -57,12 +57,17 @@ class PrivateSet(PlainSgd):
             "without privacy take local: {use: matching}"
         )
 
-    def under(self, terms: Terms) -> _Under:
+    def under(self, terms: PrivacyParameters) -> _Under:
         """Return the half that matches under ``terms``."""
         return _Under(self, terms)
 
     def made(
-        self, sphere: Sphere, held: Private, terms: Terms, draws: torch.Generator, source: Source
+        self,
+        sphere: Sphere,
+        held: PrivateExamples,
+        terms: PrivacyParameters,
+        draws: torch.Generator,
+        source: NoiseSource,
     ) -> Tensor:
         """Return images, `(classes, per class, *features)`, that are a function of releases.
 
@@ -79,7 +84,7 @@ class PrivateSet(PlainSgd):
         """Return what the counts of ``turns`` turns release."""
         return Release(self.count_noise, times=turns)
 
-    def public(self, model: nn.Module, examples: Examples, source: Source) -> Private:
+    def public(self, model: nn.Module, examples: Examples, source: NoiseSource) -> PrivateExamples:
         """Return the examples of the classes that are large by their noisy counts.
 
         Raises:
@@ -90,14 +95,16 @@ class PrivateSet(PlainSgd):
         with torch.no_grad():
             classes = model(examples.inputs.new_zeros(1, *shape)).shape[1]
         counts = noisy_counts(examples.labels, classes, self.count_noise, source)
-        return Private.of(examples, counts, enough(counts, self.min_examples, self.count_noise))
+        return PrivateExamples.of(
+            examples, counts, enough(counts, self.min_examples, self.count_noise)
+        )
 
-    def noise(self, held: Private, draws: torch.Generator) -> Tensor:
+    def noise(self, held: PrivateExamples, draws: torch.Generator) -> Tensor:
         """Return what images begin as: `(classes, per class, *features)`, never real ones."""
         shape = (len(held.classes), self.images_per_class, *held.inputs.shape[1:])
         return torch.randn(shape, generator=draws, device=held.inputs.device)
 
-    def reply(self, task: Task, images: Tensor, held: Private) -> Update:
+    def reply(self, task: Instruction, images: Tensor, held: PrivateExamples) -> Update:
         """Return the set as the extra ``synthetic``; no metrics, and no number of examples."""
         sent: Weights = encoded(images.flatten(0, 1), self.coding)
         sent["labels"] = held.classes.repeat_interleave(self.images_per_class)
@@ -115,16 +122,16 @@ class _Under:
     """A half under its terms."""
 
     rule: PrivateSet
-    terms: Terms
+    terms: PrivacyParameters
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Train as the references do: without privacy."""
         return self.rule.train(model, examples, task, draws)
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return the client's synthetic set, made from what was released of its examples."""
         rule, source = self.rule, source_of(self.terms.rng, draws)

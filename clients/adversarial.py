@@ -18,14 +18,14 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from fedsim.adapt.adversarial_loss import Contest
+from fedsim.adapt.adversarial_loss import AdversarialLoss
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, repeated, slopes
 from fedsim.errors import RunError
-from fedsim.privacy.noise import Simulated, noisy
+from fedsim.privacy.noise import SimulatedNoise, noisy
 from fedsim.seeds import seeded_layers
 from fedsim.strategy import place
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Adversarial"]
 
@@ -40,10 +40,10 @@ class Adversarial(Adapting):
     """Of `form: features`, and needed there: the deviation of their noise, in clips."""
 
     def adversary(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return the discriminator's gradient on one batch of this domain; the model stays."""
-        contest = Contest(model, task)
+        contest = AdversarialLoss(model, task)
         psi = contest.learnable()
         inputs, labels = self._batch(examples, task, draws)
         extras: dict[str, Weights] = {place(task.client): {}}
@@ -55,14 +55,14 @@ class Adversarial(Adapting):
         return Update(task.client.id, {}, len(examples), extras=extras)
 
     def gradient(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return the objective's gradients on one batch, the model's with a minus.
 
         With ``entropy`` those of the domain's loss are apart, as ``deceit``: clients weigh
         otherwise in their mean.
         """
-        contest = Contest(model, task)
+        contest = AdversarialLoss(model, task)
         inputs, labels = self._batch(examples, task, draws)
         if not len(inputs):
             return Update(task.client.id, {}, 0, extras={place(task.client): {}})
@@ -82,14 +82,14 @@ class Adversarial(Adapting):
         return replace(update, extras={**update.extras, **apart})
 
     def primal_dual(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return where model and discriminator went together, shifted by this client's duals.
 
         Each step is on the loss, plus ``<dual, v> + penalty / 2 ||v - v_sent||^2``; the duals,
         which never leave the client, then grow by ``penalty (v - v_sent)``.
         """
-        contest, said = Contest(model, task), task.broadcast.settings
+        contest, said = AdversarialLoss(model, task), task.broadcast.settings
         psi = contest.learnable()
         leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | psi
         values = {name: leaf.detach() for name, leaf in leaves.items()}
@@ -114,7 +114,7 @@ class Adversarial(Adapting):
         return replace(update, memory={"dual": dual})
 
     def embed(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return what the discriminator would see of one batch: cut, with noise, without labels.
 
@@ -123,20 +123,20 @@ class Adversarial(Adapting):
                 examples.
         """
         clip, noise = self._blur()
-        contest = Contest(model.eval(), task, clip)
+        contest = AdversarialLoss(model.eval(), task, clip)
         inputs, _ = self._batch(examples, task, draws)
         sent: Weights = {}
         if len(inputs):
             with torch.no_grad():
                 rows = contest.judged(*contest.seen(inputs))
-            sent = {"rows": noisy(rows, clip * noise, Simulated.of(draws)).to(rows.dtype)}
+            sent = {"rows": noisy(rows, clip * noise, SimulatedNoise.of(draws)).to(rows.dtype)}
         extras = {place(task.client): {}, "rows": sent}
         return Update(task.client.id, {}, len(examples), extras=extras)
 
-    def objective(self, model: nn.Module, task: Task) -> Objective:
+    def objective(self, model: nn.Module, task: Instruction) -> Objective:
         """Return the loss of a batch against the discriminator as it was sent."""
         most = self._blur()[0] if task.broadcast.settings["blurred"] else None
-        contest, fixed = Contest(model, task, most), task.broadcast.extras["adversary"]
+        contest, fixed = AdversarialLoss(model, task, most), task.broadcast.extras["adversary"]
         return lambda inputs, labels: contest.loss(fixed, inputs, labels)
 
     def _blur(self) -> tuple[float, float]:
@@ -148,7 +148,7 @@ class Adversarial(Adapting):
         return self.feature_clip, self.feature_noise
 
     def _batch(
-        self, examples: Examples, task: Task, draws: torch.Generator
+        self, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
         turn = int(task.broadcast.settings["turn"])
         order = torch.randperm(len(examples), generator=repeated(draws, turn))
@@ -157,7 +157,7 @@ class Adversarial(Adapting):
         return examples.inputs[rows], labels
 
 
-def _reply(task: Task, examples: int, went: Weights, adversary: Weights) -> Update:
+def _reply(task: Instruction, examples: int, went: Weights, adversary: Weights) -> Update:
     """Return a move of the model, zero where ``went`` has none, and one of the discriminator."""
     sent = task.broadcast.weights
     delta = {name: went.get(name, torch.zeros_like(value)) for name, value in sent.items()}

@@ -17,13 +17,13 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from fedsim.adapt.joint_matching import Moments, moments_of
-from fedsim.adapt.joint_matching_random import Embedding
-from fedsim.adapt.pseudo_labels import guessed, rows_of
+from fedsim.adapt.joint_matching_random import RandomEmbedding
+from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.errors import MissingPackage
 from fedsim.strategy import place
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["ClassMoments"]
 
@@ -40,7 +40,7 @@ class ClassMoments(Sgd):
     """More values than this in one example are refused: moments grow with their square."""
 
     def source(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return, in the first round, class moments and a head on the inputs as they are."""
         sent: Weights = {}
@@ -52,7 +52,7 @@ class ClassMoments(Sgd):
         return Update(task.client.id, {}, len(examples), extras=extras)
 
     def label(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Guess this target's labels, and return the moments of the guessed classes alone.
 
@@ -61,12 +61,12 @@ class ClassMoments(Sgd):
         sent: Weights = {}
         if len(examples) and not (_is_random(task) and task.round > 1):
             rows = rows_of(examples, self.max_width)
-            labels = guessed(model, examples.inputs, rows, task)
+            labels = pseudo_labels(model, examples.inputs, rows, task)
             sent = _moments(rows, labels, model, task).packed()
         return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
 
     def search(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Answer what the search for a subspace asks: class sums of random features, or a slope.
 
@@ -78,8 +78,12 @@ class ClassMoments(Sgd):
         if len(examples) and trial:
             rows, basis = rows_of(examples, self.max_width), trial["basis"].double()
             at_source = task.client.role == "source"
-            labels = examples.labels if at_source else guessed(model, examples.inputs, rows, task)
-            embed = Embedding(int(said["features"]), float(said["bandwidth"]), int(said["seed"]))
+            labels = (
+                examples.labels if at_source else pseudo_labels(model, examples.inputs, rows, task)
+            )
+            embed = RandomEmbedding(
+                int(said["features"]), float(said["bandwidth"]), int(said["seed"])
+            )
             if "pull" in trial:
                 sent = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
             else:
@@ -87,7 +91,7 @@ class ClassMoments(Sgd):
         return Update(task.client.id, {}, len(examples), extras={place(task.client): dict(sent)})
 
     def head(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return a head fitted to this source's examples in the subspace."""
         extras: dict[str, Weights] = {place(task.client): {}}
@@ -126,11 +130,11 @@ class ClassMoments(Sgd):
         return {"raw.weight": torch.from_numpy(weight), "raw.bias": torch.from_numpy(bias)}
 
 
-def _is_random(task: Task) -> bool:
+def _is_random(task: Instruction) -> bool:
     return bool(task.broadcast.settings.get("random"))
 
 
-def _moments(rows: Tensor, labels: Tensor, model: nn.Module, task: Task) -> Moments:
+def _moments(rows: Tensor, labels: Tensor, model: nn.Module, task: Instruction) -> Moments:
     """Return the class moments; where classes are compared by random features, of all rows."""
     if _is_random(task):
         return moments_of(rows, torch.zeros_like(labels), 1)

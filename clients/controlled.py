@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from fedsim.client import Examples, Seat
+from fedsim.client import Examples, StackedClient
 from fedsim.clients.normalized import effective_steps
 from fedsim.clients.sgd import Correction, Sgd
-from fedsim.stacked.stacked_sgd import Steering
-from fedsim.wire import Task, Update, Weights
+from fedsim.stacked.stacked_sgd import StackedCorrection
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Controlled"]
 
@@ -29,7 +29,7 @@ class Controlled(Sgd):
     Where the server sends no ``c`` it is SGD.
     """
 
-    def correction(self, task: Task, weights: Weights) -> Correction | None:
+    def correction(self, task: Instruction, weights: Weights) -> Correction | None:
         """Return what adds ``c - c_i`` to the gradients (line 10)."""
         if "control" not in task.broadcast.extras:
             return None
@@ -45,7 +45,7 @@ class Controlled(Sgd):
         return steer
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Train, then set ``c_i+ = c_i - c + (x - y_i) / (K lr)`` (line 12) and send its change.
 
@@ -55,17 +55,19 @@ class Controlled(Sgd):
         """
         return self._controlled(super().train(model, examples, task, draws), task)
 
-    def train_together(self, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
         """Do the same for several clients in the same steps."""
         updates = super().train_together(model, seats)
         return [
             self._controlled(update, seat.task) for update, seat in zip(updates, seats, strict=True)
         ]
 
-    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None:
+    def stacked_correction(
+        self, tasks: Sequence[Instruction], weights: Weights
+    ) -> StackedCorrection | None:
         """Return :meth:`correction` for stacked weights, in one operation for all clients."""
         if any("control" not in task.broadcast.extras for task in tasks):
-            return super().steering(tasks, weights)
+            return super().stacked_correction(tasks, weights)
         both = [_controls(task) for task in tasks]
         shift = {
             name: torch.stack([theirs[name] - ours[name] for ours, theirs in both]).to(w.device)
@@ -78,7 +80,7 @@ class Controlled(Sgd):
 
         return steer
 
-    def _controlled(self, update: Update, task: Task) -> Update:
+    def _controlled(self, update: Update, task: Instruction) -> Update:
         if "control" not in task.broadcast.extras:
             return update
         ours, theirs = _controls(task)
@@ -93,7 +95,7 @@ class Controlled(Sgd):
         return replace(update, extras={"control": change}, memory={"control": kept})
 
 
-def _controls(task: Task) -> tuple[Weights, Weights]:
+def _controls(task: Instruction) -> tuple[Weights, Weights]:
     """Return ``c_i``, at first zero, and ``c``, on the device of ``c``."""
     theirs, kept = task.broadcast.extras["control"], task.memory.get("control", {})
     ours = {

@@ -15,16 +15,16 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import nn
 
-from fedsim.client import Examples, Seat
+from fedsim.client import Examples, StackedClient
 from fedsim.per_sample.batches import sampled, slots_for
 from fedsim.per_sample.clipped_sums import clipped_sum, per_example, written_sum
 from fedsim.per_sample.gradients import WrittenOut
 from fedsim.per_sample.stacked_dp_sgd import descend_together
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import Source, grid, perturbed, source_of
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.noise import NoiseSource, grid, perturbed, source_of
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import seeded_layers
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["DpSgd"]
 
@@ -49,9 +49,9 @@ class DpSgd:
     """Of the noisy steps; it starts from rest in every round."""
     protects: ClassVar[tuple[str, ...]] = ("train",)
 
-    def under(self, terms: Terms) -> _Private:
+    def under(self, terms: PrivacyParameters) -> _PrivateDpSgd:
         """Return the rule that trains under ``terms``."""
-        return _Private(self, terms)
+        return _PrivateDpSgd(self, terms)
 
     def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
         """Return what ``turns`` turns release: ``steps`` subsampled Gaussians each."""
@@ -59,14 +59,14 @@ class DpSgd:
 
 
 @dataclass(frozen=True)
-class _Private:
+class _PrivateDpSgd:
     """DP-SGD under its terms."""
 
     rule: DpSgd
-    terms: Terms
+    terms: PrivacyParameters
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return how far the noisy steps moved the weights; noise alone without examples.
 
@@ -81,7 +81,7 @@ class _Private:
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
         return _sent(task, delta)
 
-    def train_together(self, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
         """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
 
         Raises:
@@ -90,7 +90,7 @@ class _Private:
         moved = descend_together(self.rule, self.terms, model, seats)
         return [_sent(seat.task, delta) for seat, delta in zip(seats, moved, strict=True)]
 
-    def _descend(self, model: nn.Module, examples: Examples, source: Source) -> None:
+    def _descend(self, model: nn.Module, examples: Examples, source: NoiseSource) -> None:
         """Take the steps, on the model's own parameters."""
         rule, terms = self.rule, self.terms
         std = terms.clip * terms.noise_multiplier
@@ -113,7 +113,7 @@ class _Private:
                 weight.sub_(move.view_as(weight))
 
 
-def _sent(task: Task, delta: Weights) -> Update:
+def _sent(task: Instruction, delta: Weights) -> Update:
     """Return all that a client sends and keeps of a turn."""
     taken = task.memory.get("privacy", {}).get("turns", torch.zeros(1)).cpu() + 1
     one = min(1, task.client.examples)

@@ -19,7 +19,7 @@ from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
 from fedsim.models._split import check_split, seen
 from fedsim.strategy import place
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["JointEmbedding"]
 
@@ -34,7 +34,7 @@ class JointEmbedding(Adapting):
     )
 
     def spread(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return the sum of the features, of their squared lengths, and their number."""
         check_split(model, "joint_embedding")
@@ -53,11 +53,11 @@ class JointEmbedding(Adapting):
         )
 
     def embedding(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return the mean of this client's joint features, weighted by class at a source."""
         model.eval()
-        embed, total = _Embedding(task), None
+        embed, total = _JointForward(task), None
         for rows in batches(len(examples)):
             labels = examples.labels[rows] if task.client.role == "source" else None
             with torch.no_grad():
@@ -68,9 +68,9 @@ class JointEmbedding(Adapting):
             task.client.id, {}, len(examples), extras={place(task.client): {}, "embedding": sent}
         )
 
-    def objective(self, model: nn.Module, task: Task) -> Objective:
+    def objective(self, model: nn.Module, task: Instruction) -> Objective:
         """Return the loss of a batch: classification, and distance to the other role's mean."""
-        embed = _Embedding(task)
+        embed = _JointForward(task)
         other = task.broadcast.extras["other"]["mean"]
         strength = float(task.broadcast.settings["strength"])
 
@@ -86,10 +86,10 @@ class JointEmbedding(Adapting):
         return loss
 
 
-class _Embedding:
+class _JointForward:
     """The joint features of one client's turn."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Instruction) -> None:
         said = task.broadcast.settings
         self._features = JointFeatures(
             int(said["features"]), float(said["bandwidth"]), int(said["seed"])

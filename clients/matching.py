@@ -20,13 +20,13 @@ from fedsim.client import Examples
 from fedsim.clients.sgd import PlainSgd
 from fedsim.condense.augment import Augment, augmentation
 from fedsim.condense.by_class import Batch, ByClass
-from fedsim.condense.memorisation import nearness
+from fedsim.condense.memorisation import nearest_distances
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.pixel_coding import PIXEL_BYTES, Coding, encoded
 from fedsim.errors import RunError
 from fedsim.models._split import at_once, check_split, class_means, embedded, mismatch
 from fedsim.seeds import generator_on
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Matching"]
 
@@ -74,7 +74,7 @@ class Matching(PlainSgd):
         return (f"clients share {what} with the server (init: real)",)
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return the client's synthetic set as the extra ``synthetic``; the weights stay.
 
@@ -120,7 +120,7 @@ class Matching(PlainSgd):
             images, loss = self._matched(images, sphere, held, draws)
             metrics["mismatch"] = float(loss) / len(held.classes)
         if self.memorisation:
-            metrics |= nearness(images, held)
+            metrics |= nearest_distances(images, held)
         return images.flatten(0, 1), metrics
 
     def _matched(

@@ -17,10 +17,10 @@ from torch import Tensor
 from fedsim.clients._private_set import PrivateSet
 from fedsim.condense.embedding_means import Steps, matched, released_means
 from fedsim.condense.model_sphere import Sphere
-from fedsim.condense.private_gradients import Private
+from fedsim.condense.private_gradients import PrivateExamples
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import Source
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.noise import NoiseSource
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import generator_on
 
 __all__ = ["MeanEmbeddings"]
@@ -39,7 +39,12 @@ class MeanEmbeddings(PrivateSet):
     """Steps of matching in one round: they cost no privacy."""
 
     def made(
-        self, sphere: Sphere, held: Private, terms: Terms, draws: torch.Generator, source: Source
+        self,
+        sphere: Sphere,
+        held: PrivateExamples,
+        terms: PrivacyParameters,
+        draws: torch.Generator,
+        source: NoiseSource,
     ) -> Tensor:
         """Return images that were matched, for nothing, to the means of ``models`` releases."""
         seeds = torch.randint(2**62, (self.models,), generator=draws).tolist()

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from fedsim.client import Examples, Seat
+from fedsim.client import Examples, StackedClient
 from fedsim.clients.proximal import Proximal, strength
-from fedsim.wire import Task, Update
+from fedsim.wire import Instruction, Update
 
 __all__ = ["Normalized", "effective_steps"]
 
@@ -25,19 +25,19 @@ class Normalized(Proximal):
     """Proximal SGD whose update carries ``a_i`` as the extra ``steps``."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Train, and say how many plain steps that came to."""
         return self._weighed(super().train(model, examples, task, draws), task)
 
-    def train_together(self, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
         """Do the same for several clients in the same steps."""
         updates = super().train_together(model, seats)
         return [
             self._weighed(update, seat.task) for update, seat in zip(updates, seats, strict=True)
         ]
 
-    def _weighed(self, update: Update, task: Task) -> Update:
+    def _weighed(self, update: Update, task: Instruction) -> Update:
         # Without a step there is a zero delta, which the server can still divide by one.
         count = max(1, self.step_count(update.examples))
         steps = effective_steps(count, self.momentum, self.rate(task) * strength(task))

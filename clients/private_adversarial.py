@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 
-from fedsim.adapt.adversarial_loss import Contest
+from fedsim.adapt.adversarial_loss import AdversarialLoss
 from fedsim.adapt.adversary import cut
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Examples, Unlabelled
@@ -28,11 +28,11 @@ from fedsim.per_sample.batches import MOST, in_slots, sampled
 from fedsim.per_sample.clipped_sums import Gradients, clipped_sum
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
-from fedsim.privacy.noise import Source, gaussian, grid, noisy, snap, source_of
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.noise import NoiseSource, gaussian, grid, noisy, snap, source_of
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import seeded_layers
 from fedsim.strategy import place
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateAdversarial"]
 
@@ -57,9 +57,9 @@ class PrivateAdversarial:
     """Of the noisy steps; it starts from rest in every round."""
     protects: ClassVar[tuple[str, ...]] = ("gls", "adversary", "embed", "train")
 
-    def under(self, terms: Terms) -> _Private:
+    def under(self, terms: PrivacyParameters) -> _PrivateAdversarialRule:
         """Return the rule that takes part under ``terms``."""
-        return _Private(self, terms)
+        return _PrivateAdversarialRule(self, terms)
 
     def serving(self, phases: Sequence[str]) -> _Paid:
         """Return the half that knows how often a round asks it: what a turn costs."""
@@ -82,7 +82,7 @@ class _Paid:
     phases: tuple[str, ...]
     protects: ClassVar[tuple[str, ...]] = PrivateAdversarial.protects
 
-    def under(self, terms: Terms) -> _Private:
+    def under(self, terms: PrivacyParameters) -> _PrivateAdversarialRule:
         """Return the rule that takes part under ``terms``."""
         return self.rule.under(terms)
 
@@ -99,14 +99,14 @@ class _Paid:
 
 
 @dataclass(frozen=True)
-class _Private:
+class _PrivateAdversarialRule:
     """The half under its terms; it sends one example's count, whatever it holds, and no metric."""
 
     rule: PrivateAdversarial
-    terms: Terms
+    terms: PrivacyParameters
 
     def gls(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return a source's confusion sum, or a target's sum of predictions, with noise."""
         at_source = task.client.role == "source"
@@ -127,7 +127,7 @@ class _Private:
         return self._reply(task, {}, {place(task.client): {name: sent}})
 
     def adversary(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return the discriminator's noisy gradient on one Poisson sample of this domain."""
         contest = self._contest(model, task)
@@ -145,7 +145,7 @@ class _Private:
         return self._reply(task, {}, {place(task.client): {}, "adversary": sent})
 
     def embed(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return noisy features of as many random examples as a batch has, or noise for them.
 
@@ -167,14 +167,14 @@ class _Private:
         return self._reply(task, {}, {place(task.client): {}, "rows": sent})
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return how far noisy steps moved the weights against the discriminator as it was sent."""
         at_source, said = task.client.role == "source", task.broadcast
         psi = said.extras.get("adversary", {})
         contest = self._contest(model, task) if psi else None
         held = _held(examples) if psi else Examples(examples.inputs, examples.labels)
-        turn = _Turn(model, contest, psi, at_source)
+        turn = _TurnState(model, contest, psi, at_source)
 
         def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
             swapped = {f"model.{name}": weight for name, weight in weights.items()}
@@ -194,7 +194,7 @@ class _Private:
         return self._reply(task, delta, {place(task.client): {}})
 
     def _noisy(
-        self, slopes: Gradients, weights: Weights, held: Examples, source: Source
+        self, slopes: Gradients, weights: Weights, held: Examples, source: NoiseSource
     ) -> Weights:
         """Return the noisy mean over a Poisson sample of its examples' clipped gradients."""
         std = self.terms.clip * self.terms.noise_multiplier
@@ -206,24 +206,24 @@ class _Private:
             for name in sorted(sums)
         }
 
-    def _contest(self, model: nn.Module, task: Task) -> Contest:
+    def _contest(self, model: nn.Module, task: Instruction) -> AdversarialLoss:
         if task.broadcast.settings["entropy"]:
             raise RunError(
                 "entropy: true divides by a sum over the batch: how far one example moves that is "
                 "not bounded, so it cannot be had under privacy"
             )
         blurred = bool(task.broadcast.settings["blurred"])
-        return Contest(model, task, self.terms.clip * SHRINK if blurred else None)
+        return AdversarialLoss(model, task, self.terms.clip * SHRINK if blurred else None)
 
-    def _reply(self, task: Task, delta: Weights, extras: dict[str, Weights]) -> Update:
+    def _reply(self, task: Instruction, delta: Weights, extras: dict[str, Weights]) -> Update:
         return Update(task.client.id, delta, min(1, task.client.examples), extras=extras)
 
 
-class _Turn(nn.Module):
+class _TurnState(nn.Module):
     """One client's loss as a module, so that its model's weights can be swapped."""
 
     def __init__(
-        self, model: nn.Module, contest: Contest | None, psi: Weights, at_source: bool
+        self, model: nn.Module, contest: AdversarialLoss | None, psi: Weights, at_source: bool
     ) -> None:
         super().__init__()
         self.model = model
@@ -240,7 +240,7 @@ def _per_example(loss: object) -> Gradients:
     return vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")  # type: ignore[arg-type]
 
 
-def _hidden(source: Source) -> torch.Generator:
+def _hidden(source: NoiseSource) -> torch.Generator:
     """Return draws that nobody can guess: known masks of dropout would tell examples' places."""
     return torch.Generator().manual_seed(int(source.words(1)[0] >> np.uint64(1)))
 

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from fedsim.clients._private_set import PrivateSet
 from fedsim.condense.model_sphere import Sphere
-from fedsim.condense.private_gradients import Mechanism, Private, released
+from fedsim.condense.private_gradients import ImageMechanism, PrivateExamples, released
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import Source
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.noise import NoiseSource
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import generator_on
 
 __all__ = ["PrivateMatching"]
@@ -40,13 +40,18 @@ class PrivateMatching(PrivateSet):
     """Every example's chance to be in a step's sample, the same for every client."""
 
     def made(
-        self, sphere: Sphere, held: Private, terms: Terms, draws: torch.Generator, source: Source
+        self,
+        sphere: Sphere,
+        held: PrivateExamples,
+        terms: PrivacyParameters,
+        draws: torch.Generator,
+        source: NoiseSource,
     ) -> Tensor:
         """Return images after ``steps`` noisy steps: each is one release."""
         # Which models are matched on is public, and so is what the images begin as.
         draws = generator_on(draws, sphere.device)
         images = self.noise(held, draws)
-        mechanism = Mechanism(terms.clip, terms.noise_multiplier, self.sample_rate)
+        mechanism = ImageMechanism(terms.clip, terms.noise_multiplier, self.sample_rate)
         velocity = torch.zeros_like(images)
         for _ in range(self.steps):
             gradient = released(images, held, mechanism, (sphere, draws), source)

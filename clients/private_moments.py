@@ -15,16 +15,16 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from fedsim.adapt.joint_matching import Moments
-from fedsim.adapt.pseudo_labels import guessed, rows_of
+from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
 from fedsim.client import Examples, Unlabelled
 from fedsim.per_sample.batches import MOST, in_slots
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.strategy import place
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateMoments"]
 
@@ -41,9 +41,9 @@ class PrivateMoments:
     """More values than this in one example are refused: noise grows with their square."""
     protects: ClassVar[tuple[str, ...]] = ("source", "label")
 
-    def under(self, terms: Terms) -> _Private:
+    def under(self, terms: PrivacyParameters) -> _PrivateMomentsRule:
         """Return the rule that takes part under ``terms``."""
-        return _Private(self.max_width, terms)
+        return _PrivateMomentsRule(self.max_width, terms)
 
     def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
         """Return a release for each turn; a source has spent less, and is charged as much."""
@@ -51,14 +51,14 @@ class PrivateMoments:
 
 
 @dataclass(frozen=True)
-class _Private:
+class _PrivateMomentsRule:
     """The half under its terms; it sends one example's count, whatever it holds."""
 
     max_width: int
-    terms: Terms
+    terms: PrivacyParameters
 
     def source(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return, in the first round, noisy moments of the classes."""
         sent: Weights = {}
@@ -67,13 +67,13 @@ class _Private:
         return self._reply(task, sent)
 
     def label(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Guess this target's labels, and return noisy moments of the guessed classes."""
         return self._reply(task, self._noisy(examples, model, task, draws))
 
     def _noisy(
-        self, examples: Examples, model: nn.Module, task: Task, draws: torch.Generator
+        self, examples: Examples, model: nn.Module, task: Instruction, draws: torch.Generator
     ) -> Weights:
         classes = int(model.head.out_features)  # type: ignore[union-attr,arg-type]
         std = UNIT_MOMENTS * self.terms.noise_multiplier
@@ -82,14 +82,14 @@ class _Private:
         for part, count in in_slots(examples, MOST):
             rows = torch.nan_to_num(rows_of(part, self.max_width), 0.0, 0.0, 0.0)
             is_known = isinstance(examples, Examples)
-            labels = part.labels if is_known else guessed(model, part.inputs, rows, task)
+            labels = part.labels if is_known else pseudo_labels(model, part.inputs, rows, task)
             for name, shares in _shares(rows[:count].cpu() * SHRINK).items():
                 sums[name].index_add_(0, labels[:count].cpu(), snap(shares, grid(std)))
         source = source_of(self.terms.rng, draws)
         noisy = {name: part + gaussian(part, std, source) for name, part in sums.items()}
         return _possible(Moments.unpacked(noisy)).packed()
 
-    def _reply(self, task: Task, sent: Weights) -> Update:
+    def _reply(self, task: Instruction, sent: Weights) -> Update:
         return Update(
             task.client.id, {}, min(1, task.client.examples), extras={place(task.client): sent}
         )

@@ -20,7 +20,7 @@ from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
 from fedsim.models._split import check_split, features_of
 from fedsim.strategy import place
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Prototypical"]
 
@@ -36,12 +36,12 @@ class Prototypical(Adapting):
         "a batch have no share of one example to cut"
     )
 
-    def adapts(self, task: Task) -> bool:
+    def adapts(self, task: Instruction) -> bool:
         """Return whether this is DMPN's round: the references send no settings."""
         return bool(task.broadcast.settings)
 
     def prototypes(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return sums of features by class, at a target by the class that is surely meant."""
         check_split(model, "prototypical")
@@ -65,7 +65,7 @@ class Prototypical(Adapting):
             sent = {"sums": sent["sums"] * enough[:, None], "counts": sent["counts"] * enough}
         return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
 
-    def objective(self, model: nn.Module, task: Task) -> Objective:
+    def objective(self, model: nn.Module, task: Instruction) -> Objective:
         """Return the loss of a batch, around the prototypes as they were sent."""
         check_split(model, "prototypical")
         said, sent = task.broadcast.settings, task.broadcast.extras

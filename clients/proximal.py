@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fedsim.clients.sgd import Correction, Sgd
-from fedsim.stacked.stacked_sgd import Steering
-from fedsim.wire import Task, Weights
+from fedsim.stacked.stacked_sgd import StackedCorrection
+from fedsim.wire import Instruction, Weights
 
 __all__ = ["Proximal", "strength"]
 
@@ -26,7 +26,7 @@ class Proximal(Sgd):
 
     reads: ClassVar[frozenset[str]] = frozenset({MU})
 
-    def correction(self, task: Task, weights: Weights) -> Correction | None:
+    def correction(self, task: Instruction, weights: Weights) -> Correction | None:
         """Return what adds the gradient of the proximal term, ``mu * (w - w_server)``."""
         mu = strength(task)
         if mu == 0:
@@ -39,11 +39,13 @@ class Proximal(Sgd):
 
         return hold
 
-    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None:
+    def stacked_correction(
+        self, tasks: Sequence[Instruction], weights: Weights
+    ) -> StackedCorrection | None:
         """Return the same for stacked weights, in one operation for all clients."""
         mu = strength(tasks[0])
         if any(strength(task) != mu for task in tasks):
-            return super().steering(tasks, weights)
+            return super().stacked_correction(tasks, weights)
         if mu == 0:
             return None
         anchor = {name: weight[0].clone() for name, weight in weights.items()}
@@ -55,6 +57,6 @@ class Proximal(Sgd):
         return hold
 
 
-def strength(task: Task) -> float:
+def strength(task: Instruction) -> float:
     """Return ``mu`` as the server sent it."""
     return float(task.broadcast.settings.get(MU, 0.0))

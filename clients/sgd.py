@@ -14,11 +14,11 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from fedsim.client import Examples, Seat
+from fedsim.client import Examples, StackedClient
 from fedsim.errors import RunError
 from fedsim.seeds import seeded_layers
-from fedsim.stacked.stacked_sgd import Steering, train_stacked
-from fedsim.wire import Task, Update, Weights
+from fedsim.stacked.stacked_sgd import StackedCorrection, train_stacked
+from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Correction", "PlainSgd", "Sgd"]
 
@@ -46,7 +46,7 @@ class Sgd:
     """Steps in one round, the same for every client, instead of ``epochs``."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return how far training on ``examples`` moved the weights.
 
@@ -63,7 +63,7 @@ class Sgd:
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
         return Update(task.client.id, delta, len(examples), metrics)
 
-    def train_together(self, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
         """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
 
         Raises:
@@ -74,7 +74,7 @@ class Sgd:
             raise RunError(f"{type(self).__name__} descends in a way of its own")
         return train_stacked(self, model, seats)
 
-    def correction(self, task: Task, weights: Weights) -> Correction | None:
+    def correction(self, task: Instruction, weights: Weights) -> Correction | None:
         """Return what is to change the gradients of every batch of this turn, if anything.
 
         Args:
@@ -84,7 +84,9 @@ class Sgd:
         """
         return None
 
-    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None:
+    def stacked_correction(
+        self, tasks: Sequence[Instruction], weights: Weights
+    ) -> StackedCorrection | None:
         """Return what :meth:`correction` would, for stacked weights `(clients, *shape)`."""
         each = [
             self.correction(task, {name: weight[at] for name, weight in weights.items()})
@@ -100,7 +102,7 @@ class Sgd:
 
         return steer
 
-    def rate(self, task: Task) -> float:
+    def rate(self, task: Instruction) -> float:
         """Return the step size in the round of ``task``."""
         return self.lr * self.lr_decay ** (task.round - 1)
 
@@ -111,7 +113,7 @@ class Sgd:
         return self.steps or self.epochs * math.ceil(examples / self.batch_size)
 
     def _descend(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> float:
         """Take the steps and return the mean loss of the last pass."""
         device, size = _device(model), len(examples)
@@ -186,7 +188,7 @@ class PlainSgd:
     """Of the references."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Train by plain SGD on the client's own examples: what the references do."""
         rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fedsim.exact_sum import ExactSum
-from fedsim.wire import Addend, ClientId, Merged, Turn, Update, Weights
+from fedsim.wire import Addend, ClientId, Merged, ReplyInfo, Update, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,7 @@ def _reduce_stacked(updates: Iterable[Update], reduce: Callable[[Tensor], Tensor
     }
 
 
-def mean_metrics(turns: Sequence[Turn]) -> dict[str, float]:
+def mean_metrics(turns: Sequence[ReplyInfo]) -> dict[str, float]:
     """Return the mean of each metric over ``turns``, weighted by examples.
 
     A turn whose metric is not finite, or that worked on no example, is left out of that mean.

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from fedsim.errors import RunError
-from fedsim.wire import Task, Update
+from fedsim.wire import Instruction, Update
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Client", "Examples", "Seat", "Unlabelled", "together"]
+__all__ = ["Client", "Examples", "StackedClient", "Unlabelled", "together"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Client(Protocol):
     """
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Train ``model`` on the client's own ``examples`` and return how far it moved.
 
@@ -80,15 +80,15 @@ class Client(Protocol):
 
 
 @dataclass(frozen=True)
-class Seat:
+class StackedClient:
     """What one client brings to a turn that several take together."""
 
     examples: Examples
-    task: Task
+    task: Instruction
     draws: torch.Generator
 
 
-Together = Callable[["nn.Module", Sequence[Seat]], list[Update]]
+Together = Callable[["nn.Module", Sequence[StackedClient]], list[Update]]
 
 
 def together(client: Client, phase: str) -> Together | None:

@@ -17,7 +17,7 @@ evaluate    says which weights are judged                            (averages o
 pictures    hands out images that a person should look at            FedDM
 tables      hands out numbers that a person should look at           domain adaptation
 phases      lists the exchanges of a round, by the client's verbs    domain adaptation
-asks        says whom a phase is for                                 domain adaptation
+participates says whom a phase is for                                domain adaptation
 ==========  =======================================================  ====================
 
 ``addends`` runs where the client ran, so a worker hands back one partial sum for all its
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = [
+    "ReplySpec",
     "Server",
     "ServerState",
     "Strategy",
-    "Wanted",
-    "extra",
     "is_sum",
     "place",
     "place_of",
+    "required_extra",
     "split_place",
 ]
 
@@ -87,7 +87,7 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReplySpec:
     """What replies are held against, by a strategy that looks closer than the engine does."""
 
     shape: tuple[int, ...]
@@ -110,7 +110,7 @@ class Strategy:
         """Return the exchanges of one round: the names of the client half's methods, in order."""
         return ("train",)
 
-    def asks(self, phase: str, client: ClientInfo) -> bool:
+    def participates(self, phase: str, client: ClientInfo) -> bool:
         """Return whether ``client`` takes part in ``phase``: targets have no labels to learn."""
         return client.role == "source"
 
@@ -126,7 +126,7 @@ class Strategy:
         """
         return Broadcast(state.weights)
 
-    def fault(self, update: Update, wanted: Wanted) -> str:
+    def fault(self, update: Update, wanted: ReplySpec) -> str:
         """Return why an update cannot be used; empty if it can.
 
         Asked where :meth:`aggregate` is overridden, of each update that has a delta as it should
@@ -170,7 +170,7 @@ def is_sum(strategy: Strategy) -> bool:
     return type(strategy).aggregate is Strategy.aggregate
 
 
-def extra(update: Update, name: str, sender: str) -> Weights:
+def required_extra(update: Update, name: str, sender: str) -> Weights:
     """Return the extra called ``name``.
 
     Args:

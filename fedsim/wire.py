@@ -1,6 +1,6 @@
 """What crosses between server and clients: frozen values, no behaviour.
 
-Everything a client needs is in its :class:`Task`, and everything the server learns is in
+Everything a client needs is in its :class:`Instruction`, and everything the server learns is in
 the client's :class:`Update`.  Flower messages carry these two and nothing else, which is
 why the same scenario gives the same numbers in process, on Ray and on real devices.
 """
@@ -19,12 +19,12 @@ __all__ = [
     "Broadcast",
     "ClientId",
     "ClientInfo",
+    "Instruction",
     "Merged",
+    "ReplyInfo",
     "Role",
     "Setting",
-    "Stint",
-    "Task",
-    "Turn",
+    "TraceEntry",
     "Update",
     "Weights",
 ]
@@ -63,7 +63,7 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Instruction:
     """One client's work in one exchange."""
 
     round: int
@@ -93,7 +93,7 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ReplyInfo:
     """What is known of a client's turn besides its tensors."""
 
     client: ClientId
@@ -107,7 +107,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Stint:
+class TraceEntry:
     """When and where a simulated client's turn ran."""
 
     phase: str

@@ -18,11 +18,11 @@ from torch import Tensor
 from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import ClientInfo, Merged, Weights
 
-__all__ = ["Adaptive"]
+__all__ = ["AdaptiveServer"]
 
 
 @dataclass(frozen=True)
-class Adaptive(Strategy):
+class AdaptiveServer(Strategy):
     """FedAvg whose step divides by the root of a second moment: ``w + lr * m / (sqrt(v) + tau)``.
 
     As in the paper the moments are not corrected for their start, and ``v`` starts at

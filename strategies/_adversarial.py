@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge, Gt, Lt
 
-from fedsim.adapt.adversary import domain_losses, first_weights, ramp, verdict
+from fedsim.adapt.adversary import domain_logit, domain_losses, first_weights, ramp
 from fedsim.errors import RunError
 from fedsim.seeds import seeded_layers
 from fedsim.strategies._domains import (
@@ -30,7 +30,7 @@ from fedsim.strategies._domains import (
 from fedsim.strategy import Server, ServerState, place_of, split_place
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
-__all__ = ["Adversarial"]
+__all__ = ["AdversarialStrategy"]
 
 FIRST = "adversary.0.weight"
 RUN_AWAY = 1e6
@@ -38,7 +38,7 @@ PHASES = {"exact": ("gradient",), "fedmm": ("primal_dual",), "features": ("embed
 
 
 @dataclass(frozen=True)
-class Adversarial(OfDomains):
+class AdversarialStrategy(OfDomains):
     """The model moves by the sum of the domains' mean updates, the discriminator by gradients."""
 
     form: Literal["two_phase", "exact", "fedmm", "features"] = "two_phase"
@@ -187,7 +187,9 @@ class Adversarial(OfDomains):
             with seeded_layers(server.draws, torch.device("cpu")):
                 for role, parts in rows.items():
                     if parts:
-                        logits = verdict(psi, torch.cat(parts).to(psi[FIRST].dtype), self.dropout)
+                        logits = domain_logit(
+                            psi, torch.cat(parts).to(psi[FIRST].dtype), self.dropout
+                        )
                         loss = loss + domain_losses(logits, role == "source").mean() / 2
             if loss.requires_grad:
                 found = torch.autograd.grad(loss, list(psi.values()))

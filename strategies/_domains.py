@@ -16,7 +16,7 @@ __all__ = ["OfDomains", "added", "averaged", "by_role", "check_roles", "classifi
 class OfDomains(Strategy):
     """A strategy in which every domain has a share in every phase."""
 
-    def asks(self, phase: str, client: ClientInfo) -> bool:
+    def participates(self, phase: str, client: ClientInfo) -> bool:
         """Ask everyone."""
         return True
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fedsim.strategies._adversarial import Adversarial
+from fedsim.strategies._adversarial import AdversarialStrategy
 from fedsim.wire import Setting
 
 __all__ = ["Cdan"]
 
 
 @dataclass(frozen=True)
-class Cdan(Adversarial):
+class Cdan(AdversarialStrategy):
     """The discriminator sees predicted class times feature; predictions get no gradient of it."""
 
     entropy: bool = False

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedsim.strategies._adversarial import Adversarial
+from fedsim.strategies._adversarial import AdversarialStrategy
 
 __all__ = ["Dann"]
 
 
 @dataclass(frozen=True)
-class Dann(Adversarial):
+class Dann(AdversarialStrategy):
     """The discriminator sees features; with ``trade_off = 0`` sources alone move the model."""

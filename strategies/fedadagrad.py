@@ -13,13 +13,13 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
-from fedsim.strategies._adaptive import Adaptive
+from fedsim.strategies._adaptive import AdaptiveServer
 
 __all__ = ["FedAdagrad"]
 
 
 @dataclass(frozen=True)
-class FedAdagrad(Adaptive):
+class FedAdagrad(AdaptiveServer):
     """``v = v + delta^2``, a sum over all rounds, so that the steps shrink."""
 
     server_lr: Annotated[float, Gt(0)] = 0.1

@@ -13,13 +13,13 @@ from typing import Annotated
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from fedsim.strategies._adaptive import Adaptive
+from fedsim.strategies._adaptive import AdaptiveServer
 
 __all__ = ["FedAdam"]
 
 
 @dataclass(frozen=True)
-class FedAdam(Adaptive):
+class FedAdam(AdaptiveServer):
     """``v = beta2 * v + (1 - beta2) * delta^2``, an average over the last rounds."""
 
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.99

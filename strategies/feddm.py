@@ -21,7 +21,7 @@ from fedsim.condense.server_training import Rule, train_on
 from fedsim.condense.synthetic_set import fault_of, misshapen, table_of
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
-from fedsim.strategy import Server, ServerState, Strategy, Wanted, extra
+from fedsim.strategy import ReplySpec, Server, ServerState, Strategy, required_extra
 from fedsim.wire import Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["FedDM"]
@@ -61,7 +61,7 @@ class FedDM(Strategy):
         """Send ``w``, and whether images should come with a weight."""
         return Broadcast(state.weights, settings={"weighting": self.weighting})
 
-    def fault(self, update: Update, wanted: Wanted) -> str:
+    def fault(self, update: Update, wanted: ReplySpec) -> str:
         """Return why a client's set cannot be trained on: its shape, its labels, its size."""
         if "synthetic" not in update.extras:
             return f"sent no synthetic set: local: {{use: {self.client}}} makes one"
@@ -77,7 +77,7 @@ class FedDM(Strategy):
         """
         ordered = sorted(updates, key=lambda update: update.client)
         for update in ordered:
-            if fault := misshapen(extra(update, "synthetic", self.client)):
+            if fault := misshapen(required_extra(update, "synthetic", self.client)):
                 raise RunError(f"client {update.client}: {fault}")
         union = _stacked([table_of(update, self.client) for update in ordered])
         clients = tuple(update.client for update in ordered)

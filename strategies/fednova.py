@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedsim.strategy import Server, ServerState, Strategy, extra
+from fedsim.strategy import Server, ServerState, Strategy, required_extra
 from fedsim.wire import Addend, Merged, Update
 
 __all__ = ["FedNova"]
@@ -29,7 +29,7 @@ class FedNova(Strategy):
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Add ``d_i`` and ``a_i``, both weighted by examples."""
-        worth = extra(update, "steps", sender="normalized")
+        worth = required_extra(update, "steps", sender="normalized")
         per_step = {name: d.double() / worth["steps"] for name, d in update.delta.items()}
         return {
             "delta": Addend(per_step, update.examples),

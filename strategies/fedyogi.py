@@ -14,13 +14,13 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor
 
-from fedsim.strategies._adaptive import Adaptive
+from fedsim.strategies._adaptive import AdaptiveServer
 
 __all__ = ["FedYogi"]
 
 
 @dataclass(frozen=True)
-class FedYogi(Adaptive):
+class FedYogi(AdaptiveServer):
     """``v = v - (1 - beta2) * delta^2 * sign(v - delta^2)``, which forgets slower than Adam."""
 
     beta2: Annotated[float, Ge(0), Lt(1)] = 0.99

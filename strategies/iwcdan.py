@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedsim.strategies._adversarial import Adversarial
+from fedsim.strategies._adversarial import AdversarialStrategy
 from fedsim.strategies._reweighted import Reweighted
 from fedsim.wire import Setting
 
@@ -21,7 +21,7 @@ __all__ = ["Iwcdan"]
 
 
 @dataclass(frozen=True)
-class Iwcdan(Reweighted, Adversarial):
+class Iwcdan(Reweighted, AdversarialStrategy):
     """Source examples count by their class ratio before CDAN's discriminator."""
 
     entropy: bool = False

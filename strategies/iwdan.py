@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedsim.strategies._adversarial import Adversarial
+from fedsim.strategies._adversarial import AdversarialStrategy
 from fedsim.strategies._reweighted import Reweighted
 
 __all__ = ["Iwdan"]
 
 
 @dataclass(frozen=True)
-class Iwdan(Reweighted, Adversarial):
+class Iwdan(Reweighted, AdversarialStrategy):
     """Equation 7: source examples count by their class ratio before the discriminator."""
 
     client: ClassVar[str] = "adversarial"

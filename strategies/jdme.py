@@ -27,7 +27,7 @@ from fedsim.adapt.joint_matching import (
     ridge_head,
     subspace,
 )
-from fedsim.adapt.subspace_search import Search
+from fedsim.adapt.subspace_search import SubspaceSearch
 from fedsim.errors import RunError
 from fedsim.strategies._domains import check_roles
 from fedsim.strategy import Server, ServerState, Strategy, place_of, split_place
@@ -72,7 +72,7 @@ class Jdme(Strategy):
         head = ("head",) if self.final_head == "svm" else ()
         return ("source", "label", *asked, *head)
 
-    def asks(self, phase: str, client: ClientInfo) -> bool:
+    def participates(self, phase: str, client: ClientInfo) -> bool:
         """Ask targets to guess labels, sources for the rest, and all in the search of `rbf`."""
         return phase == "search" or client.role == ("target" if phase == "label" else "source")
 
@@ -169,7 +169,7 @@ class Jdme(Strategy):
                 "seed": torch.tensor(zlib.crc32(state.weights["basis"].numpy().tobytes())),
             }
         start = memory.get("basis", memory["start"])["basis"]
-        memory["search"] = Search(Descent.at(start), {}).packed()
+        memory["search"] = SubspaceSearch(Descent.at(start), {}).packed()
         return replace(state, memory=memory)
 
     def _searched(self, state: ServerState, merged: Merged) -> ServerState:
@@ -183,8 +183,8 @@ class Jdme(Strategy):
         return replace(after, memory={k: v for k, v in after.memory.items() if k != "search"})
 
 
-def _search(state: ServerState) -> Search:
-    return Search.unpacked(state.memory["search"])
+def _search(state: ServerState) -> SubspaceSearch:
+    return SubspaceSearch.unpacked(state.memory["search"])
 
 
 def _dimensions(state: ServerState) -> int:

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 import torch
 from annotated_types import Gt
 
-from fedsim.strategy import Server, ServerState, Strategy, extra
+from fedsim.strategy import Server, ServerState, Strategy, required_extra
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Scaffold"]
@@ -44,7 +44,7 @@ class Scaffold(Strategy):
         """Add ``y_i - x`` and ``c_i+ - c_i``, each once; a client without examples has no say."""
         return {
             "delta": Addend(update.delta, float(update.examples > 0)),
-            "control": Addend(extra(update, "control", sender="controlled"), 1.0),
+            "control": Addend(required_extra(update, "control", sender="controlled"), 1.0),
         }
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:

@@ -13,7 +13,7 @@ from torch import nn
 
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
-from fedsim.wire import Task, Update
+from fedsim.wire import Instruction, Update
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Naughty(Sgd):
     """A file: where it exists already the client behaves, and it is made on the first offence."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         update = super().train(model, examples, task, draws)
         if (task.client.id, task.round) != (self.who, self.when):

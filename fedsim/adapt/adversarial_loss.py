@@ -9,22 +9,22 @@ from torch.nn import functional as F
 from fedsim.adapt.adversary import (
     certainty,
     cut,
+    domain_logit,
     domain_losses,
     product,
     reverse,
     unit_length,
-    verdict,
 )
 from fedsim.models._split import check_split, seen
-from fedsim.wire import Task, Weights
+from fedsim.wire import Instruction, Weights
 
-__all__ = ["Contest"]
+__all__ = ["AdversarialLoss"]
 
 
-class Contest:
+class AdversarialLoss:
     """What a client of either role minimises, and what the discriminator sees of it."""
 
-    def __init__(self, model: nn.Module, task: Task, most: float | None = None) -> None:
+    def __init__(self, model: nn.Module, task: Instruction, most: float | None = None) -> None:
         """Take the server's word.
 
         Args:
@@ -78,7 +78,9 @@ class Contest:
         hidden = reverse(features, float(self._said["reversal"]))
         if "deceit-cap" in self._said:
             with torch.no_grad():
-                each = domain_losses(verdict(psi, self.judged(features, logits)), self._at_source)
+                each = domain_losses(
+                    domain_logit(psi, self.judged(features, logits)), self._at_source
+                )
             is_open = each <= float(self._said["deceit-cap"])
             hidden = torch.where(is_open.unsqueeze(1), hidden, features.detach())
         strength = float(self._said["trade-off"])
@@ -106,7 +108,7 @@ class Contest:
         self, psi: Weights, features: Tensor, logits: Tensor, labels: Tensor | None
     ) -> Tensor:
         """Return half the domain's mean loss, weighted as the server says."""
-        logit = verdict(psi, self.judged(features, logits), float(self._said["dropout"]))
+        logit = domain_logit(psi, self.judged(features, logits), float(self._said["dropout"]))
         each = domain_losses(logit, self._at_source)
         if labels is not None and self._of_domain is not None:
             each = each * self._of_domain.to(each.dtype)[labels]

@@ -24,13 +24,13 @@ from fedsim.wire import Weights
 __all__ = [
     "certainty",
     "cut",
+    "domain_logit",
     "domain_losses",
     "first_weights",
     "product",
     "ramp",
     "reverse",
     "unit_length",
-    "verdict",
 ]
 
 LAYERS = 3
@@ -56,7 +56,7 @@ def first_weights(width: int, hidden: int, like: Tensor) -> Weights:
     return weights
 
 
-def verdict(adversary: Weights, judged: Tensor, dropout: float = 0.0) -> Tensor:
+def domain_logit(adversary: Weights, judged: Tensor, dropout: float = 0.0) -> Tensor:
     """Return the logit of "this is a source's", ``(n,)``, for rows of ``judged``, ``(n, width)``.
 
     Dropout, where there is any, draws from torch's default generator.

@@ -22,7 +22,7 @@ __all__ = ["Descent", "descend", "retract"]
 
 CONTRACTION, DECREASE, TRIALS, FLAT = 0.5, 1e-4, 25, 1e-6
 
-Asks = Literal["cost", "slope", "nothing"]
+Needs = Literal["cost", "slope", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Descent:
     """The lowest so far."""
     gradient: Tensor
     """At ``point``, tangent to the manifold."""
-    asks: Asks = "cost"
+    needs: Needs = "cost"
     here: float = math.nan
     """The cost at ``point``."""
     before: float = math.nan
@@ -56,7 +56,7 @@ class Descent:
         if math.isnan(self.here) or there <= self.here - DECREASE * self.size * squared:
             return self._moved(there)
         if self.shrunk == TRIALS:
-            return self._moved(there) if there <= self.here else replace(self, asks="nothing")
+            return self._moved(there) if there <= self.here else replace(self, needs="nothing")
         return self._tries(self.size * CONTRACTION, self.shrunk + 1)
 
     def slope(self, euclidean: Tensor) -> Descent:
@@ -64,14 +64,14 @@ class Descent:
         tangent = euclidean - self.point @ (self.point.T @ euclidean)  # what leaves the subspace
         norm = float(tangent.norm())
         if norm < FLAT:
-            return replace(self, asks="nothing")
+            return replace(self, needs="nothing")
         # The first step has length one; later ones repeat twice the last decrease.
         fresh = math.isnan(self.before)
         size = 1 / norm if fresh else 4 * (self.before - self.here) / norm**2
-        return replace(self, gradient=tangent, asks="cost")._tries(size, 0)
+        return replace(self, gradient=tangent, needs="cost")._tries(size, 0)
 
     def _moved(self, there: float) -> Descent:
-        return replace(self, point=self.trial, before=self.here, here=there, asks="slope")
+        return replace(self, point=self.trial, before=self.here, here=there, needs="slope")
 
     def _tries(self, size: float, shrunk: int) -> Descent:
         trial = retract(self.point, -size * self.gradient)
@@ -90,12 +90,12 @@ def descend(
         steps: at most; fewer where the gradient vanishes or no step helps.
     """
     now = Descent.at(start).cost(cost(start))
-    while steps and now.asks != "nothing":
-        if now.asks == "slope":
+    while steps and now.needs != "nothing":
+        if now.needs == "slope":
             now = now.slope(slope(now.point))
         else:
             now = now.cost(cost(now.trial))
-            steps -= now.asks == "slope"
+            steps -= now.needs == "slope"
     return now.point
 
 

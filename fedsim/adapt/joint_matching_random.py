@@ -22,7 +22,7 @@ from fedsim.adapt.features import random_features
 from fedsim.adapt.joint_matching import LabelKernel, weighings
 from fedsim.seeds import torch_stream
 
-__all__ = ["ClassSums", "Embedding", "random_gap"]
+__all__ = ["ClassSums", "RandomEmbedding", "random_gap"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ClassSums:
 
 
 @dataclass(frozen=True)
-class Embedding:
+class RandomEmbedding:
     """Random features of projected rows, alike wherever they are made of the same seed."""
 
     count: int

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from fedsim.adapt.joint_matching import unit_rows
 from fedsim.client import Examples, Unlabelled
 from fedsim.errors import RunError
-from fedsim.wire import Task
+from fedsim.wire import Instruction
 
-__all__ = ["guessed", "rows_of"]
+__all__ = ["pseudo_labels", "rows_of"]
 
 
 def rows_of(examples: Examples | Unlabelled, max_width: int) -> Tensor:
@@ -29,7 +29,7 @@ def rows_of(examples: Examples | Unlabelled, max_width: int) -> Tensor:
     return unit_rows(rows)
 
 
-def guessed(model: nn.Module, inputs: Tensor, rows: Tensor, task: Task) -> Tensor:
+def pseudo_labels(model: nn.Module, inputs: Tensor, rows: Tensor, task: Instruction) -> Tensor:
     """Return labels, `(n,)`, as the model, or the first head on raw inputs, sees them."""
     raw = task.broadcast.extras.get("raw")
     if raw is None:

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from fedsim.adapt.grassmann import Asks, Descent
+from fedsim.adapt.grassmann import Descent, Needs
 from fedsim.adapt.joint_matching import LabelKernel
 from fedsim.adapt.joint_matching_random import ClassSums, random_gap
 from fedsim.wire import Merged, Weights
 
-__all__ = ["Search"]
+__all__ = ["SubspaceSearch"]
 
-ASKS: tuple[Asks, ...] = ("cost", "slope", "nothing")
+NEEDS: tuple[Needs, ...] = ("cost", "slope", "nothing")
 
 
 @dataclass(frozen=True)
-class Search:
+class SubspaceSearch:
     """How far a round's descent is, and what the last answers made of it."""
 
     descent: Descent
@@ -29,23 +29,23 @@ class Search:
 
     def question(self, role: str, steps: int) -> Weights:
         """Return what clients of ``role`` are asked; nothing once ``steps`` steps are taken."""
-        if self.descent.asks == "nothing" or self.steps == steps:
+        if self.descent.needs == "nothing" or self.steps == steps:
             return {}
-        pull = {"pull": self.pulls[role]} if self.descent.asks == "slope" else {}
+        pull = {"pull": self.pulls[role]} if self.descent.needs == "slope" else {}
         return {"basis": self.descent.trial, **pull}
 
-    def answered(self, merged: Merged, labels: LabelKernel) -> Search:
+    def answered(self, merged: Merged, labels: LabelKernel) -> SubspaceSearch:
         """Return the search after a question; a role that gave no answer leaves it as it was."""
         after = replace(self, asked=self.asked + 1)
         told = [f"moments.{role}" for role in ("source", "target")]
         if not all(name in merged.means for name in told):
             return after
         source, target = (merged.total(name) for name in told)
-        if self.descent.asks == "slope":
+        if self.descent.needs == "slope":
             return replace(after, descent=self.descent.slope(source["slope"] + target["slope"]))
         value, *pulls = random_gap(ClassSums(**source), ClassSums(**target), labels)
         descent = self.descent.cost(value)
-        if descent.asks != "slope":
+        if descent.needs != "slope":
             return replace(after, descent=descent)
         # The cost at the start is no step.
         steps = self.steps + (self.descent.here == self.descent.here)
@@ -55,7 +55,7 @@ class Search:
     def packed(self) -> Weights:
         """Return the search as tensors, for the server's memory."""
         now = self.descent
-        numbers = (now.here, now.before, now.size, now.shrunk, ASKS.index(now.asks))
+        numbers = (now.here, now.before, now.size, now.shrunk, NEEDS.index(now.needs))
         return {
             "trial": now.trial,
             "point": now.point,
@@ -65,14 +65,14 @@ class Search:
         }
 
     @classmethod
-    def unpacked(cls, kept: Weights) -> Search:
+    def unpacked(cls, kept: Weights) -> SubspaceSearch:
         """Return what :meth:`packed` packed."""
-        here, before, size, shrunk, asks, asked, steps = kept["numbers"].tolist()
+        here, before, size, shrunk, needs, asked, steps = kept["numbers"].tolist()
         descent = Descent(
             trial=kept["trial"],
             point=kept["point"],
             gradient=kept["gradient"],
-            asks=ASKS[int(asks)],
+            needs=NEEDS[int(needs)],
             here=here,
             before=before,
             size=size,

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedsim.plugins.python_file import NotRead, locate, module_at
 
-__all__ = ["Citation", "Origin", "cited_by", "origin_of"]
+__all__ = ["Citation", "PluginOrigin", "cited_by", "origin_of"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Citation:
 
 
 @dataclass(frozen=True)
-class Origin:
+class PluginOrigin:
     """Where data comes from."""
 
     name: str
@@ -34,7 +34,7 @@ class Origin:
     citations: tuple[Citation, ...]
 
 
-def origin_of(source: Mapping[str, Any]) -> Origin:
+def origin_of(source: Mapping[str, Any]) -> PluginOrigin:
     """Return what the file of a data source says of it; nothing is imported.
 
     Args:
@@ -45,7 +45,7 @@ def origin_of(source: Mapping[str, Any]) -> Origin:
     said = re.search(r"^Licence:\s*((?:.+\n?)+)", doc, re.MULTILINE)
     licence = " ".join(said[1].split()).rstrip(".") if said else ""
     name = f"{use} {str(path).rpartition('/')[2] if use != 'hf' else path}" if path else use
-    return Origin(name, licence, tuple(_citation(text) for text in _references(doc)))
+    return PluginOrigin(name, licence, tuple(_citation(text) for text in _references(doc)))
 
 
 def cited_by(uses: list[str]) -> dict[str, list[Citation]]:

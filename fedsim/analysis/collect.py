@@ -15,9 +15,9 @@ from fedsim.errors import RunFolderError
 from fedsim.runlog import runs
 from fedsim.runlog.events import Result, RoundRecord
 from fedsim.runlog.run_folder import RunFolder
-from fedsim.runlog.study_ledger import LEDGER, Ledger
+from fedsim.runlog.study_ledger import LEDGER, StudyLedger
 
-__all__ = ["Collection", "Question", "Trial", "collect", "metric_of"]
+__all__ = ["Collection", "ComparisonQuestion", "Trial", "collect", "metric_of"]
 
 SCHEMA = "fedsim/1"
 _NOT_FINITE = "not finite"
@@ -25,7 +25,7 @@ _NOT_FINITE = "not finite"
 
 
 @dataclass(frozen=True)
-class Question:
+class ComparisonQuestion:
     """What is compared with what; a study says it before it runs."""
 
     baseline: str = ""
@@ -64,7 +64,7 @@ class Trial:
     records: tuple[RoundRecord, ...] = ()
     result: Result | None = None
 
-    def value(self, question: Question) -> float | None:
+    def value(self, question: ComparisonQuestion) -> float | None:
         """Return the one number that the question is about; None where there is none."""
         if self.status != "finished":
             return None
@@ -85,7 +85,7 @@ class Collection:
     settings: tuple[str, ...]
     """One empty name where nothing else was varied."""
     seeds: tuple[int, ...]
-    question: Question
+    question: ComparisonQuestion
     trials: tuple[Trial, ...]
     left_out: tuple[tuple[str, str], ...] = field(default=())
     """Folders that are not in it, each with the reason."""
@@ -115,7 +115,7 @@ def collect(paths: Sequence[Path], **asked: Any) -> Collection:
 
     Args:
         paths: what is compared.
-        asked: fields of :class:`Question` that go before what the study says.
+        asked: fields of :class:`ComparisonQuestion` that go before what the study says.
 
     Raises:
         RunFolderError: if there is no run that could be compared.
@@ -126,9 +126,9 @@ def collect(paths: Sequence[Path], **asked: Any) -> Collection:
 
 
 def _study(folder: Path, asked: Mapping[str, Any]) -> Collection:
-    ledger = Ledger.read(folder)
+    ledger = StudyLedger.read(folder)
     said = {key: value for key, value in ledger.report.items() if value is not None}
-    said["x"] = tuple(said.get("x", Question.x))
+    said["x"] = tuple(said.get("x", ComparisonQuestion.x))
     axis, *others = ledger.axes
     trials, left_out = [], []
     for entry in ledger.cells:
@@ -148,7 +148,7 @@ def _study(folder: Path, asked: Mapping[str, Any]) -> Collection:
         tuple(ledger.axes[axis]),
         tuple(dict.fromkeys(trial.setting for trial in trials)),
         tuple(sorted({trial.seed for trial in trials})),
-        Question(**said | dict(asked)),
+        ComparisonQuestion(**said | dict(asked)),
         tuple(trials),
         tuple(left_out),
         tuple(tuned(ledger)),
@@ -186,7 +186,7 @@ def _loose(paths: Sequence[Path], asked: Mapping[str, Any]) -> Collection:
         tuple(dict.fromkeys(level for level, _, _ in trials)),
         tuple(dict.fromkeys(setting for _, setting, _ in trials)),
         tuple(sorted({seed for _, _, seed in trials})),
-        Question(**asked),
+        ComparisonQuestion(**asked),
         tuple(trials.values()),
         tuple(left_out),
     )
@@ -194,8 +194,8 @@ def _loose(paths: Sequence[Path], asked: Mapping[str, Any]) -> Collection:
 
 def _runs(path: Path) -> list[RunFolder]:
     if (path / LEDGER).is_file():
-        return [RunFolder(path / "cells" / one.name) for one in Ledger.read(path).cells]
-    below = [] if (path / runs.SCENARIO).is_file() else runs.under(path)
+        return [RunFolder(path / "cells" / one.name) for one in StudyLedger.read(path).cells]
+    below = [] if (path / runs.SCENARIO).is_file() else runs.runs_in(path)
     return [RunFolder(run) for run in below] or [RunFolder.open(path)]
 
 

@@ -17,14 +17,14 @@ from fedsim.analysis.statistics import (
 )
 from fedsim.analysis.targets import Reached, reached
 
-__all__ = ["FEWEST", "Best", "Comparison", "Place", "Test", "compare"]
+__all__ = ["FEWEST", "Best", "Comparison", "SignificanceTest", "Standing", "compare"]
 
 FEWEST = 3
 """Pairs below which nothing is set in bold: two say too little of their own spread."""
 
 
 @dataclass(frozen=True)
-class Place:
+class Standing:
     """One place of the main table: a level in a setting."""
 
     level: str
@@ -47,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Test:
+class SignificanceTest:
     """One level against the baseline."""
 
     level: str
@@ -74,17 +74,17 @@ class Comparison:
 
     collection: Collection
     baseline: str
-    places: tuple[Place, ...]
+    places: tuple[Standing, ...]
     references: Mapping[str, Mapping[str, Interval]]
     """By setting, then by reference."""
-    tests: tuple[Test, ...]
+    tests: tuple[SignificanceTest, ...]
     ranks: Ranks | None
     reached: tuple[Reached, ...]
     best: tuple[Best, ...]
     costs: Mapping[tuple[str, str], Mapping[str, float]]
     """By level and setting: mean bytes up and down, dropped replies, seconds."""
 
-    def place(self, level: str, setting: str) -> Place:
+    def place(self, level: str, setting: str) -> Standing:
         """Return one place of the main table."""
         return next(one for one in self.places if (one.level, one.setting) == (level, setting))
 
@@ -116,7 +116,7 @@ def _finished(collection: Collection, level: str, setting: str) -> list[Trial]:
     return [one for one in collection.of(level, setting) if one.status == "finished"]
 
 
-def _place(collection: Collection, level: str, setting: str) -> Place:
+def _place(collection: Collection, level: str, setting: str) -> Standing:
     trials = collection.of(level, setting)
     question = collection.question
     values = {one.seed: v for one in trials if (v := one.value(question)) is not None}
@@ -124,7 +124,7 @@ def _place(collection: Collection, level: str, setting: str) -> Place:
     states = {state: names.count(state) for state in dict.fromkeys(names)}
     reasons = tuple(f"seed {one.seed}: {one.status}, {one.why}" for one in trials if one.why)
     found = interval(list(values.values()), question.ci) if values else None
-    return Place(level, setting, values, found, states, reasons)
+    return Standing(level, setting, values, found, states, reasons)
 
 
 def is_lower_better(collection: Collection) -> bool:
@@ -132,7 +132,9 @@ def is_lower_better(collection: Collection) -> bool:
     return collection.question.metric == "loss"
 
 
-def _ranked(places: tuple[Place, ...], setting: str, collection: Collection) -> tuple[Place, ...]:
+def _ranked(
+    places: tuple[Standing, ...], setting: str, collection: Collection
+) -> tuple[Standing, ...]:
     """Mark the best place of a setting, and whether it is apart from every other.
 
     Only levels without a lost run can be best: a mean over the runs that survived is another
@@ -150,7 +152,7 @@ def _ranked(places: tuple[Place, ...], setting: str, collection: Collection) -> 
     return tuple(marked if one is best else one for one in places)
 
 
-def _is_apart(best: Place, other: Place, sign: int, level: float) -> bool:
+def _is_apart(best: Standing, other: Standing, sign: int, level: float) -> bool:
     differences = [sign * difference for difference in _differences(best, other)]
     if len(differences) < FEWEST:
         return False
@@ -158,14 +160,16 @@ def _is_apart(best: Place, other: Place, sign: int, level: float) -> bool:
     return found.mean > 0 and found.excludes_zero()
 
 
-def _differences(one: Place, other: Place) -> list[float]:
+def _differences(one: Standing, other: Standing) -> list[float]:
     """Return the paired differences over the seeds that both have."""
     return [
         value - other.values[seed] for seed, value in one.values.items() if seed in other.values
     ]
 
 
-def _tests(places: Sequence[Place], baseline: str, collection: Collection) -> tuple[Test, ...]:
+def _tests(
+    places: Sequence[Standing], baseline: str, collection: Collection
+) -> tuple[SignificanceTest, ...]:
     question = collection.question
     by = {(one.level, one.setting): one for one in places}
     single, blocked = [], []
@@ -178,21 +182,21 @@ def _tests(places: Sequence[Place], baseline: str, collection: Collection) -> tu
             everywhere += pairs
             if pairs:
                 found = paired(pairs, question.ci, question.test)
-                single.append(Test(level, setting, False, found, found.p))
+                single.append(SignificanceTest(level, setting, False, found, found.p))
         if len(collection.settings) > 1 and everywhere:
             found = paired(everywhere, question.ci, question.test)
-            blocked.append(Test(level, "", True, found, found.p))
+            blocked.append(SignificanceTest(level, "", True, found, found.p))
     return (*_adjusted(single, question.correction), *_adjusted(blocked, question.correction))
 
 
-def _adjusted(tests: list[Test], correction: str) -> list[Test]:
+def _adjusted(tests: list[SignificanceTest], correction: str) -> list[SignificanceTest]:
     known = [one.found.p for one in tests if one.found.p is not None]
     if correction != "holm" or len(known) < len(tests):
         return tests
     return [replace(t, adjusted=p) for t, p in zip(tests, holm(known), strict=True)]
 
 
-def _ranks(places: Sequence[Place], collection: Collection) -> Ranks | None:
+def _ranks(places: Sequence[Standing], collection: Collection) -> Ranks | None:
     by = {(one.level, one.setting): one.interval for one in places}
     rows = []
     for setting in collection.settings:

@@ -16,11 +16,11 @@ from fedsim.runlog import tables
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Domains", "Row", "Seen", "domains_of"]
+__all__ = ["DomainResults", "DomainRow", "DomainView", "domains_of"]
 
 
 @dataclass(frozen=True)
-class Row:
+class DomainRow:
     """How a level does in each domain when it learns from these sources; over seeds."""
 
     level: str
@@ -31,7 +31,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Seen:
+class DomainView:
     """What evaluation saw of one run's domains: its ``domains.json`` and its ratios by round."""
 
     level: str
@@ -49,17 +49,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Domains:
+class DomainResults:
     """What is known of the domains of a comparison."""
 
     names: tuple[str, ...]
     targets: tuple[str, ...]
-    rows: tuple[Row, ...]
-    seen: tuple[Seen, ...]
+    rows: tuple[DomainRow, ...]
+    seen: tuple[DomainView, ...]
     """Of one run for each level and setting."""
 
 
-def domains_of(collection: Collection) -> Domains | None:
+def domains_of(collection: Collection) -> DomainResults | None:
     """Return what is known of domains; None where runs have fewer than two, or no target."""
     roles = {one.name: _roles(one) for one in collection.trials if one.result}
     results = [one.result for one in collection.trials if one.result]
@@ -71,7 +71,7 @@ def domains_of(collection: Collection) -> Domains | None:
         return None
     rows = tuple(_rows(collection, roles))
     seen = tuple(one for trial in _first(collection) if (one := _seen(trial)) is not None)
-    return Domains(names, targets, rows, seen)
+    return DomainResults(names, targets, rows, seen)
 
 
 def _roles(trial: Trial) -> dict[str, str]:
@@ -82,7 +82,7 @@ def _roles(trial: Trial) -> dict[str, str]:
         return {}
 
 
-def _rows(collection: Collection, roles: Mapping[str, Mapping[str, str]]) -> Iterator[Row]:
+def _rows(collection: Collection, roles: Mapping[str, Mapping[str, str]]) -> Iterator[DomainRow]:
     for setting in collection.settings:
         for level in collection.levels:
             trials = [one for one in collection.of(level, setting) if one.status == "finished"]
@@ -98,7 +98,7 @@ def _rows(collection: Collection, roles: Mapping[str, Mapping[str, str]]) -> Ite
                 )
                 for name in known
             }
-            yield Row(level, setting, sources, accuracy)
+            yield DomainRow(level, setting, sources, accuracy)
 
 
 def _first(collection: Collection) -> Iterator[Trial]:
@@ -109,7 +109,7 @@ def _first(collection: Collection) -> Iterator[Trial]:
             yield from list(found)[:1]
 
 
-def _seen(trial: Trial) -> Seen | None:
+def _seen(trial: Trial) -> DomainView | None:
     try:
         said: Any = trial.folder.read_json("domains.json")
         if said is None:
@@ -119,7 +119,7 @@ def _seen(trial: Trial) -> Seen | None:
         for number, found in rounds.items():
             for pair, values in found.items():
                 ratios.setdefault(pair, {})[number] = np.array(values, dtype=np.float64)
-        return Seen(
+        return DomainView(
             trial.level,
             trial.setting,
             trial.seed,

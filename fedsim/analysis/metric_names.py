@@ -10,14 +10,14 @@ DOMAIN = "domain_"
 """How the accuracy on one domain's test examples is called: ``domain_blurred``."""
 
 
-class _Words(UserDict[str, str]):
+class _MetricNames(UserDict[str, str]):
     def __missing__(self, metric: str) -> str:
         if not metric.startswith(DOMAIN):
             raise KeyError(metric)
         return self[DOMAIN].format(metric.removeprefix(DOMAIN))
 
 
-METRICS = _Words(
+METRICS = _MetricNames(
     {
         "accuracy": "test accuracy",
         "loss": "test loss",
@@ -27,7 +27,7 @@ METRICS = _Words(
         DOMAIN: "accuracy on {}",
     }
 )
-WEIGHTING = _Words(
+WEIGHTING = _MetricNames(
     {
         "accuracy": "share of the server's test examples that the model gets right; every example "
         "counts the same, whoever it would belong to",

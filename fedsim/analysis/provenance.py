@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedsim.analysis.citations import Citation, Origin, cited_by, origin_of
+from fedsim.analysis.citations import Citation, PluginOrigin, cited_by, origin_of
 from fedsim.analysis.collect import Collection
 from fedsim.errors import RunFolderError
 
@@ -23,7 +23,7 @@ class Provenance:
     runs: tuple[Mapping[str, str], ...]
     """Each run's hashes."""
     citations: Mapping[str, Sequence[Citation]]
-    origins: tuple[Origin, ...]
+    origins: tuple[PluginOrigin, ...]
     """Of the data."""
 
 
@@ -68,7 +68,7 @@ def provenance_of(collection: Collection) -> Provenance:
     )
 
 
-def _origins(collection: Collection) -> Iterator[Origin]:
+def _origins(collection: Collection) -> Iterator[PluginOrigin]:
     for trial in collection.trials:
         data = trial.scenario.get("data")
         source = data.get("source") if isinstance(data, Mapping) else None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedsim.runlog.study_ledger import Ledger
+from fedsim.runlog.study_ledger import StudyLedger
 
 __all__ = ["Tried", "Tuned", "tuned"]
 
@@ -45,7 +45,7 @@ class Tuned:
         return sum(one.score is None for one in self.tried)
 
 
-def tuned(ledger: Ledger) -> Iterator[Tuned]:
+def tuned(ledger: StudyLedger) -> Iterator[Tuned]:
     """Yield what became of each of a study's searches."""
     axis, *others = ledger.axes
     for search in ledger.searches:

@@ -43,7 +43,7 @@ from fedsim.cli.privacy_command import show as show_privacy
 from fedsim.cli.report_command import report
 from fedsim.cli.rerun_command import rerun
 from fedsim.cli.run_command import resume, run
-from fedsim.cli.screen import Command, Group, Screen
+from fedsim.cli.screen import CommandGroup, HelpfulCommand, Screen
 from fedsim.cli.show_command import show
 from fedsim.errors import Interrupted
 
@@ -51,10 +51,12 @@ __all__ = ["app", "main"]
 
 _GONE = 141
 
-app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
-_data = typer.Typer(cls=Group, no_args_is_help=True, help="Look at how data is dealt.")
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich"
+)
+_data = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at how data is dealt.")
 
-_privacy = typer.Typer(cls=Group, no_args_is_help=True, help="Plan, show and audit privacy.")
+_privacy = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Plan, show and audit privacy.")
 
 
 def _version(wanted: bool) -> None:
@@ -83,20 +85,24 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for _panel, _verbs in _VERBS.items():
     for _name, _verb in _verbs.items():
-        app.command(_name, cls=Command, rich_help_panel=_panel)(_verb)
-_data.command("preview", cls=Command)(preview)
+        app.command(_name, cls=HelpfulCommand, rich_help_panel=_panel)(_verb)
+_data.command("preview", cls=HelpfulCommand)(preview)
 app.add_typer(_data, name="data", rich_help_panel="Reference")
-_privacy.command("plan", cls=Command)(plan)
-_privacy.command("show", cls=Command)(show_privacy)
-_privacy.command("export", cls=Command)(export)
-_privacy.command("audit", cls=Command)(audit)
+_privacy.command("plan", cls=HelpfulCommand)(plan)
+_privacy.command("show", cls=HelpfulCommand)(show_privacy)
+_privacy.command("export", cls=HelpfulCommand)(export)
+_privacy.command("audit", cls=HelpfulCommand)(audit)
 app.add_typer(_privacy, name="privacy", rich_help_panel="Results")
-_edge = typer.Typer(cls=Group, no_args_is_help=True, help="Real devices instead of simulated ones.")
+_edge = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Real devices instead of simulated ones."
+)
 for _verb in (edge.init, edge.server, edge.join, edge.status, edge.revoke, edge.calibrate):
-    _edge.command(_verb.__name__, cls=Command)(_verb)
+    _edge.command(_verb.__name__, cls=HelpfulCommand)(_verb)
 app.add_typer(_edge, name="edge", rich_help_panel="Experiments")
-_cluster = typer.Typer(cls=Group, no_args_is_help=True, help="Look at a Ray cluster before a run.")
-_cluster.command("check", cls=Command)(cluster.check)
+_cluster = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Look at a Ray cluster before a run."
+)
+_cluster.command("check", cls=HelpfulCommand)(cluster.check)
 app.add_typer(_cluster, name="cluster", rich_help_panel="Reference")
 
 

@@ -14,7 +14,7 @@ from fedsim.cli.study_command import check_study
 from fedsim.errors import Fault, ScenarioError
 
 if TYPE_CHECKING:
-    from fedsim.engine.estimate import Plan
+    from fedsim.engine.estimate import Estimate
     from fedsim.schema.scenario import Scenario
 
 __all__ = ["check"]
@@ -23,7 +23,7 @@ __all__ = ["check"]
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)],
     sets: Set = None,
-    plan: Annotated[
+    estimate: Annotated[
         bool, typer.Option("--plan", help="Say what the run would take: messages, bytes, memory.")
     ] = False,
 ) -> None:
@@ -37,7 +37,7 @@ def check(
     for file in files:
         try:
             if is_study(file):
-                plans += [planned] if (planned := check_study(file, sets or [], plan)) else []
+                plans += [planned] if (planned := check_study(file, sets or [], estimate)) else []
                 continue
             scenario = load(file, sets or [])
         except ScenarioError as error:
@@ -47,7 +47,7 @@ def check(
             who = f"{scenario.clients.count or 'natural'} clients"
             strategy = part_name(scenario.strategy.use)
             screen.say(f"{file}: ok ({strategy}, {who}, {scenario.rounds} rounds)")
-        if plan:
+        if estimate:
             with placed(file, sets or []):
                 plans.append(_plan(scenario, screen))
     if faults:
@@ -58,22 +58,23 @@ def check(
 
 
 def _plan(scenario: Scenario, screen: Screen) -> object:
-    from fedsim.engine.estimate import plan
+    from fedsim.engine.estimate import estimate
 
-    planned = plan(scenario)
+    planned = estimate(scenario)
     if not screen.json:
         for line in _plan_lines(planned):
             screen.say(line)
     return planned
 
 
-def _plan_lines(plan: Plan) -> list[str]:
-    workers = f"{plan.workers} worker{'s' if plan.workers != 1 else ''}"
+def _plan_lines(estimate: Estimate) -> list[str]:
+    workers = f"{estimate.workers} worker{'s' if estimate.workers != 1 else ''}"
     return [
-        f"  turns  {plan.cohort} of {plan.clients} clients a round, {plan.turns:,} in all",
-        f"  model  {plan.parameters:,} parameters",
-        f"  sent   {size(plan.bytes_down)} down, {size(plan.bytes_up)} up",
-        f"  time   about {duration(plan.seconds)} on {plan.backend}, {workers}, "
-        f"{1000 * plan.turn_seconds:.1f} ms a turn; evaluation and references come on top",
-        f"  disk   {size(plan.disk_bytes)} for checkpoints and weights",
+        f"  turns  {estimate.cohort} of {estimate.clients} clients a round, "
+        f"{estimate.turns:,} in all",
+        f"  model  {estimate.parameters:,} parameters",
+        f"  sent   {size(estimate.bytes_down)} down, {size(estimate.bytes_up)} up",
+        f"  time   about {duration(estimate.seconds)} on {estimate.backend}, {workers}, "
+        f"{1000 * estimate.turn_seconds:.1f} ms a turn; evaluation and references come on top",
+        f"  disk   {size(estimate.disk_bytes)} for checkpoints and weights",
     ]

@@ -35,7 +35,7 @@ _GB = 1e9
 
 
 @dataclass(frozen=True)
-class Finding:
+class SystemCheck:
     """One thing that was looked at."""
 
     what: str
@@ -61,60 +61,62 @@ def doctor() -> None:
     screen.next("fedsim init demo")
 
 
-def _findings() -> Iterator[Finding]:
+def _findings() -> Iterator[SystemCheck]:
     is_known = (3, 11) <= sys.version_info[:2] < (3, 14)
     python = platform.python_version()
-    yield Finding(
+    yield SystemCheck(
         "python",
         "ok" if is_known else "warn",
         python,
         "" if is_known else "3.11 to 3.13 are tested",
     )
-    yield Finding("fedsim", "ok", version("fedsim"))
+    yield SystemCheck("fedsim", "ok", version("fedsim"))
     for package in _NEEDED:
         found = _version(package)
         advice = "" if found else "pip install fedsim"
-        yield Finding(package, "ok" if found else "fail", found or "absent", advice)
+        yield SystemCheck(package, "ok" if found else "fail", found or "absent", advice)
     for package, purpose in _OPTIONAL.items():
         found = _version(package)
         advice = "" if found else f"for {purpose}: pip install 'fedsim[sim]'"
-        yield Finding(package, "ok" if found else "warn", found or "absent", advice)
-    yield Finding("processor", "ok", f"{os.cpu_count()} cores, {cpu_model()}")
+        yield SystemCheck(package, "ok" if found else "warn", found or "absent", advice)
+    yield SystemCheck("processor", "ok", f"{os.cpu_count()} cores, {cpu_model()}")
     memory = memory_bytes()
     few = "" if memory > 4 * _GB else "large models and many workers will not fit"
-    yield Finding("memory", "warn" if few else "ok", size(memory), few)
+    yield SystemCheck("memory", "warn" if few else "ok", size(memory), few)
     yield _gpu()
     yield _disk()
     yield _shared_memory()
 
 
-def _gpu() -> Finding:
+def _gpu() -> SystemCheck:
     if _version("torch") is None:
-        return Finding("gpu", "warn", "unknown without torch")
+        return SystemCheck("gpu", "warn", "unknown without torch")
     import torch  # noqa: F401  (gpu_names asks the torch that is loaded)
 
-    return Finding("gpu", "ok", ", ".join(gpu_names()) or "none; experiments run on the processor")
+    return SystemCheck(
+        "gpu", "ok", ", ".join(gpu_names()) or "none; experiments run on the processor"
+    )
 
 
-def _disk() -> Finding:
+def _disk() -> SystemCheck:
     here = Path.cwd()
     try:
         with tempfile.TemporaryFile(dir=here):
             pass
     except OSError as error:
-        return Finding("disk", "fail", f"{here} cannot be written: {error.strerror}")
+        return SystemCheck("disk", "fail", f"{here} cannot be written: {error.strerror}")
     free = shutil.disk_usage(here).free
     full = "" if free > 2 * _GB else "checkpoints and data may not fit"
-    return Finding("disk", "warn" if full else "ok", f"{size(free)} free in {here}", full)
+    return SystemCheck("disk", "warn" if full else "ok", f"{size(free)} free in {here}", full)
 
 
-def _shared_memory() -> Finding:
+def _shared_memory() -> SystemCheck:
     shared = Path("/dev/shm")
     if not shared.is_dir():
-        return Finding("shared memory", "ok", "not used on this system")
+        return SystemCheck("shared memory", "ok", "not used on this system")
     free = shutil.disk_usage(shared).free
     small = "" if free > _GB else "Ray wants more; in a container: --shm-size=2g"
-    return Finding("shared memory", "warn" if small else "ok", f"{size(free)} free", small)
+    return SystemCheck("shared memory", "warn" if small else "ok", f"{size(free)} free", small)
 
 
 def _version(package: str) -> str | None:

@@ -12,7 +12,7 @@ from fedsim.cli.options import File, Set
 from fedsim.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from fedsim.edge.status import Row
+    from fedsim.edge.status import DeviceRow
 
 __all__ = ["calibrate", "init", "join", "revoke", "server", "status"]
 
@@ -39,14 +39,14 @@ def init(
     ] = 8000,
 ) -> None:
     """Make a federation's folder: certificates, keys, and a bundle for every device."""
-    from fedsim.edge.layout import Plan, make_federation
+    from fedsim.edge.layout import FederationPlan, make_federation
 
     screen = Screen.current()
     if port == control_port:
         raise click.UsageError("--port and --control-port must differ")
     names = [name.strip() for name in nodes.split(",")]
     folder = output or Path("edge", file.stem)
-    plan = Plan(file, names, host, port, control_port, sets or [])
+    plan = FederationPlan(file, names, host, port, control_port, sets or [])
     federation = make_federation(plan, folder)
     if screen.json:
         return screen.dump({"folder": federation.path, "nodes": federation.nodes})
@@ -178,7 +178,7 @@ def revoke(
     screen.next(f"fedsim edge status {folder}")
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: DeviceRow) -> list[str]:
     from fedsim.cli.formatting import size
 
     return [

@@ -14,7 +14,7 @@ from fedsim.cli.screen import Screen
 __all__ = ["shelves"]
 
 
-class Kind(StrEnum):
+class ShelfKind(StrEnum):
     """What there are several of, in the plural."""
 
     strategies = "strategies"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
     @property
     def one(self) -> str:
         """The word for one of them, as the registry knows it."""
-        return "strategy" if self is Kind.strategies else self.value.removesuffix("s")
+        return "strategy" if self is ShelfKind.strategies else self.value.removesuffix("s")
 
 
 _KEYS = {
@@ -46,7 +46,7 @@ _KEYS = {
 
 
 def shelves(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=", ".join(Kind))],
+    kind: Annotated[ShelfKind, typer.Argument(metavar="KIND", help=", ".join(ShelfKind))],
 ) -> None:
     """List what a scenario can name, with its parameters and their defaults."""
     from fedsim.plugins.registry import describe, names
@@ -69,7 +69,7 @@ def shelves(
                 what += f", by default {json.dumps(parameter['default'])}"
             screen.say(f"      {what}", "dim")
     key = _KEYS[kind.one]
-    change = "tracking=[NAME]" if kind is Kind.trackers else f"{key}.use=NAME"
+    change = "tracking=[NAME]" if kind is ShelfKind.trackers else f"{key}.use=NAME"
     return screen.next(f"fedsim explain {key}, or --set '{change}' with any command")
 
 

@@ -13,11 +13,11 @@ from fedsim.cli.screen import Screen
 from fedsim.errors import RunFolderError
 from fedsim.runlog.run_folder import RunFolder, Status, runs_under
 
-__all__ = ["Row", "ls", "row"]
+__all__ = ["RunRow", "ls", "row"]
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """A run at a glance."""
 
     name: str
@@ -54,7 +54,7 @@ def ls(
     return screen.next(f"fedsim show {rows[-1].run}")
 
 
-def row(run: RunFolder) -> Row:
+def row(run: RunFolder) -> RunRow:
     """Return ``run`` at a glance; what cannot be read of a damaged one is left empty."""
     scenario = run.read_scenario()
     try:
@@ -62,7 +62,7 @@ def row(run: RunFolder) -> Row:
     except RunFolderError:
         records = []
     strategy = scenario.get("strategy")
-    return Row(
+    return RunRow(
         str(scenario.get("name", "")),
         run.status(),
         str(strategy.get("use", "")) if isinstance(strategy, dict) else "",
@@ -87,6 +87,6 @@ def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: RunRow) -> list[str]:
     rounds = f"{row.done}/{row.rounds}"
     return [str(row.run), row.status, part_name(row.strategy), rounds, number(row.accuracy)]

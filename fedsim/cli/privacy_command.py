@@ -17,9 +17,9 @@ from fedsim.runlog import files
 from fedsim.runlog.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from fedsim.privacy.audit import Finding
-    from fedsim.privacy.planning import Wish
-    from fedsim.privacy.privacy_spec import Claim
+    from fedsim.privacy.audit import AuditResult
+    from fedsim.privacy.planning import PrivacyPlan
+    from fedsim.privacy.privacy_spec import PrivacySpec
     from fedsim.privacy.statement import Statement
     from fedsim.schema.scenario import Scenario
 
@@ -44,11 +44,11 @@ def plan(
 
     screen = Screen.current()
     scenario = load(file, sets or [])
-    from fedsim.privacy.planning import curve_svg, wish
+    from fedsim.privacy.planning import curve_svg, plan_privacy
 
     said, population = scenario.privacy, _population(scenario)
     noisier = _claim(scenario, population, epsilon)
-    found = wish(_claim(scenario, population), noisier, epsilon)
+    found = plan_privacy(_claim(scenario, population), noisier, epsilon)
     if screen.json:
         screen.dump(found)
     else:
@@ -61,7 +61,7 @@ def plan(
     screen.next(f"fedsim run {file} --set privacy.noise_multiplier={found.noise_multiplier:g}")
 
 
-def _wish_lines(found: Wish, scenario: Scenario) -> list[str]:
+def _wish_lines(found: PrivacyPlan, scenario: Scenario) -> list[str]:
     said = scenario.privacy
     unit = said.unit if said else ""
     cohort, rounds = scenario.clients.per_round, scenario.rounds
@@ -148,16 +148,18 @@ def audit(
         raise FedsimError(f"the claim is broken: epsilon is at least {found.lower:.4g}")
 
 
-def _audited(scenario: Scenario) -> tuple[Claim, Callable[[int, int], Finding]]:
+def _audited(scenario: Scenario) -> tuple[PrivacySpec, Callable[[int, int], AuditResult]]:
     """Return the scenario's claim, and its audit of so many rounds by so many canaries."""
     from fedsim.data.federated import prepare
     from fedsim.models._build import build, weights_of
     from fedsim.privacy.audit import audit
-    from fedsim.privacy.privacy_spec import claim_of
+    from fedsim.privacy.privacy_spec import privacy_spec_of
 
     with tempfile.TemporaryDirectory(prefix="fedsim-") as store:
         data = prepare(scenario, Path(store, "data"))
-        claim = claim_of(scenario, len(data.clients), sum(one.examples for one in data.clients))
+        claim = privacy_spec_of(
+            scenario, len(data.clients), sum(one.examples for one in data.clients)
+        )
         model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
     if claim.half is not None:
         from fedsim.privacy.audit_records import audit_records, auditable
@@ -183,16 +185,16 @@ def _population(scenario: Scenario) -> int:
         return len(prepare(scenario, Path(store, "data")).clients)
 
 
-def _claim(scenario: Scenario, population: int, epsilon: float | None = None) -> Claim:
+def _claim(scenario: Scenario, population: int, epsilon: float | None = None) -> PrivacySpec:
     """Return the scenario's claim without its budget, or with the noise that ``epsilon`` takes."""
-    from fedsim.privacy.privacy_spec import claim_of
+    from fedsim.privacy.privacy_spec import privacy_spec_of
     from fedsim.schema.privacy import Budget
 
     changes: dict[str, object] = {"budget": None}
     if epsilon is not None:
         changes = {"noise_multiplier": None, "budget": Budget(epsilon=epsilon)}
     said = scenario.privacy and scenario.privacy.model_copy(update=changes)
-    return claim_of(scenario.model_copy(update={"privacy": said}), population)
+    return privacy_spec_of(scenario.model_copy(update={"privacy": said}), population)
 
 
 def _statement(run: Path) -> Statement:

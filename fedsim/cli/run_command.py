@@ -122,9 +122,9 @@ def _workers(scenario: Scenario, here: bool) -> AbstractContextManager[None]:
     is_sure = compute.backend == "ray" or (compute.backend == "auto" and compute.address)
     if not (here and is_sure) or find_spec("ray") is None:
         return nullcontext()
-    from fedsim.runtime.ray_pool import called_ahead
+    from fedsim.runtime.ray_pool import started_early
 
-    return called_ahead(compute)
+    return started_early(compute)
 
 
 def _refuse(is_wrong: bool, why: str) -> None:

@@ -16,7 +16,7 @@ from typer.models import ArgumentInfo
 
 from fedsim.runlog.files import plain
 
-__all__ = ["Command", "Group", "Screen"]
+__all__ = ["CommandGroup", "HelpfulCommand", "Screen"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _argument_helps(verb: Any) -> dict[str, str | None]:
     }
 
 
-class Command(TyperCommand):
+class HelpfulCommand(TyperCommand):
     """A command that takes the options every command takes."""
 
     def __init__(self, *words: Any, **how: Any) -> None:
@@ -154,7 +154,7 @@ class Command(TyperCommand):
         self.params.extend(_everywhere())
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group that lists its commands as they are given and takes the same options."""
 
     def __init__(self, **how: Any) -> None:

@@ -9,7 +9,7 @@ import click
 import typer
 
 from fedsim.cli.formatting import number, part_name, round_line, size, spark
-from fedsim.cli.ls_command import Row, row
+from fedsim.cli.ls_command import RunRow, row
 from fedsim.cli.options import Run
 from fedsim.cli.progress import result_lines
 from fedsim.cli.screen import Screen
@@ -60,7 +60,7 @@ def show(
     return screen.next(_next(glance))
 
 
-def _text(folder: RunFolder, glance: Row, records: list[RoundRecord], screen: Screen) -> None:
+def _text(folder: RunFolder, glance: RunRow, records: list[RoundRecord], screen: Screen) -> None:
     style = {"finished": "green", "interrupted": "yellow", "running": "cyan"}.get(glance.status, "")
     screen.say(
         f"{glance.name}  {glance.status}  {part_name(glance.strategy)}  {glance.started}", style
@@ -100,7 +100,7 @@ def _dropped(records: list[RoundRecord]) -> list[str]:
     return [*lines, f"and {rest} more; see rounds.jsonl"] if rest else lines
 
 
-def _next(glance: Row) -> str:
+def _next(glance: RunRow) -> str:
     if glance.status == "interrupted":
         return f"fedsim resume {glance.run}"
     return f"fedsim show {glance.run} --resolved"

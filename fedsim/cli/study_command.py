@@ -14,7 +14,7 @@ from fedsim.cli.screen import Screen
 from fedsim.errors import StudyIncomplete
 from fedsim.runlog import lock
 from fedsim.runlog.run_folder import RunFolder
-from fedsim.runlog.study_ledger import LEDGER, Entry, Ledger
+from fedsim.runlog.study_ledger import LEDGER, StudyEntry, StudyLedger
 
 if TYPE_CHECKING:
     from fedsim.study.execution import Progress
@@ -118,7 +118,7 @@ def show_study(folder: Path) -> None:
     Raises:
         RunFolderError: if the ledger is damaged.
     """
-    screen, ledger = Screen.current(), Ledger.read(folder)
+    screen, ledger = Screen.current(), StudyLedger.read(folder)
     is_running = lock.is_held(folder)
     cells = [_cell(folder, entry, is_running) for entry in ledger.cells]
     if screen.json:
@@ -143,7 +143,7 @@ def show_study(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _CellRow:
     """A cell at a glance."""
 
     name: str
@@ -160,16 +160,16 @@ class _Cell:
         return f"{self.done}/{self.rounds}" if self.rounds else "-"
 
 
-def _cell(folder: Path, entry: Entry, is_running: bool) -> _Cell:
+def _cell(folder: Path, entry: StudyEntry, is_running: bool) -> _CellRow:
     run = row(RunFolder(folder / "cells" / entry.name))
     states = {"left": "waiting", "started": "running" if is_running else "interrupted"}
     if entry.status == "left" and run.rounds:
         states["left"] = "interrupted"
     status = states.get(entry.status, entry.status)
-    return _Cell(entry.name, status, run.done, run.rounds, run.accuracy, entry.why)
+    return _CellRow(entry.name, status, run.done, run.rounds, run.accuracy, entry.why)
 
 
-def _searched(ledger: Ledger) -> list[str]:
+def _searched(ledger: StudyLedger) -> list[str]:
     """Return what came of each search so far, a line for each."""
     lines = []
     for search in ledger.searches:

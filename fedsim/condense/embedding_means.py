@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from fedsim.condense.model_sphere import Sphere
-from fedsim.condense.private_gradients import Private, each_embedded
+from fedsim.condense.private_gradients import PrivateExamples, each_embedded
 from fedsim.models._split import embedded, mismatch
-from fedsim.privacy.noise import Source, gaussian, grid, snap
+from fedsim.privacy.noise import NoiseSource, gaussian, grid, snap
 
 __all__ = ["Means", "Steps", "matched", "released_means", "shortened"]
 
@@ -41,7 +41,11 @@ class Steps:
 
 
 def released_means(
-    sphere: Sphere, held: Private, clip_and_std: tuple[float, float], seed: int, source: Source
+    sphere: Sphere,
+    held: PrivateExamples,
+    clip_and_std: tuple[float, float],
+    seed: int,
+    source: NoiseSource,
 ) -> Means:
     """Return the noisy class means of ``[h; z]``, each example's cut to a norm of ``clip``.
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from fedsim.condense.by_class import ByClass
 
-__all__ = ["nearness"]
+__all__ = ["nearest_distances"]
 
 
-def nearness(images: Tensor, held: ByClass) -> dict[str, float]:
+def nearest_distances(images: Tensor, held: ByClass) -> dict[str, float]:
     """Return the mean distance to the nearest real example of the same class, as two metrics.
 
     ``nearest`` is that of the synthetic images; ``nearest_real`` that of as many real ones to

@@ -24,10 +24,10 @@ from fedsim.client import Examples, Unlabelled
 from fedsim.condense.model_sphere import Sphere
 from fedsim.models._split import embedded
 from fedsim.per_sample.batches import MOST, in_slots, sampled
-from fedsim.privacy.noise import Source, gaussian, grid, snap
+from fedsim.privacy.noise import NoiseSource, gaussian, grid, snap
 
 __all__ = [
-    *("Mechanism", "Private"),
+    *("ImageMechanism", "PrivateExamples"),
     *("clipped_sum", "each_embedded", "enough", "noisy_counts", "released"),
 ]
 
@@ -36,7 +36,7 @@ SLOTS = 16
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class ImageMechanism:
     """The subsampled Gaussian mechanism of one step."""
 
     clip: float
@@ -53,7 +53,7 @@ class Mechanism:
 
 
 @dataclass(frozen=True)
-class Private:
+class PrivateExamples:
     """A client's examples of the classes that are kept, and what is public of them."""
 
     inputs: Tensor
@@ -66,7 +66,7 @@ class Private:
     """Shape ``(classes,)``, public, float64: noisy."""
 
     @classmethod
-    def of(cls, examples: Examples, counts: Tensor, kept: Tensor) -> Private:
+    def of(cls, examples: Examples, counts: Tensor, kept: Tensor) -> PrivateExamples:
         """Return the examples of the classes ``kept``, by the noisy ``counts`` of all classes."""
         place = torch.full_like(counts, -1, dtype=torch.int64)
         place[kept] = torch.arange(len(kept), device=kept.device)
@@ -74,7 +74,7 @@ class Private:
         return cls(examples.inputs[owner >= 0], owner[owner >= 0], kept, counts[kept])
 
 
-def noisy_counts(labels: Tensor, classes: int, std: float, source: Source) -> Tensor:
+def noisy_counts(labels: Tensor, classes: int, std: float, source: NoiseSource) -> Tensor:
     """Return how many examples each class has, plus noise: `(classes,)`, float64; sensitivity 1."""
     counts = torch.bincount(labels, minlength=classes).double()
     return counts + gaussian(counts, std, source)
@@ -98,7 +98,7 @@ def each_embedded(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def clipped_sum(
-    model: nn.Module, images: Tensor, inputs: Tensor, owner: Tensor, mechanism: Mechanism
+    model: nn.Module, images: Tensor, inputs: Tensor, owner: Tensor, mechanism: ImageMechanism
 ) -> Tensor:
     """Return the sum over examples of their clipped gradients with respect to the images.
 
@@ -136,10 +136,10 @@ def clipped_sum(
 
 def released(
     images: Tensor,
-    held: Private,
-    mechanism: Mechanism,
+    held: PrivateExamples,
+    mechanism: ImageMechanism,
     on: tuple[Sphere, torch.Generator],
-    source: Source,
+    source: NoiseSource,
 ) -> Tensor:
     """Return the noisy gradient of one step, float64: one release of the mechanism.
 
@@ -170,7 +170,7 @@ def _slots(owner: Tensor) -> Tensor:
     return torch.empty_like(ranks).scatter_(0, order, ranks)
 
 
-def _clipped(gradients: Tensor, mechanism: Mechanism) -> Tensor:
+def _clipped(gradients: Tensor, mechanism: ImageMechanism) -> Tensor:
     """Return the sum over rows of each class's clipped gradient.
 
     Args:

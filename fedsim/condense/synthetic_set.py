@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from fedsim.condense.pixel_coding import decoded
-from fedsim.strategy import Wanted, extra
+from fedsim.strategy import ReplySpec, required_extra
 from fedsim.wire import Update, Weights
 
 __all__ = ["fault_of", "misshapen", "table_of"]
 
 
-def fault_of(sent: Weights, wanted: Wanted) -> str:
+def fault_of(sent: Weights, wanted: ReplySpec) -> str:
     """Return why a set cannot be trained on; empty if it can, as one without an image can.
 
     Args:
@@ -63,7 +63,7 @@ def table_of(update: Update, sender: str) -> Weights:
     Raises:
         RunError: if it sent none.
     """
-    sent = extra(update, "synthetic", sender)
+    sent = required_extra(update, "synthetic", sender)
     labels = sent["labels"].long()
     weight = sent.get("weight", torch.ones(len(labels)))
     client = torch.full_like(labels, update.client)

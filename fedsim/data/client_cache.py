@@ -10,7 +10,7 @@ import numpy as np
 from fedsim.client import Examples
 from fedsim.data.dataset import Array
 
-__all__ = ["Recent"]
+__all__ = ["ClientCache"]
 
 _SLAB = 1 << 22
 _SMALL = 1 << 16
@@ -24,12 +24,12 @@ Key = int | str
 _INPUTS, _LABELS = np.dtype(np.float32), np.dtype(np.int64)
 
 
-class Recent:
+class ClientCache:
     """The most recently used examples, as arrays; whoever asks gets tensors that share them."""
 
     def __init__(self, most: int) -> None:
         self._most, self._held = most, 0
-        self._entries: dict[Key, _Whole | _Packed] = {}  # the oldest first
+        self._entries: dict[Key, _WholeCache | _PackedCache] = {}  # the oldest first
         self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._slab, self._used = np.empty(0, np.uint8), 0
 
@@ -56,24 +56,24 @@ class Recent:
                 break
             self._held -= _bytes(self._entries.pop(key))
 
-    def _kept(self, inputs: Array, labels: Array) -> _Whole | _Packed:
+    def _kept(self, inputs: Array, labels: Array) -> _WholeCache | _PackedCache:
         is_usual = (inputs.dtype, labels.dtype) == (_INPUTS, _LABELS)
         if not is_usual or max(inputs.nbytes, labels.nbytes) > _SMALL:
-            return _Whole(inputs, labels)
+            return _WholeCache(inputs, labels)
         shape = self._shapes.setdefault(inputs.shape[1:], inputs.shape[1:])
         room = _room(inputs.nbytes) + _room(labels.nbytes)
         if self._used + room > len(self._slab):
             slab = np.empty(_SLAB + 64, np.uint8)
             first = -slab.ctypes.data % 64
             self._slab, self._used = slab[first : first + _SLAB], 0
-        kept = _Packed(self._slab, self._used, len(labels), shape)
+        kept = _PackedCache(self._slab, self._used, len(labels), shape)
         self._used += room
         for view, array in zip(kept.arrays(), (inputs, labels), strict=True):
             view[...] = array
         return kept
 
 
-class _Whole(NamedTuple):
+class _WholeCache(NamedTuple):
     """Large arrays, as they came."""
 
     inputs: Array
@@ -83,7 +83,7 @@ class _Whole(NamedTuple):
         return self.inputs, self.labels
 
 
-class _Packed(NamedTuple):
+class _PackedCache(NamedTuple):
     """Where small arrays lie.  Views of their own would take more room than most of them do."""
 
     slab: Array
@@ -104,13 +104,13 @@ def _room(size: int) -> int:
     return -(-size // 64) * 64  # where vector instructions like it
 
 
-def _tensors(kept: _Whole | _Packed) -> Examples:
+def _tensors(kept: _WholeCache | _PackedCache) -> Examples:
     import torch
 
     inputs, labels = kept.arrays()
     return Examples(torch.from_numpy(inputs), torch.from_numpy(labels))
 
 
-def _bytes(kept: _Whole | _Packed) -> int:
+def _bytes(kept: _WholeCache | _PackedCache) -> int:
     inputs, labels = kept.arrays()
     return inputs.nbytes + labels.nbytes

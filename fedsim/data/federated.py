@@ -12,10 +12,10 @@ import numpy as np
 
 from fedsim.client import Examples, Unlabelled
 from fedsim.data import store as stores
-from fedsim.data.client_cache import Recent
+from fedsim.data.client_cache import ClientCache
 from fedsim.data.dataset import Array
-from fedsim.data.partitioning import Recipe, deal_out
-from fedsim.data.scale import Scale
+from fedsim.data.partitioning import Recipe, partition_examples
+from fedsim.data.scale import Scaling
 from fedsim.wire import ClientInfo
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def prepare(scenario: Scenario, store: Path) -> FederatedData:
 def prepare_recipe(recipe: Recipe, store: Path) -> FederatedData:
     """Return what :func:`prepare` does, from plain values."""
     if not stores.is_complete(store):
-        stores.write(deal_out(recipe), store)
+        stores.write(partition_examples(recipe), store)
     return FederatedData.open(store)
 
 
@@ -81,9 +81,9 @@ class FederatedData:
         self, arrays: Mapping[str, Array], meta: Mapping[str, Any], cache_bytes: int
     ) -> None:
         self._arrays = arrays
-        self._scale = Scale(arrays["centre"], arrays["spread"])
-        self._cache = Recent(cache_bytes)
-        self.clients: Sequence[ClientInfo] = _Clients(arrays, tuple(meta["domain_names"]))
+        self._scale = Scaling(arrays["centre"], arrays["spread"])
+        self._cache = ClientCache(cache_bytes)
+        self.clients: Sequence[ClientInfo] = _ClientList(arrays, tuple(meta["domain_names"]))
         self.shape: tuple[int, ...] = arrays["inputs"].shape[1:]
         self.classes: int = meta["classes"]
         self.class_names: tuple[str, ...] = tuple(meta["class_names"])
@@ -224,7 +224,7 @@ def _train_sizes(offsets: Array) -> Array:
     return offsets[1::3] - offsets[:-1:3]  # not diff()[::3], a view that keeps the rest alive
 
 
-class _Clients(Sequence[ClientInfo]):
+class _ClientList(Sequence[ClientInfo]):
     """What a server may know of each client, made when asked for: a million cost nothing."""
 
     def __init__(self, arrays: Mapping[str, Array], domain_names: tuple[str, ...]) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from fedsim.data.dataset import Array, Dataset, Partition, Shares, Shift, Source
-from fedsim.data.scale import Scale, fitted, plain
+from fedsim.data.scale import Scaling, fitted, plain
 from fedsim.data.split import cut
 from fedsim.errors import DataError
 from fedsim.seeds import numpy_stream
 
-__all__ = ["Dealt", "Recipe", "deal_out"]
+__all__ = ["Partitioned", "Recipe", "partition_examples"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, eq=False)
-class Dealt:
+class Partitioned:
     """Examples in the order of their owners, so that a client's part is one slice."""
 
     inputs: Array
@@ -58,13 +58,13 @@ class Dealt:
     test_labels: Array
     test_domain: Array
     """Shape ``(m,)``; -1 where the source knows no domains."""
-    scale: Scale
+    scale: Scaling
     classes: int
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...]
 
 
-def deal_out(recipe: Recipe) -> Dealt:
+def partition_examples(recipe: Recipe) -> Partitioned:
     """Load, split off the server's test set, deal, split each client's examples, shift, measure.
 
     The server's test set is not shifted: it stands for the data as the source gives it.
@@ -81,7 +81,7 @@ def deal_out(recipe: Recipe) -> Dealt:
     order, offsets = _parts(owned, dataset.labels, recipe)
     inputs = _shifted(dataset.inputs[order], offsets, recipe)
     domain = _domains(dataset.domain, owned)
-    return Dealt(
+    return Partitioned(
         inputs=inputs,
         labels=dataset.labels[order].astype(np.int64),
         offsets=offsets,

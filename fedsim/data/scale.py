@@ -8,14 +8,14 @@ import numpy as np
 
 from fedsim.data.dataset import Array
 
-__all__ = ["Scale", "fitted", "plain"]
+__all__ = ["Scaling", "fitted", "plain"]
 
 _BLOCK = 1 << 22
 """Numbers that are turned to float64 at once: 32 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class Scaling:
     """What to subtract and what to divide by, per channel of an image or column of a table."""
 
     centre: Array
@@ -32,14 +32,14 @@ class Scale:
         return out
 
 
-def plain(inputs: Array) -> Scale:
+def plain(inputs: Array) -> Scaling:
     """Return the scale that takes bytes to [0, 1] and leaves floats alone."""
     width = inputs.shape[1] if inputs.ndim > 1 else 1
     by = 255 if inputs.dtype == np.uint8 else 1
-    return Scale(np.zeros(width, np.float32), np.full(width, by, np.float32))
+    return Scaling(np.zeros(width, np.float32), np.full(width, by, np.float32))
 
 
-def fitted(inputs: Array, offsets: Array) -> Scale:
+def fitted(inputs: Array, offsets: Array) -> Scaling:
     """Return the mean and the standard deviation of all clients' training parts together.
 
     They are public constants of the simulation, as the published means of CIFAR-10 are: no
@@ -70,7 +70,7 @@ def fitted(inputs: Array, offsets: Array) -> Scale:
     # Less variation than float32 can tell from rounding is none.
     spread[spread <= 1e-6 * np.abs(mean)] = 1
     mean[binary], spread[binary] = 0, 1
-    return Scale(mean.astype(np.float32), spread.astype(np.float32))
+    return Scaling(mean.astype(np.float32), spread.astype(np.float32))
 
 
 def _training_blocks(inputs: Array, offsets: Array) -> list[Array]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.dataset import Array
-from fedsim.data.partitioning import Dealt
+from fedsim.data.partitioning import Partitioned
 from fedsim.errors import DataError
 
 __all__ = ["is_complete", "read", "write"]
@@ -30,7 +30,7 @@ def is_complete(store: Path) -> bool:
     return (store / _META).is_file()
 
 
-def write(dealt: Dealt, store: Path) -> None:
+def write(dealt: Partitioned, store: Path) -> None:
     """Write ``dealt`` beside ``store``, then give it that name: a store is whole or absent.
 
     Where two processes write the same store, the first wins and the second uses what is there.

@@ -14,10 +14,10 @@ import torch
 
 from fedsim.data.federated import FederatedData
 from fedsim.engine import setup
-from fedsim.engine.transport import Carrier
+from fedsim.engine.transport import Transport
 from fedsim.flower.client_app import DESCRIBE
 from fedsim.flower.devices import Devices
-from fedsim.flower.exchange import Gathered
+from fedsim.flower.exchange import Replies
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
 from fedsim.runlog.run_folder import RunFolder
@@ -35,7 +35,7 @@ _LOAD_BYTES = 4_000_000
 
 
 @dataclass
-class _Seen:
+class _Timing:
     """What was seen of one device."""
 
     asked: int = 0
@@ -53,8 +53,8 @@ def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
         DataError: if the scenario's data cannot be prepared.
     """
     data = setup.opened(scenario, folder, ())
-    carrier = Carrier(devices, strategy_of(scenario))
-    seen = {info.id: _Seen() for info in data.clients}
+    carrier = Transport(devices, strategy_of(scenario))
+    seen = {info.id: _Timing() for info in data.clients}
     nothing = Broadcast({})
     for _ in range(_PINGS):
         for turn in _asked(carrier, DESCRIBE, nothing, data, seen).turns:
@@ -78,8 +78,12 @@ def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
 
 
 def _asked(
-    carrier: Carrier, phase: str, sent: Broadcast, data: FederatedData, seen: dict[ClientId, _Seen]
-) -> Gathered:
+    carrier: Transport,
+    phase: str,
+    sent: Broadcast,
+    data: FederatedData,
+    seen: dict[ClientId, _Timing],
+) -> Replies:
     gathered = carrier.exchange(0, phase, [(info, sent) for info in data.clients])
     for turn in gathered.turns:
         seen[turn.client].asked += 1
@@ -87,7 +91,7 @@ def _asked(
     return gathered
 
 
-def _told(name: str, seen: _Seen, epochs: float) -> dict[str, Any]:
+def _told(name: str, seen: _Timing, epochs: float) -> dict[str, Any]:
     pause = statistics.median(seen.pauses) if seen.pauses else None
     speed = None
     if seen.load_s is not None and pause is not None and seen.load_s > pause:

@@ -13,8 +13,8 @@ import numpy as np
 from fedsim.data import store as stores
 from fedsim.data.dataset import Array, Source
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.data.partitioning import Dealt
-from fedsim.data.scale import Scale, fitted
+from fedsim.data.partitioning import Partitioned
+from fedsim.data.scale import Scaling, fitted
 from fedsim.data.sources._columns import Columns, Planned
 from fedsim.data.split import cut
 from fedsim.errors import DataError
@@ -74,7 +74,7 @@ def open_data(
     return FederatedData.open(store)
 
 
-def dealt_alone(path: Path, scenario: Scenario, client: int, clients: int) -> Dealt:
+def dealt_alone(path: Path, scenario: Scenario, client: int, clients: int) -> Partitioned:
     """Return a device's examples on a scale of their own: before a run tells another.
 
     Raises:
@@ -111,7 +111,7 @@ def _key(path: str, scenario: Scenario, terms: Mapping[str, Any], client: int) -
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int) -> Dealt:
+def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int) -> Partitioned:
     inputs, labels = _read(path, scenario, terms)
     _check(inputs, terms, path)
     holdout = scenario.data.holdout
@@ -125,7 +125,7 @@ def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int
     ends = np.r_[ends, np.repeat(ends[-1], 3 - len(ends))]
     offsets[3 * client + 1 : 3 * client + 4] = ends
     offsets[3 * client + 4 :] = len(labels)
-    return Dealt(
+    return Partitioned(
         inputs=inputs[order],
         labels=labels[order],
         offsets=offsets,
@@ -135,7 +135,7 @@ def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int
         test_inputs=inputs[:0],
         test_labels=labels[:0],
         test_domain=np.zeros(0, np.int64),
-        scale=Scale(*(np.array(terms[name], np.float32) for name in ("centre", "spread"))),
+        scale=Scaling(*(np.array(terms[name], np.float32) for name in ("centre", "spread"))),
         classes=terms["classes"],
         class_names=tuple(terms["class_names"]),
         domain_names=tuple(terms["domain_names"]),

@@ -27,7 +27,7 @@ from fedsim.engine import run as simulation
 from fedsim.engine import setup
 from fedsim.errors import BudgetSpent, Fault, FedsimError, RunError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
-from fedsim.privacy.privacy_spec import settled
+from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog import lock
 from fedsim.runlog.events import Finished, Note, Result, Watch
 from fedsim.runlog.run_folder import RunFolder
@@ -116,7 +116,7 @@ def _driven(scenario: Scenario, folder: RunFolder, watch: Watch) -> None:
             if len(data.clients) != len(drive.federation.nodes):
                 what = f"{len(data.clients)}, but there are {len(drive.federation.nodes)} devices"
                 raise ScenarioError([Fault(scenario.name, 0, 0, "clients.count", what)])
-            whole, _ = settled(scenario, data.clients)
+            whole, _ = settle_privacy(scenario, data.clients)
             client_of(whole, strategy_of(whole))  # refused, if at all, before devices are asked
             shipped = Shipped(told["run"], whole, data_terms(scenario, data))
             write_app(folder.path / APP, shipped)

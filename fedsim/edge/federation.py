@@ -22,14 +22,14 @@ from fedsim.edge.commands import answer, surroundings
 from fedsim.errors import RunFolderError
 from fedsim.runlog import files
 
-__all__ = ["FILE", "SCHEMA", "Connection", "Federation", "Node", "flwr"]
+__all__ = ["FILE", "SCHEMA", "Connection", "DeviceNode", "Federation", "flwr"]
 
 FILE = "federation.json"
 SCHEMA = "fedsim-edge/1"
 
 
 @dataclass(frozen=True)
-class Node:
+class DeviceNode:
     """A device of the federation."""
 
     name: str
@@ -60,7 +60,7 @@ class Federation:
     name: str
     host: str
     """By which devices reach the server: a name or an address, in the certificate."""
-    nodes: tuple[Node, ...]
+    nodes: tuple[DeviceNode, ...]
     versions: Mapping[str, str]
     """Of python, fedsim, flwr and torch where the folder was made: what bundles pin."""
     port: int = 8443
@@ -86,7 +86,7 @@ class Federation:
         if told.get("schema") != SCHEMA:
             raise RunFolderError(f"{path / FILE}: schema is {told.get('schema')!r}, not {SCHEMA}")
         try:
-            nodes = tuple(Node(**node) for node in told["nodes"])
+            nodes = tuple(DeviceNode(**node) for node in told["nodes"])
             return cls(
                 path=path,
                 nodes=nodes,
@@ -124,11 +124,11 @@ class Federation:
         return self.path / "scenario.yaml"
 
     @property
-    def active(self) -> tuple[Node, ...]:
+    def active(self) -> tuple[DeviceNode, ...]:
         """The nodes that are not revoked."""
         return tuple(node for node in self.nodes if not node.revoked)
 
-    def node(self, name: str) -> Node:
+    def node(self, name: str) -> DeviceNode:
         """Return the node that is called ``name``.
 
         Raises:
@@ -140,7 +140,7 @@ class Federation:
         known = ", ".join(node.name for node in self.nodes)
         raise RunFolderError(f"{self.path} has no node {name!r}: its nodes are {known}")
 
-    def with_node(self, changed: Node) -> Federation:
+    def with_node(self, changed: DeviceNode) -> Federation:
         """Return the federation with the node of this name changed."""
         nodes = (changed if node.name == changed.name else node for node in self.nodes)
         return replace(self, nodes=tuple(nodes))

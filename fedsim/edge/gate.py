@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 
 from fedsim.edge.delivery import PULL, Deliveries
-from fedsim.edge.federation import FILE, Federation, Node
-from fedsim.edge.signing import Denied, Roll
+from fedsim.edge.federation import FILE, DeviceNode, Federation
+from fedsim.edge.signing import Denied, NodeList
 
-__all__ = ["FLEET", "GREETING", "MOST_BYTES", "Gate", "Seen"]
+__all__ = ["FLEET", "GREETING", "MOST_BYTES", "DeviceContact", "Gate"]
 
 FLEET = frozenset(
     f"/v1/fleet/{verb}"
@@ -51,7 +51,7 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 @dataclass
-class Seen:
+class DeviceContact:
     """What the gate knows of a node from its requests."""
 
     at: str = ""
@@ -71,8 +71,8 @@ class Gate:
     federation: Federation
     upstream: httpx.AsyncClient
     """Speaks to Flower's server."""
-    roll: Roll = field(default_factory=Roll)
-    seen: dict[str, Seen] = field(default_factory=dict)
+    roll: NodeList = field(default_factory=NodeList)
+    seen: dict[str, DeviceContact] = field(default_factory=dict)
     """By the node's name."""
     deliveries: Deliveries = field(default_factory=Deliveries)
     _leases: dict[str, float] = field(default_factory=dict)
@@ -113,7 +113,9 @@ class Gate:
             self._leases[node.name] = time.monotonic() + _LEASE[path]
         return await self._pass_back(response, seen, send)
 
-    async def _deliver(self, node: Node, response: httpx.Response, seen: Seen, send: _Send) -> None:
+    async def _deliver(
+        self, node: DeviceNode, response: httpx.Response, seen: DeviceContact, send: _Send
+    ) -> None:
         try:
             found = b"".join([piece async for piece in response.aiter_raw()])
         finally:
@@ -126,7 +128,7 @@ class Gate:
         await send({"type": "http.response.start", **start})
         await send({"type": "http.response.body", "body": body})
 
-    async def _pass_back(self, response: httpx.Response, seen: Seen, send: _Send) -> None:
+    async def _pass_back(self, response: httpx.Response, seen: DeviceContact, send: _Send) -> None:
         try:
             start = {"status": response.status_code, "headers": _returned(response)}
             await send({"type": "http.response.start", **start})
@@ -137,7 +139,7 @@ class Gate:
         finally:
             await response.aclose()
 
-    def _let_in(self, headers: Mapping[str, str]) -> Node:
+    def _let_in(self, headers: Mapping[str, str]) -> DeviceNode:
         self._read_again()
         return self.roll.check(headers)
 
@@ -150,15 +152,15 @@ class Gate:
             self.roll.admit(self.federation.nodes)
             self._read = stamp
 
-    def _note(self, node: Node, headers: Mapping[str, str], scope: _Scope) -> Seen:
-        seen = self.seen.setdefault(node.name, Seen())
+    def _note(self, node: DeviceNode, headers: Mapping[str, str], scope: _Scope) -> DeviceContact:
+        seen = self.seen.setdefault(node.name, DeviceContact())
         seen.at = datetime.now(UTC).isoformat(timespec="seconds")
         seen.address = (scope.get("client") or ("", 0))[0]
         seen.flwr = headers.get("flwr-package-version", seen.flwr)[:32]
         seen.requests += 1
         return seen
 
-    def _greeting(self, node: Node) -> Mapping[str, object]:
+    def _greeting(self, node: DeviceNode) -> Mapping[str, object]:
         return {
             "federation": self.federation.name,
             "node": node.name,

@@ -16,7 +16,7 @@ from platform import python_version
 from typing import TYPE_CHECKING
 
 from fedsim.edge.bundle import Bundle
-from fedsim.edge.reach import Welcome, greet
+from fedsim.edge.reach import Registration, register
 from fedsim.errors import FedsimError
 from fedsim.scenario.load import load
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fedsim.strategy import Strategy
     from fedsim.worker.worker import Worker
 
-__all__ = ["Finding", "inspect"]
+__all__ = ["DeviceCheck", "inspect"]
 
 _SKEW_S = 4.0
 """How far a clock may be off: Flower accepts a signature from 5 s in the future at most."""
@@ -33,7 +33,7 @@ _DAYS = 14
 
 
 @dataclass(frozen=True)
-class Finding:
+class DeviceCheck:
     """One thing that was looked at."""
 
     what: str
@@ -42,7 +42,7 @@ class Finding:
     """What was found, or what is wrong and what to do."""
 
 
-def inspect(bundle: Bundle, data: str) -> list[Finding]:
+def inspect(bundle: Bundle, data: str) -> list[DeviceCheck]:
     """Look at the server, the clock, the certificate, the versions and the data; join nothing.
 
     Args:
@@ -58,9 +58,9 @@ def inspect(bundle: Bundle, data: str) -> list[Finding]:
     found = []
     for what, look in looks.items():
         try:
-            found.append(Finding(what, True, look()))
+            found.append(DeviceCheck(what, True, look()))
         except FedsimError as error:
-            found.append(Finding(what, False, str(error)))
+            found.append(DeviceCheck(what, False, str(error)))
     # Who cannot be reached shows no certificate: one line says it.
     if not found[0].is_well:
         found = [one for one in found if one.what != "certificate"]
@@ -68,13 +68,13 @@ def inspect(bundle: Bundle, data: str) -> list[Finding]:
 
 
 def _server(bundle: Bundle) -> str:
-    welcome = greet(bundle)
+    welcome = register(bundle)
     _clock(welcome)
     here = f"{bundle.host} port {bundle.port} knows this device as {welcome.node}"
     return f"{here}, client {welcome.client} · clock {welcome.skew:+.1f} s"
 
 
-def _clock(welcome: Welcome) -> None:
+def _clock(welcome: Registration) -> None:
     if abs(welcome.skew) > _SKEW_S:
         off = f"{abs(welcome.skew):.0f} s {'ahead of' if welcome.skew > 0 else 'behind'}"
         raise FedsimError(f"the clock is {off} the server's: set it by NTP (timedatectl)")
@@ -148,12 +148,14 @@ def _data(bundle: Bundle, data: str) -> str:
 
 def _turn(worker: Worker, strategy: Strategy, client: int) -> float:
     """Return the seconds of one turn of the first phase that asks this client."""
-    from fedsim.wire import Task
+    from fedsim.wire import Instruction
 
     info = worker.data.clients[client]
     state = strategy.begin(worker.initial, worker.data.clients)
-    phase = next((p for p in strategy.phases() if strategy.asks(p, info)), strategy.phases()[0])
+    phase = next(
+        (p for p in strategy.phases() if strategy.participates(p, info)), strategy.phases()[0]
+    )
     state = replace(state, round=1, phase=phase)
     began = time.perf_counter()
-    worker.turn(Task(1, phase, info, strategy.broadcast(state, info)))
+    worker.turn(Instruction(1, phase, info, strategy.broadcast(state, info)))
     return time.perf_counter() - began

@@ -20,7 +20,7 @@ from fedsim.edge.bundle import Bundle
 from fedsim.edge.commands import surroundings
 from fedsim.edge.pki import make_folder
 from fedsim.edge.processes import end, start
-from fedsim.edge.reach import greet, leave
+from fedsim.edge.reach import leave, register
 from fedsim.edge.secrecy import shims
 from fedsim.errors import DataError, Unreachable
 from fedsim.runlog import files, lock
@@ -98,7 +98,7 @@ class _Supervisor:
 
     def _once(self) -> str:
         """Join once, until that ends; return in words why it did."""
-        welcome = greet(self.bundle)  # who cannot join is told so here, in words
+        welcome = register(self.bundle)  # who cannot join is told so here, in words
         if welcome.node_id is None:
             raise Unreachable("the server has not registered this device's key yet")
         if self._marker.is_file():

@@ -15,14 +15,14 @@ from string import Template
 
 from fedsim.edge import bundle as bundles
 from fedsim.edge.bundle import Bundle
-from fedsim.edge.federation import FILE, Federation, Node
+from fedsim.edge.federation import FILE, DeviceNode, Federation
 from fedsim.edge.pki import make_authority, make_folder, make_node_key, make_server_certificate
 from fedsim.errors import FedsimError, RunFolderError
 from fedsim.runlog import files
 from fedsim.scenario.load import load
 from fedsim.scenario.yaml_file import dump
 
-__all__ = ["Plan", "make_federation"]
+__all__ = ["FederationPlan", "make_federation"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}|[0-9A-Fa-f:]+")
@@ -30,7 +30,7 @@ _TEMPLATES = ("README.md", "fedsim-edge.service", "Containerfile")
 
 
 @dataclass(frozen=True)
-class Plan:
+class FederationPlan:
     """What is asked for."""
 
     scenario: Path
@@ -57,7 +57,7 @@ class Plan:
             raise FedsimError(f"devices need names, each another: {', '.join(self.nodes)}")
 
 
-def make_federation(plan: Plan, path: Path) -> Federation:
+def make_federation(plan: FederationPlan, path: Path) -> Federation:
     """Make the folder ``path`` of a federation, with a bundle for every device.
 
     The scenario's ``clients.count`` becomes the number of devices.
@@ -82,7 +82,9 @@ def make_federation(plan: Plan, path: Path) -> Federation:
         host=plan.host,
         port=plan.port,
         control_port=plan.control_port,
-        nodes=tuple(Node(name, client, key) for client, (name, key) in enumerate(keys.items())),
+        nodes=tuple(
+            DeviceNode(name, client, key) for client, (name, key) in enumerate(keys.items())
+        ),
         versions=_versions(),
     )
     for node in federation.nodes:
@@ -97,7 +99,7 @@ def _versions() -> dict[str, str]:
     return {"python": python_version(), **packages}
 
 
-def _pack(federation: Federation, node: Node) -> None:
+def _pack(federation: Federation, node: DeviceNode) -> None:
     """Fill a device's folder, which holds its key already, and make an archive of it."""
     folder = make_folder(federation.path / "bundles" / node.name)
     packed = Bundle(

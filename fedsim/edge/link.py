@@ -17,12 +17,12 @@ from fedsim.edge.processes import end, start
 from fedsim.edge.secrecy import shims
 from fedsim.errors import RunError
 
-__all__ = ["Link"]
+__all__ = ["FlowerLink"]
 
 _START_SECONDS = 90
 
 
-class Link:
+class FlowerLink:
     """The process, its address, and what its certificate is trusted by."""
 
     def __init__(self, federation: Federation, host: str) -> None:

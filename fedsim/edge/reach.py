@@ -16,7 +16,7 @@ from fedsim.edge.pki import days_left
 from fedsim.edge.signing import Signer
 from fedsim.errors import FedsimError, Refused, Unreachable
 
-__all__ = ["Welcome", "greet", "leave"]
+__all__ = ["Registration", "leave", "register"]
 
 _SECONDS = 15.0
 _NOT_YET, _EXPIRED, _OTHER_NAME, _OTHER_ADDRESS = 9, 10, 62, 64
@@ -27,7 +27,7 @@ _TEMPORARY = ("clock", "early", "replay", "server")
 
 
 @dataclass(frozen=True)
-class Welcome:
+class Registration:
     """What the server says to a device that it knows."""
 
     federation: str
@@ -43,7 +43,7 @@ class Welcome:
     """For how many seconds Flower's server still takes this device to be there, and refuses it."""
 
 
-def greet(bundle: Bundle) -> Welcome:
+def register(bundle: Bundle) -> Registration:
     """Call the bundle's server once.
 
     Raises:
@@ -53,7 +53,7 @@ def greet(bundle: Bundle) -> Welcome:
     began = time.time()
     told = _ask(bundle, "GET", GREETING)
     ended = time.time()
-    return Welcome(
+    return Registration(
         federation=str(told["federation"]),
         node=str(told["node"]),
         client=int(told["client"]),
@@ -70,8 +70,8 @@ def leave(bundle: Bundle, node_id: str) -> None:
     Flower believes a device that was killed to be there for a minute, and refuses it meanwhile.
 
     Raises:
-        Refused: as of :func:`greet`.
-        Unreachable: as of :func:`greet`.
+        Refused: as of :func:`register`.
+        Unreachable: as of :func:`register`.
     """
     _ask(bundle, "POST", "/v1/fleet/deactivate-node", _protobuf_id(int(node_id)))
 

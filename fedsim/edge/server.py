@@ -16,8 +16,8 @@ import httpx
 import uvicorn
 
 from fedsim.edge.federation import Federation, flwr
-from fedsim.edge.gate import Gate, Seen
-from fedsim.edge.link import Link
+from fedsim.edge.gate import DeviceContact, Gate
+from fedsim.edge.link import FlowerLink
 from fedsim.edge.pki import days_left, make_server_certificate
 from fedsim.errors import Refused, RunError
 from fedsim.runlog import files, lock
@@ -76,7 +76,7 @@ def serve(federation: Federation, listening: Listening, tell: Tell) -> None:
     folder = federation.path / "server"
     with lock.hold(folder), _door(listening.gate, federation.port) as door:
         _renew(federation, tell)
-        link = Link(federation, listening.control)
+        link = FlowerLink(federation, listening.control)
         try:
             link.start()
             link.wait()
@@ -130,7 +130,7 @@ def _renew(federation: Federation, tell: Tell) -> None:
         tell("the server's certificate was renewed")
 
 
-async def _serve(federation: Federation, door: socket.socket, link: Link, tell: Tell) -> None:
+async def _serve(federation: Federation, door: socket.socket, link: FlowerLink, tell: Tell) -> None:
     folder = federation.path / "server"
     limits = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
     upstream = httpx.AsyncClient(
@@ -157,7 +157,7 @@ async def _serve(federation: Federation, door: socket.socket, link: Link, tell: 
         files.write(folder / SEEN, gate.seen)
 
 
-async def _keep(server: uvicorn.Server, link: Link, tell: Tell) -> None:
+async def _keep(server: uvicorn.Server, link: FlowerLink, tell: Tell) -> None:
     """Start Flower's server again whenever it dies."""
     for pause in _PAUSES:
         while not link.is_dead():
@@ -181,11 +181,11 @@ async def _remember(gate: Gate, folder: Path) -> None:
             written = told
 
 
-def _recalled(folder: Path) -> dict[str, Seen]:
+def _recalled(folder: Path) -> dict[str, DeviceContact]:
     """Return what was known of the nodes when the server ended."""
     try:
         told = json.loads((folder / SEEN).read_text(encoding="utf-8"))
-        return {name: Seen(**known) for name, known in told.items()}
+        return {name: DeviceContact(**known) for name, known in told.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

@@ -1,7 +1,7 @@
 """How a device proves who it is: Flower's signature over a time, made and checked.
 
 Flower signs a timestamp only, and accepts it for five minutes as often as it is shown: whoever
-sees one request could send others.  :class:`Roll` accepts each once.  What cannot be told apart
+sees one request could send others.  :class:`NodeList` accepts each once.  What cannot be told apart
 are a timestamp's several valid signatures, so it remembers key and timestamp, not signatures.
 """
 
@@ -19,10 +19,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedsim.edge.federation import Node
+from fedsim.edge.federation import DeviceNode
 from fedsim.edge.pki import load_key, public_pem
 
-__all__ = ["AHEAD", "BEHIND", "Denied", "Roll", "Signer"]
+__all__ = ["AHEAD", "BEHIND", "Denied", "NodeList", "Signer"]
 
 KEY, TIME, SIGNATURE = "flwr-public-key", "flwr-timestamp", "flwr-signature"
 AHEAD, BEHIND = 5.0, 305.0
@@ -63,15 +63,15 @@ class Signer:
 
 
 @dataclass
-class Roll:
+class NodeList:
     """Who belongs to the federation, and which of their signatures were used."""
 
     began: float = field(default_factory=time.time)
     """Signatures from before are refused: whether they were used is not remembered."""
-    _nodes: dict[bytes, tuple[Node, ec.EllipticCurvePublicKey]] = field(default_factory=dict)
+    _nodes: dict[bytes, tuple[DeviceNode, ec.EllipticCurvePublicKey]] = field(default_factory=dict)
     _used: dict[tuple[int, str], float] = field(default_factory=dict)
 
-    def admit(self, nodes: tuple[Node, ...]) -> None:
+    def admit(self, nodes: tuple[DeviceNode, ...]) -> None:
         """Take ``nodes`` as the federation's from now on."""
         self._nodes = {}
         for node in nodes:
@@ -80,7 +80,7 @@ class Roll:
             if isinstance(key, ec.EllipticCurvePublicKey):
                 self._nodes[pem] = (node, key)
 
-    def check(self, headers: Mapping[str, str], now: float | None = None) -> Node:
+    def check(self, headers: Mapping[str, str], now: float | None = None) -> DeviceNode:
         """Return the node that signed the request, now and for the first time.
 
         Args:
@@ -104,7 +104,7 @@ class Roll:
         self._once(node, said, now)
         return node
 
-    def _once(self, node: Node, said: str, now: float) -> None:
+    def _once(self, node: DeviceNode, said: str, now: float) -> None:
         signed = _seconds(said)
         age = now - signed
         if not -AHEAD < age < BEHIND:

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fedsim.edge.federation import Federation, Node, flwr
+from fedsim.edge.federation import DeviceNode, Federation, flwr
 from fedsim.edge.pki import days_left
 from fedsim.edge.server import SEEN
 from fedsim.errors import FedsimError
 from fedsim.runlog import lock
 
-__all__ = ["Row", "Status", "look", "take_out"]
+__all__ = ["DeviceRow", "Status", "look", "take_out"]
 
 
 @dataclass(frozen=True)
-class Row:
+class DeviceRow:
     """A device at a glance."""
 
     name: str
@@ -39,7 +39,7 @@ class Status:
     is_up: bool
     days_left: float
     """For how many days the server's certificate is still valid."""
-    nodes: tuple[Row, ...]
+    nodes: tuple[DeviceRow, ...]
 
 
 def look(federation: Federation) -> Status:
@@ -60,9 +60,9 @@ def look(federation: Federation) -> Status:
     )
 
 
-def _row(node: Node, states: Mapping[str, str], seen: Mapping[str, Any]) -> Row:
+def _row(node: DeviceNode, states: Mapping[str, str], seen: Mapping[str, Any]) -> DeviceRow:
     state = "revoked" if node.revoked else states.get(str(node.node_id), "unknown")
-    return Row(
+    return DeviceRow(
         name=node.name,
         client=node.client,
         state=state,

@@ -19,14 +19,16 @@ from fedsim.models._build import build, load_weights
 from fedsim.schema.scenario import Scenario
 from fedsim.wire import Weights
 
-__all__ = ["atlas", "confusion", "plane"]
+__all__ = ["confusion", "evaluate_domains", "plane"]
 
 SHOWN = 150
 """Examples of a domain on a feature map."""
 BATCH = 512
 
 
-def atlas(scenario: Scenario, data: FederatedData, weights: Weights) -> dict[str, Any] | None:
+def evaluate_domains(
+    scenario: Scenario, data: FederatedData, weights: Weights
+) -> dict[str, Any] | None:
     """Return what ``domains.json`` holds, or None where no domain is a target.
 
     Args:

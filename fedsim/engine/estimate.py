@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.engine.transport import Carrier
+from fedsim.engine.transport import Transport
 from fedsim.errors import RunError
-from fedsim.flower.exchange import Gathered
+from fedsim.flower.exchange import Replies
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
-from fedsim.privacy.privacy_spec import settled
+from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runtime.choose import backend_of
 from fedsim.runtime.compiling import Compiling, with_compiling
 from fedsim.runtime.local import LocalGrid
 from fedsim.schema.scenario import Scenario
 from fedsim.wire import Weights
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Estimate", "estimate"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Estimate:
     """What a run would take."""
 
     clients: int
@@ -46,7 +46,7 @@ class Plan:
     """The checkpoints that are kept, and the final weights."""
 
 
-def plan(scenario: Scenario) -> Plan:
+def estimate(scenario: Scenario) -> Estimate:
     """Return what ``scenario`` would take; one client takes one turn to find out.
 
     Raises:
@@ -66,7 +66,7 @@ def plan(scenario: Scenario) -> Plan:
     wanted = scenario.compute.workers
     workers = 1 if backend == "local" else (os.cpu_count() or 1) if wanted == "auto" else wanted
     size = sum(tensor.nbytes for tensor in weights.values())
-    return Plan(
+    return Estimate(
         clients=len(data.clients),
         cohort=cohort,
         turns=count,
@@ -81,16 +81,14 @@ def plan(scenario: Scenario) -> Plan:
     )
 
 
-def _trial(
-    scenario: Scenario, data: FederatedData, weights: Weights, store: Path
-) -> list[Gathered]:
+def _trial(scenario: Scenario, data: FederatedData, weights: Weights, store: Path) -> list[Replies]:
     """Let a client of median size take its turn in each phase, once to warm up and once more."""
     middle = sorted(data.clients, key=lambda info: info.examples)[len(data.clients) // 2]
-    scenario, claim = settled(scenario, data.clients)
+    scenario, claim = settle_privacy(scenario, data.clients)
     strategy = strategy_of(scenario, claim)
     state = strategy.begin(weights, data.clients)
     with closing(LocalGrid(with_compiling(scenario, Compiling(False)), store)) as grid:
-        carrier = Carrier(grid, strategy)
+        carrier = Transport(grid, strategy)
         turns = [
             carrier.exchange(1, phase, [(middle, strategy.broadcast(state, middle))])
             for phase in 2 * tuple(strategy.phases())

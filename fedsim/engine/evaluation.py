@@ -12,28 +12,28 @@ from torch import nn
 
 from fedsim.adapt.scorers import certain, dev
 from fedsim.data.federated import FederatedData
-from fedsim.engine.transport import Carrier
+from fedsim.engine.transport import Transport
 from fedsim.flower.client_app import EVALUATE
 from fedsim.models._build import load_weights
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import RoundRecord
 from fedsim.schema.scenario import Scenario
-from fedsim.wire import Broadcast, Turn, Weights
+from fedsim.wire import Broadcast, ReplyInfo, Weights
 from fedsim.worker.score import Score, score
 
-__all__ = ["SELECTED", "STANDING", "Judge"]
+__all__ = ["SELECTED", "STANDING", "Evaluator"]
 
 SELECTED, STANDING = "selected", "selected.standing"
 """Where the server's memory keeps the weights of the best round, and how good and which it is."""
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """Judges the model of a round."""
 
     scenario: Scenario
     data: FederatedData
-    carrier: Carrier
+    carrier: Transport
     model: nn.Module
 
     def on_server(self, weights: Weights) -> Score:
@@ -118,7 +118,7 @@ class Judge:
         rows = [self._row(number, turn, down) for turn in gathered.turns if not turn.fault]
         return rows, gathered.bytes_down, gathered.bytes_up
 
-    def _row(self, number: int, turn: Turn, down: int) -> ClientRow:
+    def _row(self, number: int, turn: ReplyInfo, down: int) -> ClientRow:
         seen = Score(turn.examples, int(turn.metrics["correct"]), turn.metrics["loss-sum"])
         return ClientRow(
             round=number,

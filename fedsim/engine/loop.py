@@ -9,12 +9,12 @@ import torch
 
 from fedsim.data.federated import FederatedData
 from fedsim.data.preview import label_skew
-from fedsim.engine.domain_evaluation import atlas
-from fedsim.engine.evaluation import SELECTED, STANDING, Judge
+from fedsim.engine.domain_evaluation import evaluate_domains
+from fedsim.engine.evaluation import SELECTED, STANDING, Evaluator
 from fedsim.engine.references import reference
 from fedsim.engine.result import targets_reached, weights_sha256
-from fedsim.engine.round import Federation, run_round
-from fedsim.engine.transport import Carrier
+from fedsim.engine.round import RoundSetup, run_round
+from fedsim.engine.transport import Transport
 from fedsim.errors import (
     BudgetSpent,
 )
@@ -23,12 +23,12 @@ from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid
 from fedsim.models._build import build, weights_of
 from fedsim.plugins.registry import build as build_part
-from fedsim.privacy.privacy_engine import Guard
-from fedsim.privacy.privacy_spec import settled
+from fedsim.privacy.privacy_engine import PrivacyEngine
+from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog import checkpoint, gallery, tables
 from fedsim.runlog.checkpoint import Checkpoint
 from fedsim.runlog.events import (
-    Data,
+    DataReady,
     Event,
     Note,
     ReferenceDone,
@@ -43,22 +43,22 @@ from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.trace import write_trace
 from fedsim.runtime.choose import backend_of
 from fedsim.schema.scenario import Scenario
-from fedsim.strategy import ServerState, Wanted
+from fedsim.strategy import ReplySpec, ServerState
 
-__all__ = ["Loop"]
+__all__ = ["TrainingLoop"]
 
 
 @dataclass(frozen=True)
-class Loop:
+class TrainingLoop:
     """A run's pieces, put together."""
 
     scenario: Scenario
     folder: RunFolder
     data: FederatedData
-    fed: Federation
-    judge: Judge
+    fed: RoundSetup
+    judge: Evaluator
     watch: Watch
-    guard: Guard | None = None
+    guard: PrivacyEngine | None = None
 
     @classmethod
     def of(
@@ -68,7 +68,7 @@ class Loop:
         data: FederatedData,
         grid: Grid | Devices,
         watch: Watch,
-    ) -> Loop:
+    ) -> TrainingLoop:
         """Put the pieces of ``scenario``'s run together.
 
         Args:
@@ -78,13 +78,13 @@ class Loop:
             grid: which leads to the clients.
             watch: is called with every event.
         """
-        scenario, claim = settled(scenario, data.clients)
+        scenario, claim = settle_privacy(scenario, data.clients)
         strategy = strategy_of(scenario, claim)
-        carrier = Carrier(grid, strategy)
+        carrier = Transport(grid, strategy)
         model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
-        guard = Guard.of(claim, folder.path, model) if claim else None
+        guard = PrivacyEngine.of(claim, folder.path, model) if claim else None
         clients = scenario.clients
-        fed = Federation(
+        fed = RoundSetup(
             seed=scenario.seed,
             clients=data.clients,
             sampler=guard.sampler()
@@ -96,9 +96,9 @@ class Loop:
             carrier=carrier,
             model=model,
             release=guard.releaser(strategy) if guard else None,
-            wanted=Wanted(data.shape, data.classes, scenario.local.parameters),
+            wanted=ReplySpec(data.shape, data.classes, scenario.local.parameters),
         )
-        judge = Judge(scenario, data, carrier, model)
+        judge = Evaluator(scenario, data, carrier, model)
         return cls(scenario, folder, data, fed, judge, watch, guard)
 
     def play(self) -> Result:
@@ -244,7 +244,7 @@ class Loop:
             domains=self.judge.by_domain(weights),
             stopped=stopped,
         )
-        if (seen := atlas(self.scenario, self.data, weights)) is not None:
+        if (seen := evaluate_domains(self.scenario, self.data, weights)) is not None:
             self.folder.write("domains.json", seen)
         self.folder.write_weights(weights)
         self.folder.write("result.json", result)
@@ -258,7 +258,7 @@ def described(scenario: Scenario, data: FederatedData) -> Event:
         return Note(f"{len(sizes)} devices hold {held}, {sizes.sum()} in all")
     # For each client; in blocks, for a million's would stay in memory.
     labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
-    return Data(
+    return DataReady(
         source=scenario.data.source.use,
         examples=int(sizes.sum()),
         server_test=len(data.server_test()),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fedsim.engine.transport import Carrier
+from fedsim.engine.transport import Transport
 from fedsim.errors import RunError
 from fedsim.flower.client_app import REFERENCE
 from fedsim.runlog.events import ReferenceDone
@@ -20,7 +20,7 @@ __all__ = ["reference"]
 
 
 def reference(
-    name: str, carrier: Carrier, clients: Sequence[ClientInfo], rounds: int
+    name: str, carrier: Transport, clients: Sequence[ClientInfo], rounds: int
 ) -> ReferenceDone:
     """Return the accuracy of ``centralized`` or ``oracle``, or the mean over clients of ``local``.
 

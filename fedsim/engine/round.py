@@ -12,20 +12,20 @@ from torch import nn
 
 from fedsim.aggregate import mean_metrics
 from fedsim.cohort import Sampler
-from fedsim.engine.transport import Carrier
+from fedsim.engine.transport import Transport
 from fedsim.errors import FedsimError, QuorumLost, RunError
-from fedsim.flower.exchange import Gathered
+from fedsim.flower.exchange import Replies
 from fedsim.runlog.events import Dropped, RoundRecord
 from fedsim.seeds import torch_stream
-from fedsim.strategy import Server, ServerState, Strategy, Wanted
+from fedsim.strategy import ReplySpec, Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo, Merged
-from fedsim.worker.exception_text import blame
+from fedsim.worker.exception_text import describe_exception
 
-__all__ = ["Federation", "run_round"]
+__all__ = ["RoundSetup", "run_round"]
 
 
 @dataclass(frozen=True)
-class Federation:
+class RoundSetup:
     """What stays the same for a whole run."""
 
     seed: int
@@ -35,16 +35,16 @@ class Federation:
     quorum: Callable[[int], int]
     """How many replies a cohort of that many clients must give."""
     strategy: Strategy
-    carrier: Carrier
+    carrier: Transport
     model: nn.Module
     """The server's own model, for strategies that train there."""
-    release: Callable[[Gathered, ServerState], Merged] | None = None
+    release: Callable[[Replies, ServerState], Merged] | None = None
     """What makes a noisy mean under central privacy, of an empty cohort too."""
-    wanted: Wanted | None = None
+    wanted: ReplySpec | None = None
     """What the strategy holds replies against, where they come whole."""
 
 
-def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerState, RoundRecord]:
+def run_round(number: int, state: ServerState, fed: RoundSetup) -> tuple[ServerState, RoundRecord]:
     """Return the state after round ``number`` and the round's record, not yet evaluated.
 
     Args:
@@ -63,7 +63,7 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
     dropped = [Dropped(k, "cohort", f"set aside: {aside[k]}") for k in drawn if k in aside]
     for phase in fed.strategy.phases():
         state = replace(state, round=number, phase=phase)
-        asked = [info for info in cohort if fed.strategy.asks(phase, info)]
+        asked = [info for info in cohort if fed.strategy.participates(phase, info)]
         if cohort and not asked and not fed.release:
             continue
         tasks = _tasks(state, asked, fed)
@@ -96,7 +96,7 @@ def run_round(number: int, state: ServerState, fed: Federation) -> tuple[ServerS
 
 
 def _tasks(
-    state: ServerState, asked: Sequence[ClientInfo], fed: Federation
+    state: ServerState, asked: Sequence[ClientInfo], fed: RoundSetup
 ) -> Iterator[tuple[ClientInfo, Broadcast]]:
     """Yield what each client is sent; one by one, for a large cohort's would fill much room."""
     for info in asked:
@@ -114,10 +114,12 @@ def _blamed(strategy: Strategy, verb: str, number: int) -> Iterator[None]:
         raise
     except Exception as error:
         name = type(strategy).__name__
-        raise RunError(f"round {number}: {name}.{verb} raised {blame(error)}") from error
+        raise RunError(
+            f"round {number}: {name}.{verb} raised {describe_exception(error)}"
+        ) from error
 
 
-def _check_quorum(number: int, wanted: int, reply: Gathered, fed: Federation) -> None:
+def _check_quorum(number: int, wanted: int, reply: Replies, fed: RoundSetup) -> None:
     good = sum(not turn.fault for turn in reply.turns)
     needed = fed.quorum(wanted)
     if good < needed:

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import torch
 
 from fedsim.data.federated import FederatedData
-from fedsim.engine.loop import Loop
+from fedsim.engine.loop import TrainingLoop
 from fedsim.engine.setup import (
     ask_devices,
     opened,
@@ -28,7 +28,7 @@ from fedsim.errors import (
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
-from fedsim.privacy.privacy_spec import settled
+from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog.events import (
     Finished,
     Result,
@@ -87,13 +87,13 @@ def _go_on(folder: RunFolder, watch: Watch) -> Result:
 
 def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Result:
     torch.set_num_threads(1)  # As in the workers: sums split over threads depend on their number.
-    scenario, _ = settled(scenario, data.clients)
+    scenario, _ = settle_privacy(scenario, data.clients)
     client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
     with with_trackers(scenario, folder, with_partition_drawing(data, folder, watch)) as watched:
         scenario = tried(scenario, folder, data, watched)
         scenario = sharing(scenario, data, strategy_of(scenario), folder.store)
         with closing(open_grid(scenario, data, folder.store)) as grid:
-            result = Loop.of(scenario, folder, data, grid, watched).play()
+            result = TrainingLoop.of(scenario, folder, data, grid, watched).play()
     shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
     return result
 
@@ -121,7 +121,7 @@ def serve(scenario: Scenario, folder: RunFolder, watch: Watch, grid: Grid | Devi
         watched = with_partition_drawing(data, folder, watched)
         if isinstance(grid, Devices):
             data = ask_devices(scenario, folder, data, grid)
-        result = Loop.of(scenario, folder, data, grid, watched).play()
+        result = TrainingLoop.of(scenario, folder, data, grid, watched).play()
         shutil.rmtree(folder.store, ignore_errors=True)  # As in _play.
         return result
 

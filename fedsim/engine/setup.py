@@ -8,7 +8,7 @@ from typing import Any
 
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.preview import draw, write_partition
-from fedsim.engine.transport import Carrier
+from fedsim.engine.transport import Transport
 from fedsim.errors import (
     Fault,
     QuorumLost,
@@ -19,7 +19,7 @@ from fedsim.flower.client_app import DESCRIBE, mark_of
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import strategy_of
 from fedsim.plugins.registry import find
-from fedsim.privacy.privacy_spec import settled
+from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog.events import (
     Event,
     Note,
@@ -93,7 +93,7 @@ def tried(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Wat
         if kept := folder.read_json(name):
             found = kind(**kept)
         else:
-            private, claim = settled(scenario, data.clients)
+            private, claim = settle_privacy(scenario, data.clients)
             found = tried(private, data, strategy_of(private, claim), folder.store)
             folder.write(name, found)
         if found.note:
@@ -126,7 +126,7 @@ def ask_devices(
     """
     known: dict[str, dict[str, float]] = folder.read_json("devices.json") or {}
     asked = [(k, Broadcast({})) for k in data.clients if str(k.id) not in known]
-    turns = Carrier(devices, strategy_of(scenario)).exchange(0, DESCRIBE, asked).turns
+    turns = Transport(devices, strategy_of(scenario)).exchange(0, DESCRIBE, asked).turns
     for turn in turns:
         if not turn.fault:
             known[str(turn.client)] = {"examples": turn.examples, **turn.metrics}

@@ -13,17 +13,17 @@ from flwr.serverapp import Grid
 
 from fedsim.flower.chunk import node_of
 from fedsim.flower.devices import Devices
-from fedsim.flower.exchange import Exchange, Gathered
+from fedsim.flower.exchange import Exchange, Replies
 from fedsim.runtime.grid import ChunkGrid
 from fedsim.strategy import Strategy
-from fedsim.wire import Broadcast, ClientId, ClientInfo, Stint, Turn, Weights
+from fedsim.wire import Broadcast, ClientId, ClientInfo, ReplyInfo, TraceEntry, Weights
 
-__all__ = ["Carrier"]
+__all__ = ["Transport"]
 
 Tasks = Iterable[tuple[ClientInfo, Broadcast]]
 
 
-class Carrier:
+class Transport:
     """The way from a strategy to its clients and back, round after round."""
 
     def __init__(self, grid: Grid | Devices, strategy: Strategy) -> None:
@@ -31,7 +31,7 @@ class Carrier:
         self._grid = grid
         self._strategy = strategy
         self._number = 0
-        self._shifts: list[tuple[str, int, float, Sequence[Turn]]] = []
+        self._shifts: list[tuple[str, int, float, Sequence[ReplyInfo]]] = []
         self._nodes: list[int] = []
         if not isinstance(grid, ChunkGrid | Devices):
             self._nodes = sorted(grid.get_node_ids())
@@ -41,7 +41,7 @@ class Carrier:
             return client  # it knows the nodes itself
         return self._nodes[client] if self._nodes else node_of(client)
 
-    def exchange(self, number: int, phase: str, tasks: Tasks) -> Gathered:
+    def exchange(self, number: int, phase: str, tasks: Tasks) -> Replies:
         """Ask each client for ``phase`` of round ``number`` and return what came back."""
         exchange = Exchange(number, phase, self._strategy)
         if number != self._number:
@@ -53,7 +53,7 @@ class Carrier:
                 exchange.take_chunk(chunk)
                 self._shifts.append((phase, chunk.worker, chunk.begun, chunk.turns))
         elif isinstance(self._grid, Devices):
-            for client, answer in self._grid.answers(number, phase, exchange.asks):
+            for client, answer in self._grid.answers(number, phase, exchange.requests):
                 exchange.answered(client, answer)
             return exchange.finish().named(self._grid.names)
         else:
@@ -79,11 +79,11 @@ class Carrier:
         return self._grid.workers if isinstance(self._grid, ChunkGrid) else len(self._nodes)
 
     @property
-    def stints(self) -> Iterator[Stint]:
+    def stints(self) -> Iterator[TraceEntry]:
         """When and where the clients worked since the last round began, where hosts are ours."""
         for phase, worker, at, turns in self._shifts:
             for turn in turns:
-                yield Stint(phase, turn.client, worker, at, turn.seconds)
+                yield TraceEntry(phase, turn.client, worker, at, turn.seconds)
                 at += turn.seconds
 
     @property

@@ -17,7 +17,7 @@ from fedsim.flower.arrays import record_of, weights_of
 from fedsim.flower.client_app import EVALUATE
 from fedsim.flower.exchange import Exchange
 from fedsim.seeds import torch_stream
-from fedsim.strategy import Server, ServerState, Strategy, Wanted
+from fedsim.strategy import ReplySpec, Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo
 
 __all__ = ["as_flower_strategy"]
@@ -31,7 +31,7 @@ def as_flower_strategy(
     model: nn.Module,
     per_round: int | None = None,
     seed: int = 0,
-    wanted: Wanted | None = None,
+    wanted: ReplySpec | None = None,
 ) -> FlowerStrategy:
     """Return ``strategy`` for ``start(grid, initial_arrays, ...)`` of a Flower ServerApp.
 
@@ -45,17 +45,17 @@ def as_flower_strategy(
         wanted: what the replies of strategies with an aggregate of their own, such as FedDM, are
             held against; None: those are trusted.
     """
-    return _Ours(strategy, model, per_round, seed, wanted)
+    return _AsFlower(strategy, model, per_round, seed, wanted)
 
 
-class _Ours(FlowerStrategy):
+class _AsFlower(FlowerStrategy):
     def __init__(
         self,
         strategy: Strategy,
         model: nn.Module,
         per_round: int | None,
         seed: int,
-        wanted: Wanted | None,
+        wanted: ReplySpec | None,
     ) -> None:
         self._strategy, self._model = strategy, model
         self._per_round, self._seed, self._wanted = per_round, seed, wanted

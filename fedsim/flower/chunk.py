@@ -10,7 +10,7 @@ from typing import Any
 
 from fedsim.aggregate import Sums
 from fedsim.flower.arrays import bare, dressed
-from fedsim.wire import ClientId, Turn, Update, Weights
+from fedsim.wire import ClientId, ReplyInfo, Update, Weights
 
 __all__ = ["FIRST_NODE", "Chunk", "ChunkReply", "Memory", "node_of"]
 
@@ -71,7 +71,7 @@ class ChunkReply:
     """What one worker made of a chunk."""
 
     summed: bool = False
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[ReplyInfo] = field(default_factory=list)
     updates: list[Update] = field(default_factory=list)
     """In the order of the clients; empty where ``sums`` holds their sum."""
     sums: Sums = field(default_factory=Sums)

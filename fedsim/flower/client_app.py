@@ -8,7 +8,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedsim.flower import codec
-from fedsim.wire import Broadcast, ClientId, Task, Update, Weights
+from fedsim.wire import Broadcast, ClientId, Instruction, Update, Weights
 from fedsim.worker.worker import Worker
 
 __all__ = [
@@ -59,7 +59,9 @@ def verbs_of(worker: Worker, phases: Sequence[str]) -> dict[str, Verb]:
 
     def turn(phase: str) -> Verb:
         def run(number: int, client: ClientId, sent: Broadcast, memory: Memory) -> Update:
-            return worker.turn(Task(number, phase, worker.data.clients[client], sent, memory))
+            return worker.turn(
+                Instruction(number, phase, worker.data.clients[client], sent, memory)
+            )
 
         return run
 

@@ -20,7 +20,7 @@ from fedsim.flower.client_app import make_client_app
 from fedsim.flower.parts import strategy_of
 from fedsim.schema.scenario import Scenario
 from fedsim.wire import Weights
-from fedsim.worker.exception_text import blame
+from fedsim.worker.exception_text import describe_exception
 from fedsim.worker.time_limit import OutOfTime, time_limit
 from fedsim.worker.worker import Worker
 
@@ -68,7 +68,7 @@ def make_device_app(scenario: Scenario, device: Device) -> ClientApp:
 
     def around(message: Message, context: Context, following: Next) -> Message:
         try:
-            question = proof.question_of(message.content)
+            question = proof.challenge_of(message.content)
             key = device.key(context.node_config)
             began = time.perf_counter()
             with time_limit(scenario.clients.deadline_s):
@@ -76,7 +76,7 @@ def make_device_app(scenario: Scenario, device: Device) -> ClientApp:
                 turn = (question.round, question.turn) if question else (0, 0)
                 reply = _remembering(message, context, following, (memories, *turn))
         except (Exception, OutOfTime, SystemExit) as error:
-            return Message(Error(_FAILED, blame(error)), reply_to=message)
+            return Message(Error(_FAILED, describe_exception(error)), reply_to=message)
         reply.content = settled(reply.content)  # Flower's network takes its own arrays only
         reply.content[codec.DEVICE] = MetricRecord({"seconds": time.perf_counter() - began})
         if question and key:

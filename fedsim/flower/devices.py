@@ -74,7 +74,7 @@ class _Letter:
     client: ClientId
     member: Member
     content: RecordDict
-    question: proof.Question
+    question: proof.Challenge
     activated: str = ""
     """When its node had last joined, as Flower says it, when it was asked."""
     gone: float | None = None
@@ -97,21 +97,21 @@ class Devices:
         return {client: member.name for client, member in self._of.members.items()}
 
     def answers(
-        self, number: int, phase: str, asks: Sequence[tuple[ClientId, RecordDict]]
+        self, number: int, phase: str, requests: Sequence[tuple[ClientId, RecordDict]]
     ) -> Iterator[tuple[ClientId, Answer]]:
         """Ask each client for ``phase`` of round ``number``; yield what comes of it, each once."""
-        letters, nodes = [], self._present(asks)
+        letters, nodes = [], self._present(requests)
         turn = self._exchange_of(number)
         # Flower's network takes its own arrays only; many clients are sent the same.
-        plain = {id(content): settled(content) for _, content in asks}
-        for client, shared in asks:
+        plain = {id(content): settled(content) for _, content in requests}
+        for client, shared in requests:
             content = plain[id(shared)]
             member = self._of.members.get(client)
             if member is None or member.node is None:
                 yield client, "no device has joined for this client"
                 continue
-            asked = proof.Question(self._of.run, number, turn, phase, client, proof.nonce())
-            sent = proof.with_question(content, asked)
+            asked = proof.Challenge(self._of.run, number, turn, phase, client, proof.nonce())
+            sent = proof.with_challenge(content, asked)
             letters.append(_Letter(client, member, sent, asked, nodes.get(member.node, "")))
         yield from self._collected(number, phase, letters)
 
@@ -178,11 +178,11 @@ class Devices:
     def _is_lost(self, letter: _Letter) -> bool:
         return letter.gone is not None and time.monotonic() - letter.gone > self._of.patience_s
 
-    def _present(self, asks: Sequence[tuple[ClientId, RecordDict]]) -> dict[int, str]:
+    def _present(self, requests: Sequence[tuple[ClientId, RecordDict]]) -> dict[int, str]:
         """Wait, but not for ever, until enough devices are there: all of them the first time."""
-        members = (self._of.members.get(client) for client, _ in asks)
+        members = (self._of.members.get(client) for client, _ in requests)
         wanted = {member.node for member in members if member and member.node is not None}
-        enough = min(len(wanted), self._of.quorum(len(asks))) if self._met else len(wanted)
+        enough = min(len(wanted), self._of.quorum(len(requests))) if self._met else len(wanted)
         end = time.monotonic() + self._of.patience_s
         while len(wanted & (nodes := self._online()).keys()) < enough and time.monotonic() < end:
             time.sleep(self._of.poll_s)

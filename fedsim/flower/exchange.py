@@ -14,18 +14,18 @@ from fedsim.flower.chunk import ChunkReply, node_of
 from fedsim.flower.client_app import message_type
 from fedsim.flower.devices import Answer
 from fedsim.flower.replies import Asked, read
-from fedsim.strategy import Strategy, Wanted, is_sum
-from fedsim.wire import Broadcast, ClientId, ClientInfo, Merged, Turn, Update
-from fedsim.worker.exception_text import blame
+from fedsim.strategy import ReplySpec, Strategy, is_sum
+from fedsim.wire import Broadcast, ClientId, ClientInfo, Merged, ReplyInfo, Update
+from fedsim.worker.exception_text import describe_exception
 
-__all__ = ["Exchange", "Gathered"]
+__all__ = ["Exchange", "Replies"]
 
 
 @dataclass
-class Gathered:
+class Replies:
     """What came back from an exchange."""
 
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[ReplyInfo] = field(default_factory=list)
     """One per client that was asked, in ascending order, the failed ones too."""
     updates: list[Update] = field(default_factory=list)
     """In ascending order of client; empty where ``sums`` holds their sum."""
@@ -37,7 +37,7 @@ class Gathered:
         """What the clients sent, in bytes."""
         return sum(turn.bytes_up for turn in self.turns)
 
-    def named(self, names: Mapping[ClientId, str]) -> Gathered:
+    def named(self, names: Mapping[ClientId, str]) -> Replies:
         """Return the same with the device's name before each fault."""
         turns = [
             replace(turn, fault=f"{names[turn.client]}: {turn.fault}") if turn.fault else turn
@@ -45,7 +45,7 @@ class Gathered:
         ]
         return replace(self, turns=turns)
 
-    def sifted(self, strategy: Strategy, wanted: Wanted | None) -> Gathered:
+    def sifted(self, strategy: Strategy, wanted: ReplySpec | None) -> Replies:
         """Return the same without the updates that the strategy cannot use."""
         if wanted is None:
             return self
@@ -58,18 +58,18 @@ class Gathered:
         return self.sums.merged() if is_sum(strategy) else strategy.aggregate(self.updates)
 
 
-def _fault(update: Update, strategy: Strategy, wanted: Wanted) -> str:
+def _fault(update: Update, strategy: Strategy, wanted: ReplySpec) -> str:
     try:
         return strategy.fault(update, wanted)
     except Exception as error:  # what cannot even be looked at is the client's fault
-        return blame(error)
+        return describe_exception(error)
 
 
 class Exchange:
     """One phase's messages to a cohort, and what its replies come to."""
 
     def __init__(self, number: int, phase: str, strategy: Strategy) -> None:
-        self.asks: list[tuple[int, RecordDict]] = []
+        self.requests: list[tuple[int, RecordDict]] = []
         """Who is sent what: the node's id, and a content that many of them share."""
         self.summed = phase in strategy.phases() and is_sum(strategy)
         """Whether the replies are added up, rather than kept one by one."""
@@ -78,7 +78,7 @@ class Exchange:
         self._asked: dict[int, ClientInfo] = {}  # who has not answered yet
         self._contents: dict[int, RecordDict] = {}  # and what it is sent; see answered
         self._shared: dict[int, tuple[int, Asked]] = {}  # of each content: its size, what it asks
-        self._gathered = Gathered()
+        self._gathered = Replies()
 
     def ask(self, node: int, info: ClientInfo, broadcast: Broadcast) -> None:
         """Add the message to one client, which is Flower's node ``node``."""
@@ -88,18 +88,18 @@ class Exchange:
             self._shared[id(content)] = count_bytes(content), asked
         self._gathered.bytes_down += self._shared[id(content)][0]
         self._asked[node] = info
-        self.asks.append((node, content))
+        self.requests.append((node, content))
 
     @property
     def messages(self) -> list[Message]:
         """The messages that ask for it all."""
         kind, group = message_type(self._phase), str(self._number)
-        return [Message(content, node, kind, group_id=group) for node, content in self.asks]
+        return [Message(content, node, kind, group_id=group) for node, content in self.requests]
 
     def handed_over(self) -> list[tuple[int, RecordDict]]:
-        """Return :attr:`asks`, which is not needed here any more, and forget it."""
-        asks, self.asks = self.asks, []
-        return asks
+        """Return :attr:`requests`, which is not needed here any more, and forget it."""
+        requests, self.requests = self.requests, []
+        return requests
 
     def take(self, reply: Message) -> None:
         """Check one reply and use it; what is wrong with it is kept in the client's turn."""
@@ -107,10 +107,10 @@ class Exchange:
 
     def answered(self, node: int, reply: Answer) -> None:
         """Use what came of asking ``node``: a reply, or why there is none."""
-        self._contents = self._contents or dict(self.asks)
+        self._contents = self._contents or dict(self.requests)
         info, (_, asked) = self._asked.pop(node), self._shared[id(self._contents[node])]
         if isinstance(reply, str):  # why there is none
-            update, turn = None, Turn(info.id, fault=reply)
+            update, turn = None, ReplyInfo(info.id, fault=reply)
         else:
             update, turn = read(reply, info, asked)
             if reply.has_content():
@@ -119,7 +119,7 @@ class Exchange:
             try:
                 self._gathered.sums.add(info.id, asked.addends(update))
             except Exception as error:  # what cannot be summed is the client's fault
-                turn = replace(turn, fault=blame(error))
+                turn = replace(turn, fault=describe_exception(error))
         elif update is not None:
             self._gathered.updates.append(update)
         self._gathered.turns.append(turn)
@@ -132,9 +132,9 @@ class Exchange:
         for turn in reply.turns:
             self._asked.pop(node_of(turn.client))
 
-    def finish(self) -> Gathered:
+    def finish(self) -> Replies:
         """Return what came back; who is still asked has not replied."""
-        missing = [Turn(info.id, fault="no reply") for info in self._asked.values()]
+        missing = [ReplyInfo(info.id, fault="no reply") for info in self._asked.values()]
         self._gathered.turns += missing
         self._gathered.turns.sort(key=lambda turn: turn.client)
         self._gathered.updates.sort(key=lambda update: update.client)

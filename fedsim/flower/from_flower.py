@@ -23,13 +23,13 @@ from fedsim.flower.flwr_internals import Run, empty_run
 from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo, Merged, Setting, Update
 
-__all__ = ["Stock"]
+__all__ = ["FromFlower"]
 
 FLOWER = "flower."
 
 
 @dataclass(frozen=True)
-class Stock(Strategy):
+class FromFlower(Strategy):
     """Wraps ``rule``.
 
     A stock strategy keeps its momentum in itself.  Here that is copied into the server's state
@@ -55,7 +55,9 @@ class Stock(Strategy):
 
     def _configured(self, state: ServerState) -> Broadcast:
         arrays, config = record_of(state.weights), ConfigRecord()
-        messages = list(self.rule.configure_train(state.round, arrays, config, _Crowd(self.rule)))
+        messages = list(
+            self.rule.configure_train(state.round, arrays, config, _ReplayGrid(self.rule))
+        )
         if not messages:
             raise RunError(f"{type(self.rule).__name__} asks no client to train")
         content = messages[0].content
@@ -126,7 +128,7 @@ def _arrays(values: Any) -> bool:
     return all(isinstance(value, np.ndarray | np.generic) for value in values)
 
 
-class _Crowd(Grid):
+class _ReplayGrid(Grid):
     """A grid of as many nodes as a stock strategy wants to see before it samples."""
 
     def __init__(self, rule: FlowerStrategy) -> None:

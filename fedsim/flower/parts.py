@@ -9,18 +9,18 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from fedsim.client import Client
 from fedsim.errors import Fault, ScenarioError
-from fedsim.flower.from_flower import Stock
+from fedsim.flower.from_flower import FromFlower
 from fedsim.plugins.registry import build
-from fedsim.privacy.parameters import Private, Terms, unprotected
-from fedsim.privacy.privacy_spec import Claim
-from fedsim.privacy.private_strategy import Guarded, Noised
+from fedsim.privacy.parameters import PrivacyParameters, PrivateRule, unprotected
+from fedsim.privacy.privacy_spec import PrivacySpec
+from fedsim.privacy.private_strategy import NoisyStrategy, PrivateStrategy
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 
 __all__ = ["client_of", "strategy_of"]
 
 
-def strategy_of(scenario: Scenario, claim: Claim | None = None) -> Strategy:
+def strategy_of(scenario: Scenario, claim: PrivacySpec | None = None) -> Strategy:
     """Return the scenario's strategy, ours or Flower's in our dress.
 
     Args:
@@ -34,13 +34,13 @@ def strategy_of(scenario: Scenario, claim: Claim | None = None) -> Strategy:
     found: Any = build("strategy", scenario.strategy, scenario.folder)
     if isinstance(found, Strategy):
         is_central = scenario.privacy is not None and scenario.privacy.is_central
-        return Guarded(found, claim.mechanism if claim else None) if is_central else found
+        return PrivateStrategy(found, claim.mechanism if claim else None) if is_central else found
     name = type(found).__name__
     if not isinstance(found, FlowerStrategy):
         raise _fault(scenario, "strategy.use", f"{name} is no strategy, neither ours nor Flower's")
     if name.startswith("FedXgb"):
         raise _fault(scenario, "strategy.use", f"{name} grows trees; our clients train networks")
-    return Stock(found)
+    return FromFlower(found)
 
 
 def _fault(scenario: Scenario, key: str, what: str) -> ScenarioError:
@@ -56,17 +56,17 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     if not part.use:
         part = part.model_copy(update={"use": strategy.client})
     client: Client = build("client", part, scenario.folder)
-    sends = strategy.sends if isinstance(strategy, Stock) else frozenset()
+    sends = strategy.sends if isinstance(strategy, FromFlower) else frozenset()
     if unread := sends - getattr(client, "reads", frozenset()):
         what = f"'{part.use}' does not read {', '.join(unread)}, which the strategy sends"
         raise _fault(scenario, "local.use", f"{what}; a client half that does: proximal")
     said = scenario.privacy
     if said is None or said.is_central:
         return client
-    terms = Terms(said.clip, said.noise_multiplier or 0.0, said.rng)
+    terms = PrivacyParameters(said.clip, said.noise_multiplier or 0.0, said.rng)
     if said.unit == "client":
-        return Noised(client, terms)
-    half: Private = build("client", part, scenario.folder)
+        return NoisyStrategy(client, terms)
+    half: PrivateRule = build("client", part, scenario.folder)
     if open_phases := unprotected(half, strategy.phases()):
         what = f"'{part.use}' sends nothing private when asked to {' or '.join(open_phases)}, as "
         raise _fault(scenario, "local.use", f"{what}{type(strategy).__name__} does")

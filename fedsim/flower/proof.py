@@ -29,16 +29,16 @@ from flwr.app import Array, ConfigRecord, RecordDict
 from fedsim.errors import RunFolderError
 
 __all__ = [
+    "Challenge",
     "PrivateKey",
     "PublicKey",
-    "Question",
+    "challenge_of",
     "fault",
     "key_at",
     "nonce",
     "prove",
     "public_key",
-    "question_of",
-    "with_question",
+    "with_challenge",
 ]
 
 QUESTION, PROOF = "question", "proof"
@@ -48,7 +48,7 @@ _SCHEMA = "fedsim-reply/1"
 
 
 @dataclass(frozen=True)
-class Question:
+class Challenge:
     """What one message asks, so that one reply can answer it."""
 
     run: str
@@ -66,25 +66,25 @@ def nonce() -> str:
     return secrets.token_hex(16)
 
 
-def with_question(content: RecordDict, question: Question) -> RecordDict:
+def with_challenge(content: RecordDict, question: Challenge) -> RecordDict:
     """Return ``content`` with ``question`` in it; the records are shared, not copied."""
     return RecordDict({**dict(content), QUESTION: ConfigRecord(asdict(question))})
 
 
-def question_of(content: RecordDict) -> Question | None:
+def challenge_of(content: RecordDict) -> Challenge | None:
     """Return the question that a message asks; None where the server is none of fedsim's."""
     record = content.config_records.get(QUESTION)
-    return None if record is None else Question(**{k: record[k] for k in _FIELDS})  # type: ignore[arg-type]
+    return None if record is None else Challenge(**{k: record[k] for k in _FIELDS})  # type: ignore[arg-type]
 
 
-def prove(content: RecordDict, question: Question, key: PrivateKey) -> None:
+def prove(content: RecordDict, question: Challenge, key: PrivateKey) -> None:
     """Add to a reply the proof that it answers ``question``."""
     body = _digest(content)
     signature = key.sign(_signed(question, body), ECDSA(hashes.SHA256()))
     content[PROOF] = ConfigRecord({**asdict(question), "sha256": body, "signature": signature})
 
 
-def fault(content: RecordDict, question: Question, key: PublicKey) -> str:
+def fault(content: RecordDict, question: Challenge, key: PublicKey) -> str:
     """Return why a reply is no answer to ``question`` by the holder of ``key``; empty if it is."""
     proof = content.config_records.get(PROOF)
     if proof is None:
@@ -137,10 +137,10 @@ def public_key(text: str) -> PublicKey:
     return key
 
 
-_FIELDS = tuple(field.name for field in fields(Question))
+_FIELDS = tuple(field.name for field in fields(Challenge))
 
 
-def _signed(question: Question, body: str) -> bytes:
+def _signed(question: Challenge, body: str) -> bytes:
     return json.dumps([_SCHEMA, *(getattr(question, name) for name in _FIELDS), body]).encode()
 
 

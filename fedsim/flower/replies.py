@@ -10,9 +10,9 @@ from flwr.app import Message, RecordDict
 from fedsim.flower import codec
 from fedsim.flower.arrays import count_bytes
 from fedsim.flower.client_app import DESCRIBE, EVALUATE, REFERENCE
-from fedsim.privacy.private_strategy import Guarded
+from fedsim.privacy.private_strategy import PrivateStrategy
 from fedsim.strategy import Strategy
-from fedsim.wire import Addend, ClientInfo, Setting, Turn, Update, Weights
+from fedsim.wire import Addend, ClientInfo, ReplyInfo, Setting, Update, Weights
 from fedsim.worker.validate import fault_of
 
 __all__ = ["Asked", "read", "taken"]
@@ -31,7 +31,7 @@ class Asked:
 
     def addends(self, update: Update) -> Mapping[str, Addend]:
         """Return what an update adds to the sums; clipped to what was asked, under privacy."""
-        if isinstance(self.strategy, Guarded):
+        if isinstance(self.strategy, PrivateStrategy):
             return self.strategy.clipped(update, self.settings)
         return self.strategy.addends(update)
 
@@ -46,16 +46,16 @@ class Asked:
     def _sums_deltas(self) -> bool:
         """Whether the sum takes the delta as it is, and so looks at each of its numbers."""
         is_own = type(self.strategy).addends is not Strategy.addends
-        return self.summed and not is_own and not isinstance(self.strategy, Guarded)
+        return self.summed and not is_own and not isinstance(self.strategy, PrivateStrategy)
 
 
-Read = tuple[Update | None, Turn]
+Read = tuple[Update | None, ReplyInfo]
 
 
 def read(reply: Message, client: ClientInfo, asked: Asked) -> Read:
     """Return the update that a reply carries, or None and, in the turn, what is wrong with it."""
     if reply.has_error():
-        return None, Turn(client.id, fault=reply.error.reason or "an error without a reason")
+        return None, ReplyInfo(client.id, fault=reply.error.reason or "an error without a reason")
     return _opened(reply.content, client, asked)
 
 
@@ -65,7 +65,7 @@ def taken(update: Update, client: ClientInfo, asked: Asked, seconds: float = 0.0
         return _opened(codec.update_records(update), client, asked, seconds)
     plain, size = found
     fault = asked.fault(plain, client)
-    turn = Turn(client.id, plain.examples, plain.metrics, seconds, size, fault)
+    turn = ReplyInfo(client.id, plain.examples, plain.metrics, seconds, size, fault)
     return (None if fault else plain), turn
 
 
@@ -75,7 +75,7 @@ def _opened(content: RecordDict, client: ClientInfo, asked: Asked, seconds: floa
         update = codec.update_in(content, client.id)
     except Exception as error:  # any malformed content: the client's fault, never the run's end
         fault = f"unreadable reply: {error}"
-        return None, Turn(client.id, seconds=seconds, bytes_up=size, fault=fault)
+        return None, ReplyInfo(client.id, seconds=seconds, bytes_up=size, fault=fault)
     fault = asked.fault(update, client)
-    turn = Turn(client.id, update.examples, update.metrics, seconds, size, fault)
+    turn = ReplyInfo(client.id, update.examples, update.metrics, seconds, size, fault)
     return (None if fault else update), turn

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedsim.client import Examples, Unlabelled
-from fedsim.privacy.noise import Source
+from fedsim.privacy.noise import NoiseSource
 
 __all__ = ["MOST", "SLOTS", "in_slots", "sampled", "slots_for"]
 
@@ -29,7 +29,7 @@ def slots_for(batch_size: int) -> int:
     return min(MOST, math.ceil(batch_size + math.sqrt(batch_size)))
 
 
-def sampled(examples: int, rate: float, source: Source) -> Tensor:
+def sampled(examples: int, rate: float, source: NoiseSource) -> Tensor:
     """Return the places of a Poisson sample, `(batch,)`: each is in with chance ``rate``, alone.
 
     Drawn where the noise is, because the amplification needs a sample that nobody can guess.

@@ -20,13 +20,13 @@ from fedsim.errors import RunError
 from fedsim.per_sample.gradients import WIDE
 from fedsim.wire import Weights
 
-__all__ = ["Convolution", "Found", "Layer", "Linear", "Outer", "Rows", "Scale"]
+__all__ = ["Convolution", "Found", "Layer", "Linear", "StackedOuter", "StackedRows", "StackedScale"]
 
 LAST = torch.channels_last
 
 
 @dataclass(frozen=True)
-class Outer:
+class StackedOuter:
     """Outer products: ``errors[c, k] x inputs[c, k]`` is the gradient of client c's example k."""
 
     errors: Tensor
@@ -36,7 +36,7 @@ class Outer:
 
 
 @dataclass(frozen=True)
-class Rows:
+class StackedRows:
     """Gradients that are written down, when they are asked for."""
 
     of: Callable[[int, slice], Tensor]
@@ -52,12 +52,12 @@ class Rows:
         return math.prod(self.shape)
 
     @classmethod
-    def made(cls, values: Tensor) -> Rows:
+    def made(cls, values: Tensor) -> StackedRows:
         """Return those that are there already, `(clients, slots, numbers)`."""
         return cls(lambda client, some: values[client, some], (values.shape[2],), (0,))
 
 
-Found = Iterator[tuple[str, Outer | Rows]]
+Found = Iterator[tuple[str, StackedOuter | StackedRows]]
 """Each weight's name in its layer, and its gradients."""
 
 
@@ -98,8 +98,8 @@ class Linear:
 
     def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
         """Yield outer products, which are never written down; see :class:`Layer`."""
-        yield "weight", Outer(error, x)
-        yield "bias", Rows.made(error)
+        yield "weight", StackedOuter(error, x)
+        yield "bias", StackedRows.made(error)
 
 
 class Convolution:
@@ -147,8 +147,8 @@ class Convolution:
             missed = own(client, some)
             return torch.bmm(missed.new_ones(len(missed), 1, missed.shape[1]), missed)
 
-        yield "weight", Rows(of, shape, order)
-        yield "bias", Rows(sums, (out,), (0,))
+        yield "weight", StackedRows(of, shape, order)
+        yield "bias", StackedRows(sums, (out,), (0,))
 
     def _windows(self, x: Tensor, is_narrow: bool) -> Tensor:
         """Return what the kernel meets, from one client's images.
@@ -173,7 +173,7 @@ def _lying(weight: Tensor) -> Tensor:
     return weight.flatten(0, 1).contiguous(memory_format=LAST)
 
 
-class Scale:
+class StackedScale:
     """The scale and the shift of a norm's channels, `(slots, clients * channels, ...)`."""
 
     def forth(self, own: Weights, x: Tensor) -> Tensor:
@@ -190,14 +190,14 @@ class Scale:
             yield key, _summed(values, values.shape[1] // clients)
 
 
-def _summed(values: Tensor, channels: int) -> Rows:
+def _summed(values: Tensor, channels: int) -> StackedRows:
     """Return sums over the places of each channel, which lie behind one another for that."""
 
     def of(client: int, some: slice) -> Tensor:
         own = values[some, client * channels : (client + 1) * channels]
         return own.contiguous().flatten(2).sum(dim=2)
 
-    return Rows(of, (channels,), (0,))
+    return StackedRows(of, (channels,), (0,))
 
 
 def _each(own: Tensor, x: Tensor) -> Tensor:

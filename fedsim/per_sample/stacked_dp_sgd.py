@@ -17,12 +17,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fedsim.client import Seat
+from fedsim.client import StackedClient
 from fedsim.errors import RunError
 from fedsim.per_sample.batches import MOST, sampled
 from fedsim.per_sample.stacked_sums import SummedTogether
 from fedsim.privacy.noise import BLOCK, perturbed, source_of
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.stacked.networks import Batch
 from fedsim.wire import Weights
 
@@ -49,7 +49,7 @@ HELD = 128
 
 
 def descend_together(
-    rule: StepRule, terms: Terms, model: nn.Module, seats: Sequence[Seat]
+    rule: StepRule, terms: PrivacyParameters, model: nn.Module, seats: Sequence[StackedClient]
 ) -> list[Weights]:
     """Return how far each seat's noisy steps move its weights.
 
@@ -68,7 +68,7 @@ def descend_together(
     moved: list[Weights] = []
     passes = math.ceil(len(seats) / max(1, HELD // _slots(rule)))
     for first, last in pairwise(len(seats) * at // passes for at in range(passes + 1)):
-        stack = _Stack(rule, terms, seats[first:last], before.repeat(last - first, 1))
+        stack = _DpSgdStack(rule, terms, seats[first:last], before.repeat(last - first, 1))
         for _ in range(rule.steps):
             stack.step(summed)
         by_name = summed.split(stack.weights.sub_(before))
@@ -84,11 +84,15 @@ def _slots(rule: StepRule) -> int:
     return min(MOST, int(rule.batch_size + 2 * math.sqrt(rule.batch_size)))
 
 
-class _Stack:
+class _DpSgdStack:
     """Clients that share a pass, with their weights one behind another."""
 
     def __init__(
-        self, rule: StepRule, terms: Terms, seats: Sequence[Seat], weights: Tensor
+        self,
+        rule: StepRule,
+        terms: PrivacyParameters,
+        seats: Sequence[StackedClient],
+        weights: Tensor,
     ) -> None:
         self._rule, self._terms, self.weights = rule, terms, weights
         self._sources = [source_of(terms.rng, seat.draws) for seat in seats]

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedsim.per_sample.gradients import SLACK, evenly, is_written
-from fedsim.per_sample.layers import Convolution, Layer, Linear, Outer, Rows, Scale
+from fedsim.per_sample.layers import (
+    Convolution,
+    Layer,
+    Linear,
+    StackedOuter,
+    StackedRows,
+    StackedScale,
+)
 from fedsim.stacked.networks import Batch, Chain, chain_of, pooled_first
 from fedsim.wire import Weights
 
@@ -25,7 +32,7 @@ __all__ = ["SummedTogether"]
 CACHE = 3 << 18
 """Bytes of gradients in float64 that are written down at once: they stay near the processor."""
 
-Found = dict[str, Outer | Rows]
+Found = dict[str, StackedOuter | StackedRows]
 """Gradients by the name of the weight."""
 
 Plain = Callable[[Tensor, int], Tensor]
@@ -33,7 +40,7 @@ Plain = Callable[[Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
-class _Link:
+class _LayerStep:
     """A layer with weights, and what comes behind it up to the next."""
 
     name: str
@@ -42,10 +49,10 @@ class _Link:
 
 
 @dataclass(frozen=True)
-class _Met:
+class _LayerInputs:
     """What a link met on the way forth."""
 
-    link: _Link
+    link: _LayerStep
     own: Weights
     """The weights of its layer, `(clients, *shape)`."""
     x: Tensor
@@ -61,7 +68,7 @@ class SummedTogether:
     def __init__(self, model: nn.Module, chain: Chain) -> None:
         """Take ``chain`` apart, which makes up ``model``."""
         self._before: list[Plain] = []
-        self._links: list[_Link] = []
+        self._links: list[_LayerStep] = []
         for name, layer in pooled_first(chain):
             self._append(name, layer)
         self._are_images = not isinstance(chain[0][1], nn.Flatten)
@@ -99,9 +106,9 @@ class SummedTogether:
         outer = {
             name: (piece.errors.double(), piece.inputs.double())
             for name, piece in found.items()
-            if isinstance(piece, Outer)
+            if isinstance(piece, StackedOuter)
         }
-        written = {name: piece for name, piece in found.items() if isinstance(piece, Rows)}
+        written = {name: piece for name, piece in found.items() if isinstance(piece, StackedRows)}
         squares = torch.zeros(labels.shape, dtype=torch.float64, device=rows.device)
         for errors, met in outer.values():
             squares += errors.square().sum(dim=2) * met.square().sum(dim=2)
@@ -129,14 +136,14 @@ class SummedTogether:
     def _append(self, name: str, layer: nn.Module) -> None:
         behind = self._links[-1].behind if self._links else self._before
         if isinstance(layer, nn.Linear):
-            self._links.append(_Link(name, Linear(), []))
+            self._links.append(_LayerStep(name, Linear(), []))
         elif isinstance(layer, nn.Conv2d):
-            self._links.append(_Link(name, Convolution(layer), []))
+            self._links.append(_LayerStep(name, Convolution(layer), []))
         elif isinstance(layer, nn.GroupNorm):
             groups, eps = layer.num_groups, layer.eps
             behind.append(lambda x, clients: functional.group_norm(x, clients * groups, eps=eps))
             if layer.affine:
-                self._links.append(_Link(name, Scale(), []))
+                self._links.append(_LayerStep(name, StackedScale(), []))
         elif isinstance(layer, nn.Flatten):
             behind.append(_flat)
         else:
@@ -144,7 +151,7 @@ class SummedTogether:
 
     def _found(self, weights: Weights, inputs: Tensor, labels: Tensor) -> Found:
         """Go forth and back; return what every example's gradients are made of."""
-        clients, met, x = len(inputs), list[_Met](), inputs
+        clients, met, x = len(inputs), list[_LayerInputs](), inputs
         if self._are_images and x.dim() == 5:
             x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         for plain in self._before:
@@ -160,7 +167,7 @@ class SummedTogether:
                 if link is self._links[-1]:
                     flat = after.flatten(0, 1), labels.flatten()
                     after = functional.cross_entropy(*flat, reduction="sum")
-            met.append(_Met(link, own, x, made, after))
+            met.append(_LayerInputs(link, own, x, made, after))
             x = after.detach()
         found, error = Found(), None
         for at in reversed(met):
@@ -174,7 +181,7 @@ class SummedTogether:
 
 
 def _cut(
-    pieces: list[Rows], squares: Tensor, counts: list[int], clip: float
+    pieces: list[StackedRows], squares: Tensor, counts: list[int], clip: float
 ) -> tuple[Tensor, list[Tensor]]:
     """Return what each example's gradient is multiplied with, and the sums of those written down.
 

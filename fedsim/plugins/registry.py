@@ -138,7 +138,7 @@ def short(use: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Origin:
+class _ImportTarget:
     """Where a class is said to be."""
 
     module: str
@@ -146,12 +146,12 @@ class _Origin:
     path: Path | None = None
 
 
-def _origin(kind: str, name: str, beside: Path) -> _Origin:
+def _origin(kind: str, name: str, beside: Path) -> _ImportTarget:
     where, colon, attribute = name.rpartition(":")
     if colon and where.endswith(".py"):
-        return _Origin("", attribute, Path(beside, where).absolute())
+        return _ImportTarget("", attribute, Path(beside, where).absolute())
     if colon and re.fullmatch(r"[\w.]+", where) and attribute.isidentifier():
-        return _Origin(where, attribute)
+        return _ImportTarget(where, attribute)
     known = _shelved(kind) | _entries(kind)
     if name in known:
         return known[name]
@@ -162,16 +162,20 @@ def _origin(kind: str, name: str, beside: Path) -> _Origin:
     )
 
 
-def _shelved(kind: str) -> dict[str, _Origin]:
+def _shelved(kind: str) -> dict[str, _ImportTarget]:
     shelf = locate(SHELVES[kind].module)
     if shelf is None:
         return {}
     if shelf.path.name != "__init__.py":
         return {
-            _snake(one): _Origin(shelf.name, one) for one in shelf.classes if _is_public(shelf, one)
+            _snake(one): _ImportTarget(shelf.name, one)
+            for one in shelf.classes
+            if _is_public(shelf, one)
         }
     files = shelf.path.parent.glob("[!_]*.py")
-    return {path.stem: _Origin(f"{shelf.name}.{path.stem}", _namesake(path)) for path in files}
+    return {
+        path.stem: _ImportTarget(f"{shelf.name}.{path.stem}", _namesake(path)) for path in files
+    }
 
 
 def _is_public(shelf: Module, name: str) -> bool:
@@ -196,9 +200,9 @@ def _namesake(path: Path) -> str:
 
 
 @lru_cache
-def _entries(kind: str) -> dict[str, _Origin]:
+def _entries(kind: str) -> dict[str, _ImportTarget]:
     return {
-        point.name: _Origin(point.module, point.attr)
+        point.name: _ImportTarget(point.module, point.attr)
         for point in entry_points(group=SHELVES[kind].group)
     }
 
@@ -224,7 +228,7 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _no_class(kind: str, origin: _Origin, there: list[str]) -> ScenarioError:
+def _no_class(kind: str, origin: _ImportTarget, there: list[str]) -> ScenarioError:
     where = origin.path.name if origin.path else origin.module
     hint = (
         f"{did_you_mean(origin.attribute, there)}\nit has {', '.join(there) or 'no class'}".strip()

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.aggregate import Sums
-from fedsim.privacy.noise import Secure, Simulated, Source
-from fedsim.privacy.privacy_spec import Claim
-from fedsim.privacy.private_strategy import CLIP, STEP, Guarded
+from fedsim.privacy.noise import NoiseSource, SecureNoise, SimulatedNoise
+from fedsim.privacy.privacy_spec import PrivacySpec
+from fedsim.privacy.private_strategy import CLIP, STEP, PrivateStrategy
 from fedsim.seeds import numpy_stream
 from fedsim.strategy import Strategy
 from fedsim.wire import Update, Weights
@@ -31,7 +31,7 @@ from fedsim.wire import Update, Weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Finding", "Scores", "audit", "finding", "lower_bound"]
+__all__ = ["AuditResult", "Scores", "audit", "audit_result", "lower_bound"]
 
 Scores = tuple["NDArray[np.bool_]", "NDArray[np.float64]"]
 """Which canaries were in, and how much it looks as if, `(canaries,)` both."""
@@ -41,7 +41,7 @@ SHARES = (32, 16, 8, 4, 2)
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditResult:
     """What an audit came to."""
 
     canaries: int
@@ -60,7 +60,7 @@ class Finding:
         return self.lower > self.claimed
 
 
-def audit(claim: Claim, like: Weights, rounds: int, canaries: int = 1000) -> Finding:
+def audit(claim: PrivacySpec, like: Weights, rounds: int, canaries: int = 1000) -> AuditResult:
     """Return what canaries find out about the central mechanism of ``claim``.
 
     The updates take the way that clients' take: clipped, put on the grid, added, given noise.
@@ -71,10 +71,12 @@ def audit(claim: Claim, like: Weights, rounds: int, canaries: int = 1000) -> Fin
         rounds: how many are released.
         canaries: how many there are.
     """
-    return finding(claim, rounds, lambda of: _scores(of, like, rounds, canaries))
+    return audit_result(claim, rounds, lambda of: _scores(of, like, rounds, canaries))
 
 
-def finding(claim: Claim, rounds: int, scores_of: Callable[[Claim], Scores]) -> Finding:
+def audit_result(
+    claim: PrivacySpec, rounds: int, scores_of: Callable[[PrivacySpec], Scores]
+) -> AuditResult:
     """Return what the scores say of ``claim``, and what they would say without its noise.
 
     Args:
@@ -88,10 +90,10 @@ def finding(claim: Claim, rounds: int, scores_of: Callable[[Claim], Scores]) -> 
     lower = lower_bound(scores, is_in, delta, confidence)
     was_in, bare = scores_of(replace(claim, privacy=silent))
     control = lower_bound(bare, was_in, delta, confidence)
-    return Finding(len(is_in), rounds, claim.epsilon(rounds), lower, control, confidence)
+    return AuditResult(len(is_in), rounds, claim.epsilon(rounds), lower, control, confidence)
 
 
-def _scores(claim: Claim, like: Weights, rounds: int, canaries: int) -> Scores:
+def _scores(claim: PrivacySpec, like: Weights, rounds: int, canaries: int) -> Scores:
     """Return which canaries were in, and how much it looks as if, `(canaries,)` both."""
     seed, many = claim.crowd.seed, min(canaries, sum(tensor.numel() for tensor in like.values()))
     coins = numpy_stream(seed, "audit")
@@ -99,19 +101,21 @@ def _scores(claim: Claim, like: Weights, rounds: int, canaries: int) -> Scores:
     scores = np.zeros(many)
     for number in range(1, rounds + 1):
         taking_part = is_in & (coins.random(many) < claim.sample_rate)
-        source: Source = Secure()
+        source: NoiseSource = SecureNoise()
         if claim.privacy.rng == "simulation":
-            source = Simulated.at(seed, "audit-noise", number)
+            source = SimulatedNoise.at(seed, "audit-noise", number)
         scores += _round(claim, like, taking_part, source)
     return is_in, scores
 
 
-def _round(claim: Claim, like: Weights, taking_part: NDArray[np.bool_], source: Source) -> Any:
+def _round(
+    claim: PrivacySpec, like: Weights, taking_part: NDArray[np.bool_], source: NoiseSource
+) -> Any:
     """Return each canary's own coordinate of one release, `(canaries,)`."""
     import torch
 
     mechanism = claim.mechanism
-    strategy, sums = Guarded(Strategy(), mechanism), Sums()
+    strategy, sums = PrivateStrategy(Strategy(), mechanism), Sums()
     told = {CLIP: mechanism.clip, STEP: mechanism.step(mechanism.clip)}
     names, sizes = sorted(like), [like[name].numel() for name in sorted(like)]
     for canary in np.flatnonzero(taking_part).tolist():

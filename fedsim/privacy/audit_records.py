@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.client import Examples
-from fedsim.privacy.audit import Finding, Scores, finding
-from fedsim.privacy.privacy_spec import Claim
+from fedsim.privacy.audit import AuditResult, Scores, audit_result
+from fedsim.privacy.privacy_spec import PrivacySpec
 from fedsim.seeds import numpy_stream, torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Update
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Update
 
 __all__ = ["audit_records", "auditable"]
 
@@ -31,7 +31,7 @@ def auditable(half: object) -> str:
     return phases[0] if len(phases) == 1 and phases[0] in _SEEN else ""
 
 
-def audit_records(claim: Claim, turns: int, canaries: int = 1000) -> Finding:
+def audit_records(claim: PrivacySpec, turns: int, canaries: int = 1000) -> AuditResult:
     """Return what canaries find out about the half of ``claim``.
 
     Args:
@@ -39,10 +39,10 @@ def audit_records(claim: Claim, turns: int, canaries: int = 1000) -> Finding:
         turns: of the client; all are seen.
         canaries: how many records there are.
     """
-    return finding(claim, turns, lambda of: _scores(of, turns, canaries))
+    return audit_result(claim, turns, lambda of: _scores(of, turns, canaries))
 
 
-def _scores(claim: Claim, turns: int, canaries: int) -> Scores:
+def _scores(claim: PrivacySpec, turns: int, canaries: int) -> Scores:
     """Return which canaries were in, and how much it looks as if, `(canaries,)` both."""
     seed, half = claim.crowd.seed, _swift(claim.half, canaries)
     is_in = numpy_stream(seed, "audit").random(canaries) < 0.5
@@ -50,9 +50,9 @@ def _scores(claim: Claim, turns: int, canaries: int) -> Scores:
     examples = Examples(LOUD * torch.eye(canaries)[held], torch.zeros(len(held)).long())
     phase, scores = auditable(half), np.zeros(canaries)
     for number in range(1, turns + 1):
-        model = _Apart(canaries)
+        model = _Separation(canaries)
         sent = Broadcast({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        task = Task(number, phase, ClientInfo(0, len(held)), sent)
+        task = Instruction(number, phase, ClientInfo(0, len(held)), sent)
         verb = getattr(half.under(claim.terms), phase)
         update: Update = verb(model, examples, task, torch_stream(seed, "audit", number))
         scores += _SEEN[phase](update, canaries).double().numpy()
@@ -63,7 +63,7 @@ LOUD = 1e9
 """The size of a canary: nothing else that a gradient is made of matters beside it."""
 
 
-class _Apart(nn.Module):
+class _Separation(nn.Module):
     """A linear model, its weights zero, in which every input has weights of its own."""
 
     def __init__(self, inputs: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from fedsim.errors import RunFolderError
 from fedsim.runlog import files
 
-__all__ = ["NAME", "Charge", "Head", "Ledger"]
+__all__ = ["NAME", "LedgerCharge", "LedgerHead", "PrivacyLedger"]
 
 NAME = "privacy.jsonl"
 START = "0" * 64
@@ -28,7 +28,7 @@ START = "0" * 64
 
 
 @dataclass(frozen=True)
-class Charge:
+class LedgerCharge:
     """One release that is paid for, whether or not it came to be."""
 
     round: int
@@ -41,14 +41,14 @@ class Charge:
 
 
 @dataclass(frozen=True)
-class Head:
+class LedgerHead:
     """Where a ledger ends: what a checkpoint remembers of it."""
 
     length: int
     sha256: str
 
 
-class Ledger:
+class PrivacyLedger:
     """The charges of one run, in memory and on the disk."""
 
     def __init__(self, path: Path, promise: Mapping[str, Any], lines: Sequence[str]) -> None:
@@ -56,14 +56,14 @@ class Ledger:
         self.path = path
         self.promise = dict(promise)
         """What was promised when the run began."""
-        self.charges: list[Charge] = []
+        self.charges: list[LedgerCharge] = []
         self._hashes: list[str] = []
-        self._by_round: dict[int, list[Charge]] = {}
+        self._by_round: dict[int, list[LedgerCharge]] = {}
         for number, line in enumerate(lines, 1):
             self._read(number, line)
 
     @classmethod
-    def open(cls, path: Path, promise: Mapping[str, Any]) -> Ledger:
+    def open(cls, path: Path, promise: Mapping[str, Any]) -> PrivacyLedger:
         """Open the ledger at ``path``, or begin it with ``promise``.
 
         Raises:
@@ -87,7 +87,7 @@ class Ledger:
         return found
 
     @classmethod
-    def read(cls, path: Path) -> Ledger | None:
+    def read(cls, path: Path) -> PrivacyLedger | None:
         """Return the ledger at ``path`` as it is, or None where there is none, or no whole line.
 
         Raises:
@@ -100,11 +100,11 @@ class Ledger:
         return cls(path, {}, [line.decode(errors="replace") for line in lines]) if lines else None
 
     @property
-    def head(self) -> Head:
+    def head(self) -> LedgerHead:
         """Where it ends now."""
-        return Head(len(self._hashes), self._hashes[-1])
+        return LedgerHead(len(self._hashes), self._hashes[-1])
 
-    def verify(self, since: Head | None, rounds: Sequence[int]) -> None:
+    def verify(self, since: LedgerHead | None, rounds: Sequence[int]) -> None:
         """Check that nothing was taken away since a checkpoint and a record of rounds were made.
 
         Args:
@@ -126,11 +126,11 @@ class Ledger:
                 f"{self.path} goes back in time: round {unpaid[0]} is finished and not charged"
             )
 
-    def of_round(self, number: int) -> list[Charge]:
+    def of_round(self, number: int) -> list[LedgerCharge]:
         """Return the charges of one round."""
         return self._by_round.get(number, [])
 
-    def charge(self, charge: Charge) -> None:
+    def charge(self, charge: LedgerCharge) -> None:
         """Add a charge; it is on the disk when this returns.
 
         Raises:
@@ -171,7 +171,7 @@ class Ledger:
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         clients = tuple(entry["clients"]) if "clients" in entry else None
-        one = Charge(entry["round"], entry["attempt"], clients, entry.get("digest", ""))
+        one = LedgerCharge(entry["round"], entry["attempt"], clients, entry.get("digest", ""))
         self.charges.append(one)
         self._by_round.setdefault(one.round, []).append(one)
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedsim.aggregate import Sums
-from fedsim.privacy.noise import Source, gaussian, grid, snap
+from fedsim.privacy.noise import NoiseSource, gaussian, grid, snap
 from fedsim.wire import Merged, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["BELOW", "CLIPPED", "Adaptive", "CentralGaussian", "clipped", "norm_of"]
+__all__ = ["BELOW", "CLIPPED", "AdaptiveClip", "CentralGaussian", "clipped", "norm_of"]
 
 CLIPPED, BELOW = "clipped", "below"
 """The sums of the clipped updates, and of the bits that say whose norm was below the bound."""
@@ -66,7 +66,7 @@ def clipped(delta: Weights, bound: float, step: float) -> Weights:
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class AdaptiveClip:
     """How the bound follows a quantile of the norms (Andrew et al., Algorithm 1)."""
 
     quantile: float = 0.5
@@ -89,7 +89,7 @@ class CentralGaussian:
     """How many clients a round has on average, whoever came: the denominator."""
     clip: float
     """The bound on the norm of an update; with adaptive clipping, that of round 1."""
-    adaptive: Adaptive | None = None
+    adaptive: AdaptiveClip | None = None
 
     @property
     def bits_std(self) -> float:
@@ -121,7 +121,7 @@ class CentralGaussian:
         """Return the grid of the noise, on which the clients' updates are put."""
         return grid(self.delta_multiplier * clip)
 
-    def release(self, sums: Sums, like: Weights, clip: float, source: Source) -> Merged:
+    def release(self, sums: Sums, like: Weights, clip: float, source: NoiseSource) -> Merged:
         """Return the noisy mean over the expected cohort; with nobody in ``sums``, noise alone.
 
         Args:
@@ -140,7 +140,7 @@ class CentralGaussian:
             means[BELOW] = {BELOW: self._fraction(sums, source)}
         return Merged(means, dict.fromkeys(means, self.expected))
 
-    def _fraction(self, sums: Sums, source: Source) -> Tensor:
+    def _fraction(self, sums: Sums, source: NoiseSource) -> Tensor:
         """Return the noisy share of updates whose norm was below the bound."""
         import torch
 

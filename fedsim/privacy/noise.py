@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    *("Rng", "Secure", "Simulated", "Source"),
+    *("Rng", "SecureNoise", "SimulatedNoise", "NoiseSource"),
     *("gaussian", "grid", "noisy", "perturbed", "snap", "source_of"),
 ]
 
@@ -47,7 +47,7 @@ BLOCK = 16384
 """Numbers that are made at once: as many as stay in a core's own cache."""
 
 
-class Source(Protocol):
+class NoiseSource(Protocol):
     """Where the bits of noise come from."""
 
     @property
@@ -60,7 +60,7 @@ class Source(Protocol):
         ...
 
 
-class Secure:
+class SecureNoise:
     """The operating system's cryptographic generator; no seed of an experiment reaches it."""
 
     rng: Rng = "secure"
@@ -78,7 +78,7 @@ class Secure:
         return np.frombuffer(stream.update(bytes(8 * count)), np.uint64)
 
 
-class Simulated:
+class SimulatedNoise:
     """A named stream of the scenario's seed: the same noise in every run, so no protection."""
 
     rng: Rng = "simulation"
@@ -87,12 +87,12 @@ class Simulated:
         self._draws = draws
 
     @classmethod
-    def at(cls, root: int, name: str, *where: int) -> Simulated:
+    def at(cls, root: int, name: str, *where: int) -> SimulatedNoise:
         """Return the stream ``name`` at ``where`` (a round, an attempt, ...)."""
         return cls(numpy_stream(root, name, *where))
 
     @classmethod
-    def of(cls, draws: torch.Generator) -> Simulated:
+    def of(cls, draws: torch.Generator) -> SimulatedNoise:
         """Return a stream that starts from a client's own draws of this turn."""
         import torch
 
@@ -105,14 +105,14 @@ class Simulated:
         return raw
 
 
-def source_of(rng: Rng, draws: torch.Generator) -> Source:
+def source_of(rng: Rng, draws: torch.Generator) -> NoiseSource:
     """Return the source of a client's noise in one turn.
 
     Args:
         rng: what the scenario's ``privacy.rng`` says.
         draws: the client's own stream, which only ``simulation`` touches.
     """
-    return Secure() if rng == "secure" else Simulated.of(draws)
+    return SecureNoise() if rng == "secure" else SimulatedNoise.of(draws)
 
 
 def grid(std: float) -> float:
@@ -132,7 +132,7 @@ def snap(value: Tensor, step: float) -> Tensor:
     return (value.double() / step).trunc_().mul_(step)
 
 
-def gaussian(like: Tensor, std: float, source: Source) -> Tensor:
+def gaussian(like: Tensor, std: float, source: NoiseSource) -> Tensor:
     """Return noise alone: float64, of ``like``'s shape and device, on ``grid(std)``.
 
     Add it to what :func:`snap` put on the same grid, or let :func:`noisy` do both: added to
@@ -151,7 +151,7 @@ def gaussian(like: Tensor, std: float, source: Source) -> Tensor:
     return cells.mul_(step).reshape(like.shape).to(like.device)
 
 
-def noisy(value: Tensor, std: float, source: Source) -> Tensor:
+def noisy(value: Tensor, std: float, source: NoiseSource) -> Tensor:
     """Return ``value``, snapped to the grid, plus noise: float64, every output on ``grid(std)``.
 
     Snapping towards zero moves two neighbours by less than a cell in each coordinate, which is
@@ -161,7 +161,7 @@ def noisy(value: Tensor, std: float, source: Source) -> Tensor:
     return snap(value, grid(std)) + gaussian(value, std, source)
 
 
-def perturbed(value: Tensor, std: float, source: Source) -> Tensor:
+def perturbed(value: Tensor, std: float, source: NoiseSource) -> Tensor:
     """Return ``round(value + n)``: float64, every output on ``grid(std)``.
 
     ``value`` may lie anywhere and keeps its sensitivity, for nothing is done to it before the

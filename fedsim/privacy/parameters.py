@@ -18,11 +18,11 @@ from fedsim.privacy.noise import Rng
 if TYPE_CHECKING:
     from fedsim.privacy.accountant import Release
 
-__all__ = ["Private", "Terms", "unprotected"]
+__all__ = ["PrivacyParameters", "PrivateRule", "unprotected"]
 
 
 @dataclass(frozen=True)
-class Terms:
+class PrivacyParameters:
     """What the section ``privacy`` of a scenario comes to for one client."""
 
     clip: float
@@ -33,13 +33,13 @@ class Terms:
     """Where the noise comes from; see :func:`fedsim.privacy.noise.source_of`."""
 
 
-class Private(Protocol):
+class PrivateRule(Protocol):
     """A client half that can protect its own records."""
 
     protects: ClassVar[tuple[str, ...]]
     """The phases in which what it sends is private; a strategy with another one is refused."""
 
-    def under(self, terms: Terms) -> Client:
+    def under(self, terms: PrivacyParameters) -> Client:
         """Return the rule that trains under ``terms``.
 
         What its updates carry is private, metrics and the number of examples too: it sends

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fedsim.privacy.accountant import affordable
-from fedsim.privacy.privacy_spec import Claim
+from fedsim.privacy.privacy_spec import PrivacySpec
 
-__all__ = ["Wish", "curve_svg", "wish"]
+__all__ = ["PrivacyPlan", "curve_svg", "plan_privacy"]
 
 
 @dataclass(frozen=True)
-class Wish:
+class PrivacyPlan:
     """Three ways to one epsilon, and how it grows on the first of them."""
 
     epsilon: float
@@ -28,7 +28,7 @@ class Wish:
     """Turns and epsilon, with ``noise_multiplier``."""
 
 
-def wish(claim: Claim, noisier: Claim, epsilon: float) -> Wish:
+def plan_privacy(claim: PrivacySpec, noisier: PrivacySpec, epsilon: float) -> PrivacyPlan:
     """Return what ``epsilon`` would take.
 
     Args:
@@ -39,7 +39,7 @@ def wish(claim: Claim, noisier: Claim, epsilon: float) -> Wish:
     turns = claim.most_turns()
     points = sorted({max(1, turns * step // 20) for step in range(1, 21)})
     has_noise = claim.noise_multiplier > 0
-    return Wish(
+    return PrivacyPlan(
         epsilon,
         claim.epsilon(turns) if has_noise else None,
         noisier.noise_multiplier,
@@ -49,7 +49,7 @@ def wish(claim: Claim, noisier: Claim, epsilon: float) -> Wish:
     )
 
 
-def _cohort(claim: Claim, epsilon: float, turns: int) -> int | None:
+def _cohort(claim: PrivacySpec, epsilon: float, turns: int) -> int | None:
     def of(size: int) -> float:
         return replace(claim, crowd=replace(claim.crowd, cohort=size)).epsilon(turns)
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fedsim.aggregate import Sums
 from fedsim.cohort import Sampler
 from fedsim.errors import BudgetSpent, Fault, RunError, ScenarioError
-from fedsim.privacy.ledger import NAME, Charge, Head, Ledger
-from fedsim.privacy.noise import Secure, Simulated, Source
-from fedsim.privacy.privacy_spec import Claim
-from fedsim.privacy.private_strategy import Guarded
+from fedsim.privacy.ledger import NAME, LedgerCharge, LedgerHead, PrivacyLedger
+from fedsim.privacy.noise import NoiseSource, SecureNoise, SimulatedNoise
+from fedsim.privacy.privacy_spec import PrivacySpec
+from fedsim.privacy.private_strategy import PrivateStrategy
 from fedsim.runlog.events import RoundRecord
 from fedsim.strategy import ServerState, Strategy
 from fedsim.wire import Merged, Weights
@@ -32,22 +32,22 @@ from fedsim.wire import Merged, Weights
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Guard", "Unforeseen"]
+__all__ = ["PrivacyEngine", "Unforeseen"]
 
 STREAM = "privacy"
 
 
-class Guard:
+class PrivacyEngine:
     """One run's claim, its ledger, and what is left of its budget."""
 
-    def __init__(self, claim: Claim, folder: Path) -> None:
+    def __init__(self, claim: PrivacySpec, folder: Path) -> None:
         """Open the ledger in ``folder``, or begin it.
 
         Raises:
             RunFolderError: if the ledger was edited, or promises something else.
         """
         self.claim = claim
-        self.ledger = Ledger.open(folder / NAME, claim.facts())
+        self.ledger = PrivacyLedger.open(folder / NAME, claim.facts())
         self._spent: Counter[int] = Counter()
         for charge in self.ledger.charges:
             self._count(charge)
@@ -60,16 +60,16 @@ class Guard:
         Raises:
             RunFolderError: if the ledger goes back in time.
         """
-        since = Head(**plain) if plain else None
+        since = LedgerHead(**plain) if plain else None
         self.ledger.verify(since, [record.round for record in records])
 
     @classmethod
-    def of(cls, claim: Claim, folder: Path, model: nn.Module) -> Guard:
+    def of(cls, claim: PrivacySpec, folder: Path, model: nn.Module) -> PrivacyEngine:
         """Return the guard of a run that trains ``model``.
 
         Raises:
             ScenarioError: if a layer of the model keeps statistics of the examples that it sees.
-            RunFolderError: as for :class:`Guard`.
+            RunFolderError: as for :class:`PrivacyEngine`.
         """
         _refuse_batch_norm(model)
         return cls(claim, folder)
@@ -123,7 +123,7 @@ class Guard:
         digest = _digest(state.weights, number) if self._is_simulated else ""
         if not (digest and done):
             self._afford(number, cohort)
-            self._pay(Charge(number, len(done) + 1, tuple(cohort), digest))
+            self._pay(LedgerCharge(number, len(done) + 1, tuple(cohort), digest))
         elif done[-1].digest != digest:
             raise RunError(
                 f"round {number} was released before from another model: clients' noise comes "
@@ -136,13 +136,15 @@ class Guard:
         is_hidden = self.claim.sample_rate < 1 and not self._is_simulated
         return Unforeseen(plain) if is_hidden else plain
 
-    def releaser(self, strategy: Strategy) -> Callable[[Gathered, ServerState], Merged] | None:
+    def releaser(
+        self, strategy: Strategy
+    ) -> Callable[[GuardedReplies, ServerState], Merged] | None:
         """Return what makes a round's release; None where clients add the noise themselves."""
-        if not isinstance(strategy, Guarded):
+        if not isinstance(strategy, PrivateStrategy):
             return None
         return lambda reply, state: self.release(reply.sums, state, strategy)
 
-    def release(self, sums: Sums, state: ServerState, strategy: Guarded) -> Merged:
+    def release(self, sums: Sums, state: ServerState, strategy: PrivateStrategy) -> Merged:
         """Return the noisy mean of round ``state.round``, after it is charged.
 
         Raises:
@@ -150,7 +152,7 @@ class Guard:
         """
         number, clip = state.round, strategy.bound(state)
         done = self.ledger.of_round(number)
-        charge = Charge(number, len(done) + 1)
+        charge = LedgerCharge(number, len(done) + 1)
         if self._is_simulated:
             total = {
                 f"{name}.{key}": tensor
@@ -177,10 +179,10 @@ class Guard:
     def _is_simulated(self) -> bool:
         return self.claim.privacy.rng == "simulation"
 
-    def _source(self, number: int, attempt: int) -> Source:
+    def _source(self, number: int, attempt: int) -> NoiseSource:
         if self._is_simulated:
-            return Simulated.at(self.claim.crowd.seed, STREAM, number, attempt)
-        return Secure()
+            return SimulatedNoise.at(self.claim.crowd.seed, STREAM, number, attempt)
+        return SecureNoise()
 
     def _afford(self, number: int, payers: Iterable[int]) -> None:
         most = max((self._spent[client] + 1 for client in payers), default=0)
@@ -196,11 +198,11 @@ class Guard:
             f"{spent:.4g} is spent, another would make it {self.claim.epsilon(most):.4g}"
         )
 
-    def _pay(self, charge: Charge) -> None:
+    def _pay(self, charge: LedgerCharge) -> None:
         self.ledger.charge(charge)
         self._count(charge)
 
-    def _count(self, charge: Charge) -> None:
+    def _count(self, charge: LedgerCharge) -> None:
         self._spent.update([0] if charge.clients is None else charge.clients)
 
 
@@ -215,7 +217,7 @@ class Unforeseen:
         return self.sampler.draw(population, size, round, int.from_bytes(os.urandom(32)))
 
 
-class Gathered(Protocol):
+class GuardedReplies(Protocol):
     """What came back from an exchange, as far as it is looked at here."""
 
     sums: Sums

@@ -23,19 +23,19 @@ from fedsim.privacy.accountant import (
     epsilon,
     noise_for,
 )
-from fedsim.privacy.mechanism import Adaptive, CentralGaussian
-from fedsim.privacy.parameters import Private, Terms
+from fedsim.privacy.mechanism import AdaptiveClip, CentralGaussian
+from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.wire import ClientInfo
 
 if TYPE_CHECKING:
     from fedsim.schema.privacy import Privacy
     from fedsim.schema.scenario import Scenario
 
-__all__ = ["Claim", "Crowd", "claim_of", "settled"]
+__all__ = ["Population", "PrivacySpec", "privacy_spec_of", "settle_privacy"]
 
 
 @dataclass(frozen=True)
-class Crowd:
+class Population:
     """Who can take part, and how often."""
 
     population: int
@@ -58,13 +58,13 @@ class Crowd:
 
 
 @dataclass(frozen=True)
-class Claim:
+class PrivacySpec:
     """A promise, complete: what is said of it holds for this run and no other."""
 
     privacy: Privacy
     """With its noise multiplier."""
-    crowd: Crowd
-    half: Private | None = None
+    crowd: Population
+    half: PrivateRule | None = None
     """The client half, where it protects its own records."""
 
     @property
@@ -108,16 +108,16 @@ class Claim:
         return min(1.0, crowd.cohort / crowd.population) if is_claimed else 1.0
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> PrivacyParameters:
         """What a client half that adds its own noise is told."""
-        return Terms(self.privacy.clip, self.noise_multiplier, self.privacy.rng)
+        return PrivacyParameters(self.privacy.clip, self.noise_multiplier, self.privacy.rng)
 
     @property
     def mechanism(self) -> CentralGaussian:
         """What the server does under central privacy."""
         said, adaptive = self.privacy, None
         if said.clipping == "adaptive":
-            adaptive = Adaptive(said.quantile or 0.5, said.clip_lr or 0.2)
+            adaptive = AdaptiveClip(said.quantile or 0.5, said.clip_lr or 0.2)
         expected = float(self.crowd.cohort)
         return CentralGaussian(self.noise_multiplier, expected, said.clip, adaptive)
 
@@ -176,7 +176,7 @@ class Claim:
         return pld, rdp
 
 
-def claim_of(scenario: Scenario, population: int, records: int = 0) -> Claim:
+def privacy_spec_of(scenario: Scenario, population: int, records: int = 0) -> PrivacySpec:
     """Return what ``scenario`` promises, its noise worked out.
 
     Args:
@@ -195,7 +195,7 @@ def claim_of(scenario: Scenario, population: int, records: int = 0) -> Claim:
     if units and said.delta >= 1 / units:
         message = f"{said.delta:g} with {units} units ({said.unit}s): must be below 1/{units}"
         raise _fault(scenario, "privacy.delta", message)
-    crowd = Crowd(
+    crowd = Population(
         population,
         scenario.clients.per_round.of(population, at_least=1),
         scenario.rounds,
@@ -209,19 +209,21 @@ def claim_of(scenario: Scenario, population: int, records: int = 0) -> Claim:
     if hasattr(half, "serving"):  # what a turn costs depends on how often a round asks
         strategy = registry.build("strategy", scenario.strategy, scenario.folder)
         half = half.serving(strategy.phases())
-    claim = Claim(said, crowd, half if said.unit == "record" else None)
+    claim = PrivacySpec(said, crowd, half if said.unit == "record" else None)
     return _affordable(scenario, _with_noise(scenario, claim))
 
 
-def settled(scenario: Scenario, clients: Sequence[ClientInfo]) -> tuple[Scenario, Claim | None]:
+def settle_privacy(
+    scenario: Scenario, clients: Sequence[ClientInfo]
+) -> tuple[Scenario, PrivacySpec | None]:
     """Return the scenario with its noise multiplier written in, and the claim, if there is one."""
     if scenario.privacy is None:
         return scenario, None
-    claim = claim_of(scenario, len(clients), sum(info.examples for info in clients))
+    claim = privacy_spec_of(scenario, len(clients), sum(info.examples for info in clients))
     return scenario.model_copy(update={"privacy": claim.privacy}), claim
 
 
-def _with_noise(scenario: Scenario, claim: Claim) -> Claim:
+def _with_noise(scenario: Scenario, claim: PrivacySpec) -> PrivacySpec:
     said = claim.privacy
     if said.noise_multiplier is None and said.budget is not None:
         turns, target = claim.most_turns(), said.budget.epsilon
@@ -241,7 +243,7 @@ def _with_noise(scenario: Scenario, claim: Claim) -> Claim:
 EpsilonOf = Callable[[float, Accountant], float]
 
 
-def _epsilon_of(claim: Claim, turns: int) -> EpsilonOf:
+def _epsilon_of(claim: PrivacySpec, turns: int) -> EpsilonOf:
     @lru_cache
     def of(noise: float, accountant: Accountant) -> float:
         told = claim.privacy.model_copy(update={"noise_multiplier": noise})
@@ -258,7 +260,7 @@ def _noise(target: float, of: EpsilonOf, accountant: Accountant) -> float:
     return noise_for(target, lambda noise: of(noise, "pld"), near)
 
 
-def _affordable(scenario: Scenario, claim: Claim) -> Claim:
+def _affordable(scenario: Scenario, claim: PrivacySpec) -> PrivacySpec:
     budget = claim.privacy.budget
     if budget is not None and claim.epsilon(1) > budget.epsilon:
         what = "round" if claim.privacy.is_central else "turn of a client"

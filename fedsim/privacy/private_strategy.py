@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from fedsim.client import Client, Examples
 from fedsim.privacy.mechanism import BELOW, CLIPPED, CentralGaussian, clipped, norm_of
 from fedsim.privacy.noise import gaussian, grid, source_of
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.strategy import Server, ServerState, Strategy
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Task, Update, Weights
+from fedsim.wire import Addend, Broadcast, ClientInfo, Instruction, Merged, Setting, Update, Weights
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Guarded", "Noised", "refusal"]
+__all__ = ["NoisyStrategy", "PrivateStrategy", "refusal"]
 
 CLIP, STEP, BITS = "privacy-clip", "privacy-step", "privacy-bits"
 """The settings that tell a worker the bound in force, the grid of the noise, and whether to say
@@ -58,7 +58,7 @@ def refusal(strategy: type[object], placement: str = "central") -> str:
 
 
 @dataclass(frozen=True)
-class Guarded(Strategy):
+class PrivateStrategy(Strategy):
     """``inner`` with clipped addends, each of weight one whatever the client holds."""
 
     inner: Strategy
@@ -138,14 +138,14 @@ class Guarded(Strategy):
 
 
 @dataclass(frozen=True)
-class Noised:
+class NoisyStrategy:
     """A client that clips its update and adds the noise itself: the server sees nothing else."""
 
     rule: Client
-    terms: Terms
+    terms: PrivacyParameters
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return ``rule``'s update with noise; no metrics, and one example whatever it held."""
         update = self.rule.train(model, examples, task, draws)

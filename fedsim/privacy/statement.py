@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from fedsim.errors import RunFolderError
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.ledger import NAME, Ledger
-from fedsim.privacy.privacy_spec import Claim, claim_of
+from fedsim.privacy.ledger import NAME, PrivacyLedger
+from fedsim.privacy.privacy_spec import PrivacySpec, privacy_spec_of
 
 if TYPE_CHECKING:
     from fedsim.runlog.run_folder import RunFolder
@@ -38,12 +38,12 @@ def statement_of(folder: RunFolder, scenario: Scenario) -> Statement:
     Raises:
         RunFolderError: if nothing was promised, or the ledger was edited.
     """
-    ledger = Ledger.read(folder.path / NAME)
+    ledger = PrivacyLedger.read(folder.path / NAME)
     if scenario.privacy is None or ledger is None:
         raise RunFolderError(f"{folder.path} has no privacy ledger: nothing was promised")
     noise = ledger.promise["noise_multiplier"]
     said = scenario.privacy.model_copy(update={"noise_multiplier": noise})
-    claim = claim_of(
+    claim = privacy_spec_of(
         scenario.model_copy(update={"privacy": said}), int(ledger.promise["population"])
     )
     ledger.verify(None, [record.round for record in folder.rounds()])
@@ -63,7 +63,7 @@ def statement_of(folder: RunFolder, scenario: Scenario) -> Statement:
     return Statement(f"Privacy of {scenario.name}", lines)
 
 
-def _promise(claim: Claim, ledger: Ledger) -> str:
+def _promise(claim: PrivacySpec, ledger: PrivacyLedger) -> str:
     """Return what is promised as one sentence, for readers who skip the rest."""
     said, seen = claim.privacy, "the models of all rounds"
     if not said.is_central:
@@ -79,13 +79,13 @@ def _promise(claim: Claim, ledger: Ledger) -> str:
     return f"who sees {seen} cannot tell {hidden}, up to {bound}"
 
 
-def _unit(claim: Claim) -> str:
+def _unit(claim: PrivacySpec) -> str:
     if claim.privacy.unit == "client":
         return "client: all that one client holds and sends, as a whole"
     return "record: one training example of one client"
 
 
-def _mechanism(claim: Claim) -> str:
+def _mechanism(claim: PrivacySpec) -> str:
     said = claim.privacy
     what = "the sum of the round's updates" if said.is_central else "each client's update"
     if said.unit == "record":
@@ -98,7 +98,7 @@ def _mechanism(claim: Claim) -> str:
     )
 
 
-def _sampling(claim: Claim) -> str:
+def _sampling(claim: PrivacySpec) -> str:
     crowd, said = claim.crowd, claim.privacy
     how = type(crowd.sampler).__name__.lower()
     drawn = f"{how}, {crowd.cohort} of {crowd.population} clients a round"
@@ -123,7 +123,7 @@ def _release(one: Release) -> str:
     return f"{times} a sum {who} claimed, noise {one.noise_multiplier:g} times the sensitivity"
 
 
-def _accountant(claim: Claim) -> str:
+def _accountant(claim: PrivacySpec) -> str:
     names = {
         "pld": "PLD (privacy loss distribution, dp-accounting)",
         "rdp": "RDP (Rényi, dp-accounting)",
@@ -131,7 +131,7 @@ def _accountant(claim: Claim) -> str:
     return f"{names[claim.accountant]} at delta {claim.privacy.delta:g}, all turns composed at once"
 
 
-def _turns(claim: Claim, ledger: Ledger) -> dict[int, int]:
+def _turns(claim: PrivacySpec, ledger: PrivacyLedger) -> dict[int, int]:
     """Return how many turns each client has paid for; all pay alike under central privacy."""
     if claim.privacy.is_central:
         return {0: len(ledger.charges)}
@@ -141,12 +141,12 @@ def _turns(claim: Claim, ledger: Ledger) -> dict[int, int]:
     return dict(paid)
 
 
-def _most(claim: Claim, ledger: Ledger) -> int:
+def _most(claim: PrivacySpec, ledger: PrivacyLedger) -> int:
     """Return the turns of the client that has paid for most."""
     return max(_turns(claim, ledger).values())
 
 
-def _spent(claim: Claim, ledger: Ledger) -> str:
+def _spent(claim: PrivacySpec, ledger: PrivacyLedger) -> str:
     turns = _turns(claim, ledger)
     worst = max(turns, key=lambda client: (turns[client], -client))
     pld, rdp = claim.checked(turns[worst])
@@ -160,7 +160,7 @@ def _spent(claim: Claim, ledger: Ledger) -> str:
     )
 
 
-def _budget(claim: Claim, ledger: Ledger) -> str:
+def _budget(claim: PrivacySpec, ledger: PrivacyLedger) -> str:
     if claim.privacy.budget is None:
         return "none"
     limit = claim.privacy.budget.epsilon
@@ -168,7 +168,7 @@ def _budget(claim: Claim, ledger: Ledger) -> str:
     return f"epsilon {limit:g}, {limit - spent:.4g} left"
 
 
-def _rng(claim: Claim) -> str:
+def _rng(claim: PrivacySpec) -> str:
     if claim.privacy.rng == "secure":
         return (
             "the operating system's cryptographic generator; float64 on a grid; timing not hidden"
@@ -176,7 +176,7 @@ def _rng(claim: Claim) -> str:
     return "the scenario's seed (rng: simulation): repeatable, NOT a guarantee for a release"
 
 
-def _not_covered(claim: Claim, scenario: Scenario) -> list[str]:
+def _not_covered(claim: PrivacySpec, scenario: Scenario) -> list[str]:
     said = claim.privacy
     gaps = ["choosing settings by runs on the same data", "the first weights, which are public"]
     if said.metrics == "simulation":

@@ -19,7 +19,15 @@ from fedsim.report.svg import COLOURS, Drawing, dash, draw
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Clients", "Deal", "Spread", "clients_of", "deals", "portraits", "spreads"]
+__all__ = [
+    "ClientFigures",
+    "PartitionFigure",
+    "Spread",
+    "client_figures",
+    "clients_of",
+    "partition_figures",
+    "spreads",
+]
 
 MOST = 150
 """Clients of a figure; more make no other picture."""
@@ -27,7 +35,7 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Clients:
+class ClientFigures:
     """The last evaluation on the clients' own parts: one value for each client."""
 
     round: int
@@ -55,7 +63,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Deal:
+class PartitionFigure:
     """Who holds what in a setting, with its first seed."""
 
     setting: str
@@ -67,7 +75,7 @@ class Deal:
     drawing: Drawing
 
 
-def clients_of(trial: Trial) -> Clients | None:
+def clients_of(trial: Trial) -> ClientFigures | None:
     """Return the last row of each client in ``clients.parquet``; None where there is none.
 
     Raises:
@@ -89,7 +97,7 @@ def clients_of(trial: Trial) -> Clients | None:
     last = pc.max(table["round"]).as_py()
     seen = (pc.field("round") == last) & (pc.field("examples") > 0)
     table = table.filter(seen).sort_by("client")
-    return Clients(
+    return ClientFigures(
         last,
         table["accuracy"].to_numpy(),
         table["examples"].to_numpy().astype(np.float64),
@@ -97,7 +105,7 @@ def clients_of(trial: Trial) -> Clients | None:
     )
 
 
-def spreads(collection: Collection, known: Mapping[str, Clients]) -> list[Spread]:
+def spreads(collection: Collection, known: Mapping[str, ClientFigures]) -> list[Spread]:
     """Return how each level serves the clients.
 
     Args:
@@ -114,7 +122,7 @@ def spreads(collection: Collection, known: Mapping[str, Clients]) -> list[Spread
     return found
 
 
-def _spread(level: str, setting: str, runs: Sequence[Clients], ci: float) -> Spread:
+def _spread(level: str, setting: str, runs: Sequence[ClientFigures], ci: float) -> Spread:
     def over(values: list[float]) -> Interval:
         return interval(values, ci)
 
@@ -134,7 +142,7 @@ def _spread(level: str, setting: str, runs: Sequence[Clients], ci: float) -> Spr
     )
 
 
-def _of_domain(clients: Clients, name: str) -> float | None:
+def _of_domain(clients: ClientFigures, name: str) -> float | None:
     mask = np.array([one == name for one in clients.domain])
     return float(clients.accuracy[mask].mean()) if mask.any() else None
 
@@ -144,7 +152,7 @@ def _worst(accuracy: Values) -> float:
     return float(np.sort(accuracy)[:count].mean())
 
 
-def portraits(collection: Collection, known: Mapping[str, Clients]) -> list[Drawing]:
+def client_figures(collection: Collection, known: Mapping[str, ClientFigures]) -> list[Drawing]:
     """Return for each setting the share of clients below an accuracy, all seeds together."""
     drawings = []
     for number, setting in enumerate(collection.settings):
@@ -171,9 +179,9 @@ def portraits(collection: Collection, known: Mapping[str, Clients]) -> list[Draw
     return drawings
 
 
-def deals(collection: Collection) -> list[Deal]:
+def partition_figures(collection: Collection) -> list[PartitionFigure]:
     """Return for each setting who holds what; settings that are dealt alike are shown once."""
-    found: dict[str, Deal] = {}
+    found: dict[str, PartitionFigure] = {}
     for number, setting in enumerate(collection.settings):
         trials = [one for one in collection.trials if one.setting == setting]
         for trial in sorted(trials, key=lambda one: one.seed):
@@ -184,7 +192,7 @@ def deals(collection: Collection) -> list[Deal]:
     return list(found.values())
 
 
-def _deal(path: Path, trial: Trial, number: int) -> Deal | None:
+def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
     try:
         said = json.loads(path.read_bytes())
         labels = np.array([one["labels"] for one in said["clients"]], dtype=np.float64)
@@ -202,7 +210,7 @@ def _deal(path: Path, trial: Trial, number: int) -> Deal | None:
 
     about = f"{len(labels)} clients of {sizes.min():.0f} to {sizes.max():.0f} examples"
     height = float(np.clip(0.8 + 0.16 * labels.shape[1], 1.6, 4))
-    return Deal(
+    return PartitionFigure(
         trial.setting,
         trial.seed,
         len(labels),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedsim.analysis.collect import Collection
-from fedsim.analysis.domain_results import Domains, Row, Seen
+from fedsim.analysis.domain_results import DomainResults, DomainRow, DomainView
 from fedsim.analysis.statistics import interval
 from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw, shorten
 
@@ -40,7 +40,7 @@ class Drawings:
         return [one for own in fields(self) for one in getattr(self, own.name)]
 
 
-def drawings_of(collection: Collection, domains: Domains) -> Drawings:
+def drawings_of(collection: Collection, domains: DomainResults) -> Drawings:
     """Return the figures of a comparison's domains."""
     return Drawings(
         tuple(_bars(collection, domains.targets, domains.rows)),
@@ -51,7 +51,9 @@ def drawings_of(collection: Collection, domains: Domains) -> Drawings:
     )
 
 
-def _bars(collection: Collection, targets: Sequence[str], rows: Sequence[Row]) -> Iterator[Drawing]:
+def _bars(
+    collection: Collection, targets: Sequence[str], rows: Sequence[DomainRow]
+) -> Iterator[Drawing]:
     for number, setting in enumerate(collection.settings):
         own = [one for one in rows if one.setting == setting and set(targets) <= set(one.accuracy)]
         found = [(float(np.mean([one.accuracy[t].mean for t in targets])), one) for one in own]
@@ -59,7 +61,7 @@ def _bars(collection: Collection, targets: Sequence[str], rows: Sequence[Row]) -
         if len(found) < 2:
             continue
 
-        def fill(axes: Axes, found: Sequence[tuple[float, Row]] = found) -> None:
+        def fill(axes: Axes, found: Sequence[tuple[float, DomainRow]] = found) -> None:
             for height, (mean, row) in enumerate(found):
                 halves = [row.accuracy[target].half or 0.0 for target in targets]
                 colour = COLOURS[collection.levels.index(row.level) % len(COLOURS)]
@@ -119,15 +121,15 @@ def _grid(collection: Collection) -> list[tuple[str, str]]:
     return [(setting, level) for setting in collection.settings for level in collection.levels]
 
 
-def _ratios(collection: Collection, seen: Sequence[Seen]) -> Iterator[Drawing]:
+def _ratios(collection: Collection, seen: Sequence[DomainView]) -> Iterator[Drawing]:
     """Yield estimated against true class ratios at the end, and the error over rounds."""
-    groups: dict[tuple[str, str], list[Seen]] = {}
+    groups: dict[tuple[str, str], list[DomainView]] = {}
     for one in seen:
         for pair in one.ratios:
             groups.setdefault((one.setting, pair), []).append(one)
     for number, ((setting, pair), own) in enumerate(groups.items()):
 
-        def last(axes: Axes, own: Sequence[Seen] = own, pair: str = pair) -> None:
+        def last(axes: Axes, own: Sequence[DomainView] = own, pair: str = pair) -> None:
             true = own[0].true[pair]
             axes.plot(range(len(true)), true, "_", color=INK, markersize=13, markeredgewidth=2)
             for one in own:
@@ -137,7 +139,7 @@ def _ratios(collection: Collection, seen: Sequence[Seen]) -> Iterator[Drawing]:
             axes.set(xlabel="class", ylabel="class ratio")
             axes.set_xticks(range(len(true)), [shorten(name, 8) for name in own[0].classes])
 
-        def error(axes: Axes, own: Sequence[Seen] = own, pair: str = pair) -> None:
+        def error(axes: Axes, own: Sequence[DomainView] = own, pair: str = pair) -> None:
             for one in own:
                 rounds = sorted(one.ratios[pair])
                 apart = [np.nanmean(np.abs(one.ratios[pair][r] - one.true[pair])) for r in rounds]
@@ -151,12 +153,12 @@ def _ratios(collection: Collection, seen: Sequence[Seen]) -> Iterator[Drawing]:
         yield draw(f"ratio-errors-{number + 1}", f"{title}: error", about, error)
 
 
-def _look(collection: Collection, one: Seen) -> tuple[str, str]:
+def _look(collection: Collection, one: DomainView) -> tuple[str, str]:
     index = collection.levels.index(one.level)
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
-def _confusions(seen: Sequence[Seen]) -> Iterator[Drawing]:
+def _confusions(seen: Sequence[DomainView]) -> Iterator[Drawing]:
     number = 0
     for one in seen:
         for domain, table in one.confusion.items():
@@ -165,7 +167,7 @@ def _confusions(seen: Sequence[Seen]) -> Iterator[Drawing]:
             number += 1
             shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
 
-            def fill(axes: Axes, shares: Any = shares, one: Seen = one) -> None:
+            def fill(axes: Axes, shares: Any = shares, one: DomainView = one) -> None:
                 _heat(axes, shares)
                 if len(one.classes) <= 12:
                     names = [shorten(name, 4) for name in one.classes]
@@ -190,7 +192,7 @@ def _heat(axes: Axes, shares: Any) -> None:
     axes.set_ylim(size - 0.4, -0.6)
 
 
-def _maps(seen: Sequence[Seen]) -> Iterator[Drawing]:
+def _maps(seen: Sequence[DomainView]) -> Iterator[Drawing]:
     """Yield the features' plane before training, once for each setting, and after, for each run."""
     drawn: set[str] = set()
     number = 0

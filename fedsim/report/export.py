@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsim.analysis.compare import Comparison, Place
+from fedsim.analysis.compare import Comparison, Standing
 from fedsim.analysis.metric_names import METRICS
 from fedsim.errors import RunFolderError
 from fedsim.report.page import Page
@@ -49,7 +49,7 @@ def numbers(page: Page) -> Any:
             "privacy": page.spendings,
             "deals": [
                 {"setting": one.setting, "seed": one.seed, "label_skew": one.label_skew}
-                for one in page.deals
+                for one in page.partition_figures
             ],
             "domains": page.domains.rows if page.domains else [],
             "tuning": [
@@ -141,7 +141,7 @@ def _main(made: Comparison) -> str:
     return _table([latex(shorten(name)) for name in head], rows, caption)
 
 
-def _cell(place: Place) -> str:
+def _cell(place: Standing) -> str:
     lost = ", ".join(f"{n} {state}" for state, n in place.states.items() if state != "finished")
     if place.interval is None:
         return rf"\textit{{{latex(lost)}}}" if lost else "--"

@@ -8,19 +8,26 @@ from typing import Any
 
 from fedsim.analysis.collect import Collection
 from fedsim.analysis.compare import FEWEST, Comparison, compare
-from fedsim.analysis.domain_results import Domains, domains_of
+from fedsim.analysis.domain_results import DomainResults, domains_of
 from fedsim.analysis.metric_names import METRICS
 from fedsim.analysis.provenance import Provenance, provenance_of
 from fedsim.analysis.spending import Spending
 from fedsim.errors import RunFolderError
-from fedsim.report.client_statistics import Deal, Spread, clients_of, deals, portraits, spreads
+from fedsim.report.client_statistics import (
+    PartitionFigure,
+    Spread,
+    client_figures,
+    clients_of,
+    partition_figures,
+    spreads,
+)
 from fedsim.report.curves import AXES, cost_drawings, curve_drawings, rank_drawing
 from fedsim.report.domain_figures import Drawings, drawings_of
 from fedsim.report.pictures import Picture, pictures_of
 from fedsim.report.sizes import size_drawings, traffic_drawings
 from fedsim.report.spending_figures import epsilon_drawings, spending_drawings
 from fedsim.report.svg import Drawing
-from fedsim.report.timeline import Shift, shifts
+from fedsim.report.timeline import TimelineFigure, timeline_figures
 from fedsim.report.tuning_figures import tuning_drawings
 
 __all__ = ["Curves", "Page", "page_of"]
@@ -48,16 +55,16 @@ class Page:
     traffic: tuple[Drawing, ...]
     ranks: Drawing | None
     spreads: tuple[Spread, ...]
-    portraits: tuple[Drawing, ...]
+    client_figures: tuple[Drawing, ...]
     sizes: tuple[Drawing, ...]
-    deals: tuple[Deal, ...]
+    partition_figures: tuple[PartitionFigure, ...]
     pictures: tuple[Picture, ...]
     spendings: tuple[Spending, ...]
     epsilons: tuple[Drawing, ...]
     tuning: tuple[Drawing, ...]
-    domains: Domains | None
+    domains: DomainResults | None
     domain_drawings: Drawings | None
-    shifts: tuple[Shift, ...]
+    timeline_figures: tuple[TimelineFigure, ...]
     provenance: Provenance
 
     @property
@@ -65,10 +72,17 @@ class Page:
         """Every figure of the page."""
         lines = [drawing for curves in self.curves for drawing in curves.drawings]
         return [
-            *(*lines, *self.costs, *self.traffic, *self.epsilons, *self.portraits, *self.sizes),
-            *(deal.drawing for deal in self.deals),
+            *(
+                *lines,
+                *self.costs,
+                *self.traffic,
+                *self.epsilons,
+                *self.client_figures,
+                *self.sizes,
+            ),
+            *(deal.drawing for deal in self.partition_figures),
             *(() if self.ranks is None else (self.ranks,)),
-            *(*self.tuning, *(shift.drawing for shift in self.shifts)),
+            *(*self.tuning, *(shift.drawing for shift in self.timeline_figures)),
             *(self.domain_drawings.all if self.domain_drawings else ()),
         ]
 
@@ -107,9 +121,9 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
         traffic=tuple(traffic_drawings(comparison)),
         ranks=rank_drawing(comparison),
         spreads=tuple(spreads(collection, known)),
-        portraits=tuple(portraits(collection, known)),
+        client_figures=tuple(client_figures(collection, known)),
         sizes=tuple(size_drawings(collection, known)),
-        deals=tuple(deals(collection)),
+        partition_figures=tuple(partition_figures(collection)),
         pictures=tuple(pictures_of(collection)),
         spendings=tuple(spendings),
         epsilons=(
@@ -119,7 +133,9 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
         tuning=tuple(tuning_drawings(collection.tuned, collection.levels)),
         domains=domains,
         domain_drawings=None if domains is None else drawings_of(collection, domains),
-        shifts=tuple(shifts(collection)) if "seconds" in collection.question.x else (),
+        timeline_figures=tuple(timeline_figures(collection))
+        if "seconds" in collection.question.x
+        else (),
         provenance=provenance_of(collection),
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedsim.analysis.collect import Collection
 from fedsim.analysis.compare import Comparison
-from fedsim.report.client_statistics import Clients
+from fedsim.report.client_statistics import ClientFigures
 from fedsim.report.svg import COLOURS, MARKERS, Drawing, draw, shorten
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FEWEST = 3
 """Clients of a group."""
 
 
-def size_drawings(collection: Collection, known: Mapping[str, Clients]) -> list[Drawing]:
+def size_drawings(collection: Collection, known: Mapping[str, ClientFigures]) -> list[Drawing]:
     """Return for each setting the clients' accuracy by how many test examples they hold."""
     drawings = []
     for number, setting in enumerate(collection.settings):

@@ -9,16 +9,16 @@ from fedsim.analysis.collect import Collection, Trial
 from fedsim.errors import RunFolderError
 from fedsim.report.svg import COLOURS, INK, Drawing, draw
 from fedsim.runlog.trace import NAME
-from fedsim.wire import Stint
+from fedsim.wire import TraceEntry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Shift", "shifts"]
+__all__ = ["TimelineFigure", "timeline_figures"]
 
 
 @dataclass(frozen=True)
-class Shift:
+class TimelineFigure:
     """One run's round on the page."""
 
     level: str
@@ -33,9 +33,9 @@ class Shift:
     drawing: Drawing
 
 
-def shifts(collection: Collection) -> list[Shift]:
+def timeline_figures(collection: Collection) -> list[TimelineFigure]:
     """Return the last round of each level's first run that has one, in the first setting."""
-    found: list[Shift] = []
+    found: list[TimelineFigure] = []
     for level in collection.levels:
         for trial in collection.of(level, collection.settings[0]):
             if (shift := _shift(trial, len(found))) is not None:
@@ -44,10 +44,10 @@ def shifts(collection: Collection) -> list[Shift]:
     return found
 
 
-def _shift(trial: Trial, number: int) -> Shift | None:
+def _shift(trial: Trial, number: int) -> TimelineFigure | None:
     try:
         said: Any = trial.folder.read_json(NAME)
-        turns = [Stint(*row) for row in said["turns"]] if said else []
+        turns = [TraceEntry(*row) for row in said["turns"]] if said else []
     except (RunFolderError, TypeError, KeyError):
         return None  # the page goes without the picture
     if not turns:
@@ -70,4 +70,4 @@ def _shift(trial: Trial, number: int) -> Shift | None:
     size = {"height": 0.9 + 0.28 * min(workers, 16)}
     drawing = draw(f"timeline-{number + 1}", trial.level, about, fill, **size)
     said_of = (trial.level, trial.setting, trial.seed, int(said["round"]))
-    return Shift(*said_of, workers, busy, phases, drawing)
+    return TimelineFigure(*said_of, workers, busy, phases, drawing)

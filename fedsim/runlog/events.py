@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = [
-    "Data",
+    "DataReady",
     "Dropped",
     "Event",
     "Finished",
@@ -99,7 +99,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Data:
+class DataReady:
     """The data is dealt to the clients."""
 
     source: str
@@ -143,7 +143,7 @@ class Finished:
     result: Result
 
 
-Event = Started | Data | Note | RoundDone | ReferenceDone | Finished
+Event = Started | DataReady | Note | RoundDone | ReferenceDone | Finished
 
 Watch = Callable[[Event], None]
 """What a run calls with every event."""

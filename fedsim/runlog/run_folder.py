@@ -95,7 +95,7 @@ class RunFolder:
         if (found / SCENARIO).is_file():
             return cls(_followed(found))
         what = "is not a run: it has no " + SCENARIO if path.exists() else "does not exist"
-        raise RunFolderError(f"{path} {what}; {runs.near(path)}")
+        raise RunFolderError(f"{path} {what}; {runs.similar_runs(path)}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -240,7 +240,7 @@ class RunFolder:
 
 def runs_under(parent: Path) -> list[RunFolder]:
     """Return the runs in ``parent`` and in its sub-folders, oldest first."""
-    return [RunFolder(path) for path in runs.under(parent)]
+    return [RunFolder(path) for path in runs.runs_in(parent)]
 
 
 def _point(link: Path, target: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-__all__ = ["SCENARIO", "near", "under"]
+__all__ = ["SCENARIO", "runs_in", "similar_runs"]
 
 SCENARIO = "scenario.resolved.yaml"
 """The first file that a run writes: a folder that has it is a run."""
 
 
-def under(parent: Path) -> list[Path]:
+def runs_in(parent: Path) -> list[Path]:
     """Return the runs in ``parent`` and in its sub-folders, oldest first."""
     found = {
         path.parent
@@ -22,10 +22,10 @@ def under(parent: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.name, path))
 
 
-def near(path: Path) -> str:
+def similar_runs(path: Path) -> str:
     """Return in words which runs have a name like ``path``'s, or how to start one."""
     home = next((parent for parent in path.parents if parent.exists()), Path())
-    names = {str(run): run.name for run in under(home)}
+    names = {str(run): run.name for run in runs_in(home)}
     if names:
         close = get_close_matches(path.name, names.values(), n=3, cutoff=0.3)
         shown = [place for place, name in names.items() if name in close] or list(names)[-3:]

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from fedsim.errors import RunFolderError
 from fedsim.runlog import files
 
-__all__ = ["LEDGER", "Entry", "Ledger", "Search"]
+__all__ = ["LEDGER", "SearchRecord", "StudyEntry", "StudyLedger"]
 
 LEDGER = "study.lock.json"
 """A folder that has it is a study."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class StudyEntry:
     """A cell's line."""
 
     name: str
@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchRecord:
     """What is tried for one combination of levels."""
 
     name: str
@@ -52,7 +52,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class StudyLedger:
     """A study on disk: ``study.lock.json``, replaced by rename at every change."""
 
     name: str
@@ -61,14 +61,14 @@ class Ledger:
     """Level names by axis; the first axis is what is compared."""
     report: Mapping[str, Any]
     """What is compared with what, as the study file says it."""
-    cells: tuple[Entry, ...]
-    searches: tuple[Search, ...] = ()
-    trials: tuple[Entry, ...] = ()
+    cells: tuple[StudyEntry, ...]
+    searches: tuple[SearchRecord, ...] = ()
+    trials: tuple[StudyEntry, ...] = ()
     """The searches' runs: what they try is known when it is their turn."""
     format: int = field(default=1)
 
     @classmethod
-    def read(cls, folder: Path) -> Ledger:
+    def read(cls, folder: Path) -> StudyLedger:
         """Read the ledger of the study in ``folder``.
 
         Raises:
@@ -80,10 +80,10 @@ class Ledger:
             if fields["format"] != 1:
                 raise RunFolderError(f"{path} has format {fields['format']}; this fedsim knows 1")
             runs = {
-                name: tuple(Entry(**entry) for entry in fields.get(name, ()))
+                name: tuple(StudyEntry(**entry) for entry in fields.get(name, ()))
                 for name in ("cells", "trials")
             }
-            searches = tuple(Search(**search) for search in fields.get("searches", ()))
+            searches = tuple(SearchRecord(**search) for search in fields.get("searches", ()))
             axes = {axis: tuple(levels) for axis, levels in fields["axes"].items()}
             return cls(**fields | runs | {"axes": axes, "searches": searches})
         except FileNotFoundError as error:
@@ -99,7 +99,7 @@ class Ledger:
         """
         files.write(folder / LEDGER, self)
 
-    def changed(self, name: str, **changes: Any) -> Ledger:
+    def changed(self, name: str, **changes: Any) -> StudyLedger:
         """Return the ledger with another line for the cell or trial ``name``."""
         cells, trials = (
             tuple(replace(one, **changes) if one.name == name else one for one in lines)
@@ -108,11 +108,11 @@ class Ledger:
         return replace(self, cells=cells, trials=trials)
 
     @property
-    def runs(self) -> tuple[Entry, ...]:
+    def runs(self) -> tuple[StudyEntry, ...]:
         """The trials and the cells."""
         return (*self.trials, *self.cells)
 
-    def line(self, name: str) -> Entry:
+    def line(self, name: str) -> StudyEntry:
         """Return the line of the cell or trial ``name``."""
         return next(one for one in self.runs if one.name == name)
 

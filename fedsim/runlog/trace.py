@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fedsim.runlog.run_folder import RunFolder
-from fedsim.wire import Stint
+from fedsim.wire import TraceEntry
 
 __all__ = ["NAME", "write_trace"]
 
@@ -14,7 +14,7 @@ MOST = 2_000
 """Turns that are kept; a longer round's first ones."""
 
 
-def write_trace(folder: RunFolder, number: int, stints: Iterable[Stint]) -> None:
+def write_trace(folder: RunFolder, number: int, stints: Iterable[TraceEntry]) -> None:
     """Write the turns of round ``number``, from its first one's start on; nothing without any.
 
     Raises:

@@ -12,14 +12,14 @@ from fedsim.errors import Fault, ScenarioError
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Compute
 
-__all__ = ["Node", "Places", "places", "spread", "unfit"]
+__all__ = ["Allocation", "ClusterNode", "allocate", "spread", "unfit"]
 
 GRAIN = 10_000
 """Ray counts a GPU in parts of this size."""
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """One machine of a cluster, as Ray counts it."""
 
     id: str
@@ -36,7 +36,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Places:
+class Allocation:
     """What a run takes of a cluster."""
 
     workers: int
@@ -44,7 +44,7 @@ class Places:
     """What each worker holds."""
 
 
-def places(nodes: Sequence[Node], compute: Compute) -> Places:
+def allocate(nodes: Sequence[ClusterNode], compute: Compute) -> Allocation:
     """Return the workers that ``compute`` asks for; ``auto`` is one for each CPU.
 
     Where there are GPUs and nothing else is said, workers live on the nodes that have them, and
@@ -69,10 +69,10 @@ def places(nodes: Sequence[Node], compute: Compute) -> Places:
         held = f"of {share:g} GPU each " if share else ""
         message = f"{wanted}, but the cluster has room for {room} {held}({_listed(nodes)})"
         raise unfit("workers", message, "auto takes as many as there is room for")
-    return Places(wanted or room, share)
+    return Allocation(wanted or room, share)
 
 
-def spread(nodes: Sequence[Node], found: Places) -> list[int]:
+def spread(nodes: Sequence[ClusterNode], found: Allocation) -> list[int]:
     """Return how many of the workers each node gets where all of it is free: in turns."""
     count = [0] * len(nodes)
     while sum(count) < found.workers:
@@ -87,7 +87,7 @@ def unfit(key: str, message: str, hint: str = "") -> ScenarioError:
     return ScenarioError([Fault("", 0, 0, f"compute.{key}", message, hint)])
 
 
-def _share(nodes: Sequence[Node], wanted: int | None) -> float:
+def _share(nodes: Sequence[ClusterNode], wanted: int | None) -> float:
     """Return the largest part of a GPU that all workers can have."""
     equipped = [node for node in nodes if node.gpus >= 1 and node.cpus]
     wanted = wanted or sum(node.cpus for node in equipped)
@@ -100,10 +100,10 @@ def _share(nodes: Sequence[Node], wanted: int | None) -> float:
     return 0.0
 
 
-def _listed(nodes: Sequence[Node]) -> str:
+def _listed(nodes: Sequence[ClusterNode]) -> str:
     return "; ".join(f"{node.name}: {_held(node)}" for node in nodes) or "no node"
 
 
-def _held(node: Node) -> str:
+def _held(node: ClusterNode) -> str:
     gpus = f", {node.gpus:g} GPU{'s' * (node.gpus != 1)}" if node.gpus else ""
     return f"{node.cpus} CPU{'s' * (node.cpus != 1)}{gpus}"

@@ -16,10 +16,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.errors import FedsimError
-from fedsim.runtime.allocation import Node, places, spread
-from fedsim.runtime.ray_pool import here, nodes, start
+from fedsim.runtime.allocation import ClusterNode, allocate, spread
+from fedsim.runtime.ray_pool import driver_node, nodes, start
 from fedsim.runtime.ray_workers import cause
-from fedsim.runtime.versions import apart, installed
+from fedsim.runtime.versions import installed, version_mismatches
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Compute
@@ -98,10 +98,10 @@ class Probe:
 
     def fault(self) -> str:
         """Return why shipped data could not be kept here; empty if it could."""
-        from fedsim.runtime.data_shipping import cellar
+        from fedsim.runtime.data_shipping import cache_folder
 
         try:
-            with cellar():
+            with cache_folder():
                 return ""
         except (FedsimError, OSError) as error:
             return str(error)
@@ -129,8 +129,8 @@ def survey(compute: Compute, folder: Path) -> ClusterReport:
     """
     start(compute.address, compute.workers)
     try:
-        there = sorted(nodes(), key=lambda node: (node.id != here(), node.name, node.id))
-        found = places(there, compute)
+        there = sorted(nodes(), key=lambda node: (node.id != driver_node(), node.name, node.id))
+        found = allocate(there, compute)
         import numpy as np
 
         payload = ray.put(np.zeros(PAYLOAD, np.uint8))
@@ -167,11 +167,11 @@ def _token(folder: Path) -> Iterator[Token]:
         yield Path(file.name), text
 
 
-def _looked_at(node: Node, workers: int, token: Token, payload: Any) -> NodeReport:
+def _looked_at(node: ClusterNode, workers: int, token: Token, payload: Any) -> NodeReport:
     known: dict[str, Any] = {
         "id": node.id,
         "name": node.name,
-        "is_here": node.id == here(),
+        "is_here": node.id == driver_node(),
         "workers": workers,
         "cpus": node.cpus,
         "gpus": node.gpus,
@@ -185,7 +185,7 @@ def _looked_at(node: Node, workers: int, token: Token, payload: Any) -> NodeRepo
 
     try:
         known["versions"] = ask("versions")
-        known |= asdict(apart(known["versions"], installed()))
+        known |= asdict(version_mismatches(known["versions"], installed()))
         known["memory_bytes"] = ask("memory")
         known["sees_data"] = ask("sees", *token)
         known["data_fault"] = "" if known["sees_data"] else ask("fault")

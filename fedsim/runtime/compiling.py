@@ -11,10 +11,10 @@ from pathlib import Path
 from fedsim.data.federated import FederatedData
 from fedsim.runtime.choose import backend_of
 from fedsim.runtime.host import Host
-from fedsim.runtime.trial import Trial, device_of, milliseconds, said
+from fedsim.runtime.trial import TimingTrial, device_of, milliseconds, said
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
-from fedsim.wire import Task, Update
+from fedsim.wire import Instruction, Update
 from fedsim.worker.worker import Worker
 
 __all__ = ["COMPILED", "Compiling", "compiling", "with_compiling"]
@@ -68,7 +68,7 @@ def compiling(
         return Compiling(False)
     if isinstance(together, int) and together > 1:
         return Compiling(False, "nothing is compiled: clients train in the same steps")
-    plain = Trial.of(scenario, data, strategy, store)
+    plain = TimingTrial.of(scenario, data, strategy, store)
     if not plain.tasks:
         return Compiling(False, "nothing is compiled: no client trains")
     try:
@@ -105,7 +105,7 @@ def _turns(scenario: Scenario, data: FederatedData) -> float:
 
 
 def _tried(
-    scenario: Scenario, task: Task, workers: tuple[Worker, Worker], spent: dict[str, float]
+    scenario: Scenario, task: Instruction, workers: tuple[Worker, Worker], spent: dict[str, float]
 ) -> Compiling:
     """Take a compiled turn, and see that it is the same one, and faster if it has to be."""
     plain, fast = workers

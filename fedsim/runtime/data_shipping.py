@@ -23,7 +23,7 @@ import ray
 from fedsim.data import store as stores
 from fedsim.errors import DataError, RunError
 
-__all__ = ["Crate", "Parcel", "at_hand", "cellar", "pack", "unpack"]
+__all__ = ["Shipment", "ShippedFile", "at_hand", "cache_folder", "pack", "unpack"]
 
 PIECE = 32 << 20
 """Bytes that are put to Ray's object store at a time."""
@@ -33,14 +33,14 @@ _OPEN: list[IO[str]] = []
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Shipment:
     """Which data, and where the driver has it."""
 
     store: Path
     digest: str
 
     @classmethod
-    def of(cls, store: Path) -> Parcel:
+    def of(cls, store: Path) -> Shipment:
         """Return the parcel of a prepared store."""
         return cls(store.absolute(), stores.read(store)[1]["digest"])
 
@@ -51,7 +51,7 @@ class Parcel:
 
 
 @dataclass(frozen=True)
-class Crate:
+class ShippedFile:
     """A file of a store on its way."""
 
     name: str
@@ -60,11 +60,11 @@ class Crate:
     sha256: str
 
 
-def at_hand(parcel: Parcel) -> Path | None:
+def at_hand(parcel: Shipment) -> Path | None:
     """Return where this node has the data; None: it has not."""
     if _is(parcel.store, parcel.digest):
         return parcel.store
-    with cellar() as folder:
+    with cache_folder() as folder:
         store = folder / parcel.digest
         if not _is(store, parcel.digest):
             return None
@@ -72,18 +72,18 @@ def at_hand(parcel: Parcel) -> Path | None:
         return store
 
 
-def pack(parcel: Parcel) -> list[Crate]:
+def pack(parcel: Shipment) -> list[ShippedFile]:
     """Put the data to Ray's object store, as long as somebody holds what is returned."""
     return [_crate(path) for path in sorted(parcel.store.iterdir())]
 
 
-def unpack(parcel: Parcel, crates: Sequence[Crate]) -> Path:
+def unpack(parcel: Shipment, crates: Sequence[ShippedFile]) -> Path:
     """Write the data to this node, unless another worker did, and return where it is.
 
     Raises:
         RunError: if it cannot be written, or is not what was sent.
     """
-    with cellar() as folder:
+    with cache_folder() as folder:
         store, half = folder / parcel.digest, folder / f".{parcel.digest}"
         if not _is(store, parcel.digest):
             try:
@@ -107,16 +107,16 @@ def _is(store: Path, digest: str) -> bool:
         return False
 
 
-def _crate(path: Path) -> Crate:
+def _crate(path: Path) -> ShippedFile:
     digest, pieces = hashlib.sha256(), []
     with path.open("rb") as file:
         while (piece := np.fromfile(file, np.uint8, PIECE)).size:
             digest.update(piece.data)
             pieces.append(ray.put(piece))
-    return Crate(path.name, pieces, digest.hexdigest())
+    return ShippedFile(path.name, pieces, digest.hexdigest())
 
 
-def _write(path: Path, crate: Crate) -> None:
+def _write(path: Path, crate: ShippedFile) -> None:
     digest = hashlib.sha256()
     with path.open("wb") as file:
         for ref in crate.pieces:
@@ -128,7 +128,7 @@ def _write(path: Path, crate: Crate) -> None:
 
 
 @contextmanager
-def cellar() -> Iterator[Path]:
+def cache_folder() -> Iterator[Path]:
     """Give this user's folder on this node, to one process at a time.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 
 from fedsim.data.federated import FederatedData
 from fedsim.runtime.choose import backend_of
-from fedsim.runtime.trial import Trial, device_of
+from fedsim.runtime.trial import TimingTrial, device_of
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 
@@ -38,7 +38,7 @@ def sharing(scenario: Scenario, data: FederatedData, strategy: Strategy, store: 
         return scenario
     if backend_of(scenario, data) == "local":
         return scenario
-    trial = Trial.of(scenario, data, strategy, store)
+    trial = TimingTrial.of(scenario, data, strategy, store)
     together = compute.cohort if isinstance(compute.cohort, int) else 1
     tasks = sorted(trial.tasks, key=lambda task: -task.client.examples)[:together]
     if not tasks:

@@ -14,10 +14,10 @@ from fedsim.flower import codec
 from fedsim.flower.chunk import FIRST_NODE, Chunk, ChunkReply, Memory, node_of
 from fedsim.flower.client_app import phase_of
 from fedsim.flower.flwr_internals import Run, empty_run, identify, set_message_id
-from fedsim.runtime.scheduling import Dealing
-from fedsim.wire import ClientId, Turn
+from fedsim.runtime.scheduling import Scheduler
+from fedsim.wire import ClientId, ReplyInfo
 
-__all__ = ["ChunkGrid", "Deal"]
+__all__ = ["ChunkGrid", "Schedule"]
 
 RUN_ID = 1
 
@@ -26,7 +26,7 @@ Asks = Sequence[tuple[int, RecordDict]]
 
 
 @dataclass(frozen=True)
-class Deal:
+class Schedule:
     """An exchange's tasks, dealt into chunks that share their contents."""
 
     chunks: Sequence[Chunk]
@@ -36,7 +36,7 @@ class Deal:
 class ChunkGrid(Grid):
     """Everything of a grid but the way to the workers."""
 
-    def __init__(self, clients: int, dealing: Dealing) -> None:
+    def __init__(self, clients: int, dealing: Scheduler) -> None:
         """Make the grid of a run with so many clients."""
         self.workers = dealing.workers
         self.states: dict[ClientId, Memory] = {}
@@ -53,18 +53,18 @@ class ChunkGrid(Grid):
         identify(RUN_ID)
 
     @abstractmethod
-    def deliver(self, deal: Deal) -> Iterator[ChunkReply]:
+    def deliver(self, deal: Schedule) -> Iterator[ChunkReply]:
         """Yield what the workers make of each chunk, in any order."""
 
     @abstractmethod
     def close(self) -> None:
         """End the workers."""
 
-    def exchange(self, asks: Asks, phase: str, summed: bool) -> Iterator[ChunkReply]:
-        """Send ``asks`` and yield the replies chunk by chunk, states already put away."""
-        turns: list[Turn] = []
-        deal = self._deal(asks, phase, summed)
-        del asks  # as long as the cohort
+    def exchange(self, requests: Asks, phase: str, summed: bool) -> Iterator[ChunkReply]:
+        """Send ``requests`` and yield the replies chunk by chunk, states already put away."""
+        turns: list[ReplyInfo] = []
+        deal = self._deal(requests, phase, summed)
+        del requests  # as long as the cohort
         for reply in self.deliver(deal):
             self.states.update(reply.states)
             turns += reply.turns
@@ -74,10 +74,10 @@ class ChunkGrid(Grid):
             yield reply
         self._dealing.costs.learn(phase, turns)
 
-    def _deal(self, asks: Asks, phase: str, summed: bool) -> Deal:
-        contents = {id(content): content for _, content in asks}
+    def _deal(self, requests: Asks, phase: str, summed: bool) -> Schedule:
+        contents = {id(content): content for _, content in requests}
         number = {key: at for at, key in enumerate(contents)}
-        whose = [(node - FIRST_NODE, number[id(content)]) for node, content in asks]
+        whose = [(node - FIRST_NODE, number[id(content)]) for node, content in requests]
         chunks = []
         for home, groups in self._dealing.chunks(phase, whose):
             clients = [client for group in groups for client in group.clients]
@@ -92,7 +92,7 @@ class ChunkGrid(Grid):
                 cost=sum(group.cost for group in groups),
             )
             chunks.append(chunk)
-        return Deal(chunks, list(contents.values()))
+        return Schedule(chunks, list(contents.values()))
 
     # What Flower asks of a grid, so that its own strategies and ServerApps run on this one.
 
@@ -136,8 +136,8 @@ class ChunkGrid(Grid):
             waves[kind, met[kind, node]][node] = message
             met[kind, node] += 1
         for (kind, _), asked in waves.items():
-            asks = [(node, message.content) for node, message in asked.items()]
-            for reply in self.exchange(asks, phase_of(kind), summed=False):
+            requests = [(node, message.content) for node, message in asked.items()]
+            for reply in self.exchange(requests, phase_of(kind), summed=False):
                 for update in reply.updates:
                     message = asked[node_of(update.client)]
                     content = codec.update_records(update)

@@ -19,8 +19,8 @@ from fedsim.flower.client_app import REFERENCE, verbs_of
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.replies import Asked, taken
 from fedsim.schema.scenario import Scenario
-from fedsim.wire import ClientId, ClientInfo, Task, Turn, Update, Weights
-from fedsim.worker.exception_text import blame
+from fedsim.wire import ClientId, ClientInfo, Instruction, ReplyInfo, Update, Weights
+from fedsim.worker.exception_text import describe_exception
 from fedsim.worker.time_limit import time_limit
 from fedsim.worker.worker import Worker
 
@@ -75,7 +75,7 @@ class Host:
             raise
         except BaseException as error:  # SystemExit and OutOfTime too: a fault, no raise
             seconds = time.perf_counter() - start
-            out.turns.append(Turn(client, seconds=seconds, fault=blame(error)))
+            out.turns.append(ReplyInfo(client, seconds=seconds, fault=describe_exception(error)))
             return
         seconds = time.perf_counter() - start
         if update.memory is memory:
@@ -99,7 +99,9 @@ class Host:
         try:
             with time_limit(limit):
                 tasks = [
-                    Task(number, chunk.phase, info, sent, _own(chunk.states.get(info.id, {})))
+                    Instruction(
+                        number, chunk.phase, info, sent, _own(chunk.states.get(info.id, {}))
+                    )
                     for info in infos
                 ]
                 updates = self.worker.turns(tasks)
@@ -119,13 +121,17 @@ def _take(info: ClientInfo, update: Update, asked: Asked, seconds: float, out: C
         got, turn = taken(update, info, asked, seconds)
         kept = kept_of(update.memory)
     except Exception as error:  # what cannot be encoded is the client's fault
-        got, turn, kept = None, Turn(info.id, seconds=seconds, fault=blame(error)), {}
+        got, turn, kept = (
+            None,
+            ReplyInfo(info.id, seconds=seconds, fault=describe_exception(error)),
+            {},
+        )
     if got is not None and out.summed:
         try:
             out.sums.add(info.id, asked.addends(got))
         except Exception as error:  # and so is what cannot be summed
             fault = replace(asked, summed=False).fault(got, info)
-            turn = replace(turn, fault=fault or blame(error))
+            turn = replace(turn, fault=fault or describe_exception(error))
     elif got is not None:
         # Kept for later, when the model that its tensors may share is another client's.
         out.updates.append(replace(got, delta=_cut(got.delta), extras=_own(got.extras)))

@@ -25,18 +25,18 @@ import ray
 from fedsim.errors import RunError
 from fedsim.flower.chunk import Chunk, ChunkReply
 from fedsim.flower.client_app import REFERENCE
-from fedsim.runtime.grid import ChunkGrid, Deal
+from fedsim.runtime.grid import ChunkGrid, Schedule
 from fedsim.runtime.ray_pool import JOIN, start
 from fedsim.runtime.ray_workers import Workers, cause
-from fedsim.runtime.scheduling import dealing
+from fedsim.runtime.scheduling import scheduler_of
 from fedsim.schema.scenario import Scenario
-from fedsim.wire import ClientId, Turn
+from fedsim.wire import ClientId, ReplyInfo
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["RayGrid", "Shared", "shared", "start"]
+__all__ = ["RayGrid", "SharedContent", "shared", "start"]
 
 MOST_DEATHS = 2
 """A client whose turn ended this many workers is set aside for the rest of the run."""
@@ -51,7 +51,7 @@ ALONE_S = 120.0
 
 
 @dataclass
-class Flight:
+class PendingChunk:
     """A chunk that a worker is busy with, or will be after the one before."""
 
     worker: int
@@ -62,14 +62,14 @@ class Flight:
 
 
 @dataclass
-class Work:
+class ExchangeWork:
     """What is left of an exchange."""
 
     queues: list[deque[Chunk]]
     refs: Sequence[Any]
     """Where the contents are: put once, and fetched by each node once."""
     idle: set[int]
-    flights: dict[Any, Flight] = field(default_factory=dict)
+    flights: dict[Any, PendingChunk] = field(default_factory=dict)
     """By the future of the reply, in the order in which they were sent."""
     kept: dict[int, list[tuple[Chunk, ChunkReply]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -79,7 +79,7 @@ class Work:
     """When somebody was last busy."""
 
     @classmethod
-    def of(cls, deal: Deal, workers: int) -> Work:
+    def of(cls, deal: Schedule, workers: int) -> ExchangeWork:
         """Return the whole of ``deal``, dealt to so many workers."""
         queues: list[deque[Chunk]] = [deque() for _ in range(workers)]
         for chunk in deal.chunks:
@@ -118,17 +118,17 @@ class RayGrid(ChunkGrid):
         self._exchanges = 0
         said: list[str] = []
         self._team = Workers(scenario, store, said.append)
-        super().__init__(len(sizes), dealing(scenario, sizes, len(self._team.actors)))
+        super().__init__(len(sizes), scheduler_of(scenario, sizes, len(self._team.actors)))
         self.notes = said
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers."""
         return list(ray.get([actor.pid.remote() for actor in self._team.actors]))
 
-    def deliver(self, deal: Deal) -> Iterator[ChunkReply]:
+    def deliver(self, deal: Schedule) -> Iterator[ChunkReply]:
         """Yield the reply to each chunk as it comes, or once its node's sum is here."""
         self._exchanges += 1
-        work = Work.of(deal, self.workers)
+        work = ExchangeWork.of(deal, self.workers)
         work.idle -= set(self._team.opening.values())
         while work.is_left:
             self._hand_out(work)
@@ -147,7 +147,7 @@ class RayGrid(ChunkGrid):
             self._kill_hung(work.flights)
             work.check()
 
-    def _hand_out(self, work: Work) -> None:
+    def _hand_out(self, work: ExchangeWork) -> None:
         for worker in sorted(work.idle):
             queue = work.queues[worker] or max(work.queues, key=_cost)
             if queue:
@@ -160,16 +160,16 @@ class RayGrid(ChunkGrid):
                 is_cheap = queue[-1].cost < work.flights[busy[0]].chunk.cost
                 self._send(queue.pop() if is_cheap else queue.popleft(), worker, work)
 
-    def _send(self, chunk: Chunk, worker: int, work: Work) -> None:
+    def _send(self, chunk: Chunk, worker: int, work: ExchangeWork) -> None:
         used = sorted(set(chunk.content_of))
         local = replace(chunk, content_of=[used.index(k) for k in chunk.content_of])
         keep = chunk.summed and self._team.is_far(worker)
         future = self._team.actors[worker].run.remote(
             local, [work.refs[k] for k in used], self._exchanges if keep else None
         )
-        work.flights[future] = Flight(worker, chunk, time.monotonic(), keep)
+        work.flights[future] = PendingChunk(worker, chunk, time.monotonic(), keep)
 
-    def _land(self, future: Any, work: Work) -> Iterator[ChunkReply]:
+    def _land(self, future: Any, work: ExchangeWork) -> Iterator[ChunkReply]:
         flight = work.flights.pop(future)
         try:
             reply: ChunkReply = ray.get(future)
@@ -189,7 +189,7 @@ class RayGrid(ChunkGrid):
             else:
                 yield reply
 
-    def _bury(self, flight: Flight, work: Work) -> Iterator[ChunkReply]:
+    def _bury(self, flight: PendingChunk, work: ExchangeWork) -> Iterator[ChunkReply]:
         """Deal a dead worker's clients again; set aside who killed it twice."""
         queue, node = work.queues[flight.worker], self._team.nodes[flight.worker]
         self._replace([flight.worker], work)
@@ -215,14 +215,14 @@ class RayGrid(ChunkGrid):
             self._deaths[client] = self._deaths.get(client, 0) + 1
             if self._deaths[client] >= MOST_DEATHS:
                 self.set_aside[client] = "its turn ended its worker twice"
-                lost.turns.append(Turn(client, fault=self.set_aside[client]))
+                lost.turns.append(ReplyInfo(client, fault=self.set_aside[client]))
                 self.notes.append(f"client {client} is set aside: {self.set_aside[client]}")
             else:
                 queue.append(part)
         if lost.turns:
             yield lost
 
-    def _replace(self, workers: Sequence[int], work: Work) -> None:
+    def _replace(self, workers: Sequence[int], work: ExchangeWork) -> None:
         """Call others in the place of workers, and have done what they kept or had not begun."""
         self._team.replace(workers)
         for worker in workers:
@@ -230,7 +230,7 @@ class RayGrid(ChunkGrid):
             work.queues[worker] += [work.flights.pop(one).chunk for one in work.of_worker(worker)]
             work.queues[worker] += [chunk for chunk, _ in work.kept.pop(worker, ())]
 
-    def _settle(self, work: Work) -> Iterator[ChunkReply]:
+    def _settle(self, work: ExchangeWork) -> Iterator[ChunkReply]:
         """Yield what was kept, with one sum for each node; a node that fails does it all again."""
         by_node: dict[str, list[int]] = defaultdict(list)
         for worker in sorted(work.kept):
@@ -252,7 +252,7 @@ class RayGrid(ChunkGrid):
                 yield from (reply for _, reply in work.kept.pop(worker))
             yield ChunkReply(summed=True, sums=merged)
 
-    def _kill_hung(self, flights: dict[Any, Flight]) -> None:
+    def _kill_hung(self, flights: dict[Any, PendingChunk]) -> None:
         if self._deadline is None:
             return
         busy = {flight.worker: flight for flight in reversed(flights.values())}  # with the first
@@ -270,7 +270,7 @@ class RayGrid(ChunkGrid):
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedContent:
     """A Ray that several runs are about to share."""
 
     cpus: int
@@ -280,7 +280,7 @@ class Shared:
 
 
 @contextmanager
-def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[Shared]:
+def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[SharedContent]:
     """Keep a Ray on this machine, or a link to the cluster at ``address``, for other processes."""
     ours = not ray.is_initialized()
     if ours:
@@ -288,7 +288,7 @@ def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[Shar
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         own = {} if address else {JOIN: ray.get_runtime_context().gcs_address}
-        yield Shared(int(resources.get("CPU", 1)), resources.get("GPU", 0.0), own)
+        yield SharedContent(int(resources.get("CPU", 1)), resources.get("GPU", 0.0), own)
     finally:
         if ours:
             ray.shutdown()

@@ -20,24 +20,24 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fedsim.errors import FedsimError
-from fedsim.runtime.allocation import Node, places
+from fedsim.runtime.allocation import ClusterNode, allocate
 from fedsim.runtime.joining import join
 from fedsim.runtime.versions import installed
 
 if TYPE_CHECKING:
     from fedsim.aggregate import Sums
     from fedsim.flower.chunk import Chunk, ChunkReply
-    from fedsim.runtime.data_shipping import Crate, Parcel
+    from fedsim.runtime.data_shipping import Shipment, ShippedFile
     from fedsim.schema.scenario import Compute, Scenario
 
-__all__ = ["JOIN", "Crew", "arrived", "called_ahead", "here", "nodes", "start"]
+__all__ = ["JOIN", "RayPool", "driver_node", "nodes", "ready_pool", "start", "started_early"]
 
 JOIN = "FEDSIM_RAY"
 """The environment variable that names a Ray on this machine which a run joins, not starts."""
 
 
 @dataclass(frozen=True)
-class Opened:
+class WorkerReady:
     """What a worker says when it is ready."""
 
     node: str
@@ -46,7 +46,7 @@ class Opened:
     versions: Mapping[str, str]
 
 
-class Actor:
+class RayWorker:
     """A host in a process of its own."""
 
     def __init__(self) -> None:
@@ -57,24 +57,26 @@ class Actor:
         self._exchange = -1  # which one the sum is of
         self._sums: Sums
 
-    def open(self, scenario: Scenario, parcel: Parcel) -> Opened | None:
+    def open(self, scenario: Scenario, parcel: Shipment) -> WorkerReady | None:
         """Open the run's data where it is; None: it is not on this node."""
         from fedsim.runtime.data_shipping import at_hand
 
         store = at_hand(parcel)
         return None if store is None else self._opened(scenario, store, was_shipped=False)
 
-    def receive(self, scenario: Scenario, parcel: Parcel, crates: Sequence[Crate]) -> Opened:
+    def receive(
+        self, scenario: Scenario, parcel: Shipment, crates: Sequence[ShippedFile]
+    ) -> WorkerReady:
         """Open the run's data, which the first worker of a node takes out of ``crates``."""
         from fedsim.runtime.data_shipping import unpack
 
         return self._opened(scenario, unpack(parcel, crates), was_shipped=True)
 
-    def _opened(self, scenario: Scenario, store: Path, was_shipped: bool) -> Opened:
+    def _opened(self, scenario: Scenario, store: Path, was_shipped: bool) -> WorkerReady:
         from fedsim.runtime.host import Host
 
         self._host = Host(scenario, store, "cuda" if ray.get_gpu_ids() else "cpu")
-        return Opened(str(here()), was_shipped, installed())
+        return WorkerReady(str(driver_node()), was_shipped, installed())
 
     def pid(self) -> int:
         """Return the process id."""
@@ -113,7 +115,7 @@ class Actor:
         return self._sums
 
 
-class Crew:
+class RayPool:
     """As many workers as a run asks for, and Ray, unless it ran before."""
 
     def __init__(self, compute: Compute) -> None:
@@ -128,7 +130,7 @@ class Crew:
         self.actors: list[Any] = []
         self._room: Any = None
         try:
-            found = places(nodes(), compute)
+            found = allocate(nodes(), compute)
         except FedsimError:
             self.close()
             raise
@@ -140,7 +142,7 @@ class Crew:
 
     def spawn(self) -> Any:
         """Return a new worker, on its way."""
-        remote: Any = ray.remote(Actor)  # ray makes its methods at run time
+        remote: Any = ray.remote(RayWorker)  # ray makes its methods at run time
         return remote.options(
             num_cpus=1,
             num_gpus=self._gpus,
@@ -159,7 +161,7 @@ class Crew:
         self.actors, self._room, self._ours = [], None, False
 
 
-class _Called:
+class _EarlyPool:
     """A crew on its way, and the thread that called it.
 
     The kernel ends Ray's processes with the thread that started them, so that thread stays.
@@ -168,20 +170,20 @@ class _Called:
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
         self._is_here, self._is_done = Event(), Event()
-        self._crew: Crew | None = None
+        self._crew: RayPool | None = None
         self._thread = Thread(target=self._stay, daemon=True)
         self._thread.start()
 
     def _stay(self) -> None:
         try:
-            self._crew = Crew(self._compute)
+            self._crew = RayPool(self._compute)
         except Exception:  # whoever asks for the crew calls another, and meets the error
             pass
         finally:
             self._is_here.set()
         self._is_done.wait()
 
-    def crew(self) -> Crew | None:
+    def crew(self) -> RayPool | None:
         """Return the crew, once it is here; None if it does not come."""
         self._is_here.wait()
         return self._crew
@@ -194,30 +196,30 @@ class _Called:
         self._thread.join()
 
 
-_CALLED: list[_Called] = []
+_CALLED: list[_EarlyPool] = []
 """At most one: a command runs one scenario."""
 
 
 @contextmanager
-def called_ahead(compute: Compute) -> Iterator[None]:
+def started_early(compute: Compute) -> Iterator[None]:
     """Let a crew come while the block does other things, such as loading torch."""
     if ray.is_initialized():
         yield
         return
-    _CALLED.append(_Called(compute))
+    _CALLED.append(_EarlyPool(compute))
     try:
         yield
     finally:
         _CALLED.pop().close()
 
 
-def arrived(compute: Compute) -> Crew:
+def ready_pool(compute: Compute) -> RayPool:
     """Return the crew that was called ahead, or a new one.
 
     Raises:
-        ScenarioError: as :class:`Crew`.
+        ScenarioError: as :class:`RayPool`.
     """
-    return (_CALLED[-1].crew() if _CALLED else None) or Crew(compute)
+    return (_CALLED[-1].crew() if _CALLED else None) or RayPool(compute)
 
 
 def start(address: str | None, workers: int | Literal["auto"]) -> None:
@@ -243,11 +245,11 @@ def start(address: str | None, workers: int | Literal["auto"]) -> None:
     )
 
 
-def nodes() -> list[Node]:
+def nodes() -> list[ClusterNode]:
     """Return the living nodes of the cluster, as Ray counts them."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [
-        Node(
+        ClusterNode(
             id=one["NodeID"],
             name=one["NodeManagerHostname"],
             cpus=int(one["Resources"].get("CPU", 0)),
@@ -258,7 +260,7 @@ def nodes() -> list[Node]:
     ]
 
 
-def here() -> str | None:
+def driver_node() -> str | None:
     """Return the driver's node; None where it has none and is a guest of Ray's client server."""
     is_guest: bool = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
     return None if is_guest else str(ray.get_runtime_context().get_node_id())

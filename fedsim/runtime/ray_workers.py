@@ -10,9 +10,9 @@ from typing import Any
 import ray
 
 from fedsim.errors import RunError
-from fedsim.runtime.data_shipping import Crate, Parcel, pack
-from fedsim.runtime.ray_pool import Opened, arrived, here, nodes
-from fedsim.runtime.versions import apart, installed
+from fedsim.runtime.data_shipping import Shipment, ShippedFile, pack
+from fedsim.runtime.ray_pool import WorkerReady, driver_node, nodes, ready_pool
+from fedsim.runtime.versions import installed, version_mismatches
 from fedsim.schema.scenario import Scenario
 
 __all__ = ["Workers", "cause"]
@@ -31,17 +31,17 @@ class Workers:
             RunError: if one does not start.
             ScenarioError: if the cluster cannot be joined, or is too small.
         """
-        self._scenario, self._parcel, self._note = scenario, Parcel.of(store), note
-        self._crates: list[Crate] = []
+        self._scenario, self._parcel, self._note = scenario, Shipment.of(store), note
+        self._crates: list[ShippedFile] = []
         self._failures: Counter[int] = Counter()
         self._met: set[str] = set()
         self.opening: dict[Any, int] = {}
         """Which worker each of these futures says to be ready."""
-        self._crew = arrived(scenario.compute)
+        self._crew = ready_pool(scenario.compute)
         self.actors = self._crew.actors
         self.nodes = [""] * len(self.actors)
         """Where each worker is, once it is ready."""
-        self._here = here()
+        self._here = driver_node()
         try:
             for worker in range(len(self.actors)):
                 self._open(worker)
@@ -59,7 +59,7 @@ class Workers:
         """
         worker = self.opening.pop(future)
         try:
-            found: Opened | None = ray.get(future)
+            found: WorkerReady | None = ray.get(future)
         except ray.exceptions.RayTaskError as error:
             raise self._failure(error) from error
         except ray.exceptions.RayError as error:
@@ -110,9 +110,9 @@ class Workers:
         where = "; fedsim cluster check looks at each node" if is_cluster else ""
         return RunError(f"a worker did not start: {cause(error)}{where}")
 
-    def _meet(self, found: Opened) -> None:
+    def _meet(self, found: WorkerReady) -> None:
         """Say what is special about a node, when its first worker is ready."""
-        what = apart(found.versions, installed())
+        what = version_mismatches(found.versions, installed())
         if what.faults:
             raise RunError(f"node {found.node[:8]} has {'; '.join(what.faults)}")
         for text in what.notes:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.schema.scenario import Scenario
-from fedsim.wire import ClientId, Turn
+from fedsim.wire import ClientId, ReplyInfo
 
-__all__ = ["Costs", "Dealing", "Group", "dealing"]
+__all__ = ["CostModel", "Scheduler", "WorkGroup", "scheduler_of"]
 
 SHARES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 """Of a worker's work in its first chunks; the last one is what is left.  The chunks shrink, so
@@ -21,7 +21,7 @@ that whoever is behind at the end is behind by little: another worker takes what
 """
 
 
-class Costs:
+class CostModel:
     """What a client's turn is expected to take: a line over how many examples it holds.
 
     The line is fitted to the turns of the phase's last exchange.  Only who works where follows
@@ -38,7 +38,7 @@ class Costs:
         sizes = self._sizes[np.array(clients, np.intp)].astype(np.float64)
         return each + per_example * sizes
 
-    def learn(self, phase: str, turns: Iterable[Turn]) -> None:
+    def learn(self, phase: str, turns: Iterable[ReplyInfo]) -> None:
         """Look at what the turns of an exchange took."""
         seen = [(self._sizes[t.client], t.seconds) for t in turns if t.seconds and not t.fault]
         if not seen:
@@ -52,7 +52,7 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WorkGroup:
     """Clients that take their turns together, or one alone."""
 
     clients: tuple[ClientId, ...]
@@ -63,7 +63,7 @@ class Group:
 
 
 @dataclass
-class Dealing:
+class Scheduler:
     """How tasks become chunks."""
 
     workers: int
@@ -72,26 +72,26 @@ class Dealing:
     together: int
     """Clients in a group.  Groups are a function of the cohort alone: neither the workers nor the
     chunks have a say, so that stacked numbers do not depend on them."""
-    costs: Costs
+    costs: CostModel
 
     def chunks(
-        self, phase: str, asks: Iterable[tuple[ClientId, int]]
-    ) -> Iterator[tuple[int, list[Group]]]:
+        self, phase: str, requests: Iterable[tuple[ClientId, int]]
+    ) -> Iterator[tuple[int, list[WorkGroup]]]:
         """Yield each chunk's home and its groups.
 
         Args:
             phase: which the costs depend on.
-            asks: clients in ascending order, each with the number of its content.
+            requests: clients in ascending order, each with the number of its content.
         """
-        homes: dict[int, list[Group]] = defaultdict(list)
-        for group in self._groups(phase, asks):
+        homes: dict[int, list[WorkGroup]] = defaultdict(list)
+        for group in self._groups(phase, requests):
             homes[group.home].append(group)
         for home, groups in homes.items():
             for part in self._cut(groups):
                 yield home, part
 
-    def _groups(self, phase: str, asks: Iterable[tuple[ClientId, int]]) -> Iterator[Group]:
-        count, by_content = 0, sorted(asks, key=lambda ask: ask[1])
+    def _groups(self, phase: str, requests: Iterable[tuple[ClientId, int]]) -> Iterator[WorkGroup]:
+        count, by_content = 0, sorted(requests, key=lambda ask: ask[1])
         for content, same in groupby(by_content, key=lambda ask: ask[1]):
             clients = tuple(client for client, _ in same)
             costs: list[float] = self.costs.of(phase, clients).tolist()
@@ -99,10 +99,10 @@ class Dealing:
                 who = clients[start : start + self.together]
                 # Alone, a client goes to the same worker each time, where its data is warm.
                 home = (who[0] if self.together == 1 else count) % self.workers
-                yield Group(who, content, home, sum(costs[start : start + self.together]))
+                yield WorkGroup(who, content, home, sum(costs[start : start + self.together]))
                 count += 1
 
-    def _cut(self, groups: list[Group]) -> Iterator[list[Group]]:
+    def _cut(self, groups: list[WorkGroup]) -> Iterator[list[WorkGroup]]:
         """Cut a home's groups into chunks."""
         if self.chunk is not None:
             per_chunk = max(1, self.chunk // self.together)
@@ -123,7 +123,7 @@ class Dealing:
             yield groups[first:]
 
 
-def dealing(scenario: Scenario, sizes: NDArray[np.int64], workers: int) -> Dealing:
+def scheduler_of(scenario: Scenario, sizes: NDArray[np.int64], workers: int) -> Scheduler:
     """Return how a scenario's tasks are dealt to ``workers``.
 
     Args:
@@ -134,4 +134,4 @@ def dealing(scenario: Scenario, sizes: NDArray[np.int64], workers: int) -> Deali
     compute = scenario.compute
     together = compute.cohort if isinstance(compute.cohort, int) else 1
     chunk = None if compute.chunk == "auto" else compute.chunk
-    return Dealing(workers, chunk, together, Costs(sizes))
+    return Scheduler(workers, chunk, together, CostModel(sizes))

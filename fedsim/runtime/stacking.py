@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from fedsim.data.federated import FederatedData
-from fedsim.runtime.trial import Trial, device_of, milliseconds, said
+from fedsim.runtime.trial import TimingTrial, device_of, milliseconds, said
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 from fedsim.wire import Update
@@ -63,7 +63,7 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
         return Stacking(1, "clients train one by one: none may know who else takes part")
     if scenario.compute.precision != "float32":
         return Stacking(1, "clients train one by one: stacks are computed in float32 alone")
-    trial = Trial.of(scenario, data, strategy, store)
+    trial = TimingTrial.of(scenario, data, strategy, store)
     if why := _refusal(trial):
         return Stacking(1, f"clients train one by one: {why}")
     if wanted != "auto":
@@ -84,7 +84,7 @@ def with_stacking(scenario: Scenario, found: Stacking) -> Scenario:
     return scenario.model_copy(update={"compute": compute})
 
 
-def _refusal(trial: Trial) -> str:
+def _refusal(trial: TimingTrial) -> str:
     """Return why clients cannot be stacked; empty if they can."""
     if len(trial.tasks) < 2:
         return "there are not two clients that train"
@@ -100,7 +100,7 @@ def _refusal(trial: Trial) -> str:
     return "" if apart <= TOLERANCE else f"together, updates differ by {apart:.1e} of their size"
 
 
-def fitting(trial: Trial, wanted: int) -> Stacking:
+def fitting(trial: TimingTrial, wanted: int) -> Stacking:
     """Return ``wanted``, halved as often as it takes to fit on the GPU: once, for the whole run."""
     size = wanted
     while size > 1 and not _fits(trial, size):
@@ -109,7 +109,7 @@ def fitting(trial: Trial, wanted: int) -> Stacking:
     return Stacking(size, told if size < wanted else "")
 
 
-def _fits(trial: Trial, size: int) -> bool:
+def _fits(trial: TimingTrial, size: int) -> bool:
     try:
         trial.host.worker.stack(trial.tasks[:size])
     except torch.OutOfMemoryError:
@@ -117,7 +117,7 @@ def _fits(trial: Trial, size: int) -> bool:
     return True
 
 
-def _measured(trial: Trial, sizes: Sequence[int]) -> dict[int, float]:
+def _measured(trial: TimingTrial, sizes: Sequence[int]) -> dict[int, float]:
     """Return the milliseconds that a client takes in stacks of each size, and alone (1)."""
     worker, few = trial.host.worker, trial.tasks[:8]
 

@@ -13,20 +13,22 @@ from fedsim.data.federated import FederatedData
 from fedsim.runtime.host import Host
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
-from fedsim.wire import Task
+from fedsim.wire import Instruction
 
-__all__ = ["Trial", "device_of", "milliseconds", "said"]
+__all__ = ["TimingTrial", "device_of", "milliseconds", "said"]
 
 
 @dataclass(frozen=True)
-class Trial:
+class TimingTrial:
     """Clients' tasks of a first round, and what would run them."""
 
     host: Host
-    tasks: Sequence[Task]
+    tasks: Sequence[Instruction]
 
     @classmethod
-    def of(cls, scenario: Scenario, data: FederatedData, strategy: Strategy, store: Path) -> Trial:
+    def of(
+        cls, scenario: Scenario, data: FederatedData, strategy: Strategy, store: Path
+    ) -> TimingTrial:
         """Return up to 64 clients of about median size, in a host on the device of the run.
 
         Nothing is compiled for it, and noise comes from the seed, so that what is tried twice
@@ -45,9 +47,9 @@ class Trial:
         middle = held[max(0, len(held) // 2 - 32) :][:64]
         asked = [data.clients[int(at)] for at in sorted(middle)]
         tasks = [
-            Task(1, phase, info, strategy.broadcast(state, info))
+            Instruction(1, phase, info, strategy.broadcast(state, info))
             for info in asked
-            if strategy.asks(phase, info)
+            if strategy.participates(phase, info)
         ]
         return cls(host, tasks)
 

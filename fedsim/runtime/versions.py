@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["Apart", "apart", "installed"]
+__all__ = ["VersionMismatch", "installed", "version_mismatches"]
 
 PACKAGES = ("fedsim", "ray", "torch", "flwr", "numpy")
 
@@ -16,7 +16,7 @@ NEEDED = ("python", "fedsim", "ray")
 
 
 @dataclass(frozen=True)
-class Apart:
+class VersionMismatch:
     """What differs between two processes, in words."""
 
     faults: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ def installed() -> dict[str, str]:
     return found
 
 
-def apart(theirs: Mapping[str, str], ours: Mapping[str, str]) -> Apart:
+def version_mismatches(theirs: Mapping[str, str], ours: Mapping[str, str]) -> VersionMismatch:
     """Return what differs.
 
     >>> apart({"ray": "2", "torch": "2.12"}, {"ray": "2", "torch": "2.13"}).notes
@@ -48,7 +48,7 @@ def apart(theirs: Mapping[str, str], ours: Mapping[str, str]) -> Apart:
         if theirs[name] != ours[name]
     }
     severe = [name for name in said if name in NEEDED or theirs[name] == "absent"]
-    return Apart(
+    return VersionMismatch(
         tuple(said[name] for name in severe),
         tuple(said[name] for name in said if name not in severe),
     )

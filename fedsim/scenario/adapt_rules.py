@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedsim.scenario.node import Node
+    from fedsim.scenario.node import YamlNode
 
 __all__ = ["wrong"]
 
 
-def wrong(tree: Node) -> Iterator[tuple[str, str]]:
+def wrong(tree: YamlNode) -> Iterator[tuple[str, str]]:
     """Yield the keys of the section that do not fit the rest, and why."""
 
     def value(key: str) -> object:

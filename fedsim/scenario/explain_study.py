@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fedsim.scenario.key_help import DIALECT, Schema, facts, page, part_schema, unknown
-from fedsim.scenario.study_schema import Head
+from fedsim.scenario.study_schema import StudyHeader
 from fedsim.schema.wording import expected
 
 __all__ = ["explain_study", "study_schema"]
@@ -20,7 +20,7 @@ def explain_study(key: str = "") -> str:
     Raises:
         ScenarioError: if there is no such key; names the nearest.
     """
-    top = _fields(Head)
+    top = _fields(StudyHeader)
     below = {name: _fields(kind) for name, field in top.items() if (kind := _section(field))}
     known = dict(top)
     for name, some in below.items():
@@ -36,7 +36,7 @@ def explain_study(key: str = "") -> str:
 
 def study_schema() -> Schema:
     """Return the schema of study files, with the strategies that are installed here."""
-    schema = Head.model_json_schema(by_alias=True)
+    schema = StudyHeader.model_json_schema(by_alias=True)
     strategy = "strategy part"
     schema["$defs"] |= {
         strategy: part_schema("strategy"),

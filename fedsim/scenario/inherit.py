@@ -11,7 +11,7 @@ from pathlib import Path
 import fedsim
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import yaml_file
-from fedsim.scenario.node import Node, Place
+from fedsim.scenario.node import SourceLocation, YamlNode
 from fedsim.schema.scenario import PARTS
 from fedsim.schema.wording import did_you_mean, shown
 
@@ -23,7 +23,7 @@ OWN = ("name", "description", "extends")
 """Keys that say something of one file and are not inherited."""
 
 
-def assemble(path: Path, overrides: Sequence[str]) -> tuple[Node, list[Fault]]:
+def assemble(path: Path, overrides: Sequence[str]) -> tuple[YamlNode, list[Fault]]:
     """Return the scenario in ``path``, over its parents and under ``overrides``.
 
     Every plug-in part comes out as a mapping with ``use``, and files named there as absolute
@@ -44,11 +44,11 @@ def assemble(path: Path, overrides: Sequence[str]) -> tuple[Node, list[Fault]]:
     return tree, faults
 
 
-def overlaid(tree: Node, key: str, value: Node) -> tuple[Node, list[Fault]]:
+def overlaid(tree: YamlNode, key: str, value: YamlNode) -> tuple[YamlNode, list[Fault]]:
     """Return ``tree`` with ``value`` written at the dotted ``key``, and what is wrong with it."""
     faults: list[Fault] = []
     for step in reversed(key.split(".")):
-        value = Node({step: value}, value.place, value.place)
+        value = YamlNode({step: value}, value.place, value.place)
     return _merged(tree, _normal(value, (), faults), ()), faults
 
 
@@ -61,7 +61,9 @@ def presets() -> dict[str, Path]:
     return {file.stem: file for file in sorted(files)}
 
 
-def _with_parents(path: Path, name: str, children: tuple[Path, ...]) -> tuple[Node, list[Fault]]:
+def _with_parents(
+    path: Path, name: str, children: tuple[Path, ...]
+) -> tuple[YamlNode, list[Fault]]:
     tree, faults = yaml_file.read(path, name)
     tree = _normal(tree, (), faults)
     extends = tree.child("extends")
@@ -83,7 +85,7 @@ def _with_parents(path: Path, name: str, children: tuple[Path, ...]) -> tuple[No
     return _merged(below.with_value(inherited), tree, ()), faults + wrong
 
 
-def _parent(extends: Node, path: Path, name: str) -> tuple[Path, str]:
+def _parent(extends: YamlNode, path: Path, name: str) -> tuple[Path, str]:
     written = str(extends.value)
     if not written.startswith("preset:"):
         return path.parent / written, os.path.normpath(Path(name).parent / written)
@@ -94,32 +96,32 @@ def _parent(extends: Node, path: Path, name: str) -> tuple[Path, str]:
     return known[preset], written
 
 
-def _refusal(extends: Node, message: str, hint: str = "") -> ScenarioError:
+def _refusal(extends: YamlNode, message: str, hint: str = "") -> ScenarioError:
     return ScenarioError([extends.place.fault("extends", message, hint)])
 
 
-def _override(override: str) -> tuple[Node, list[Fault]]:
-    place = Place(f"--set {override}", folder=Path.cwd())
+def _override(override: str) -> tuple[YamlNode, list[Fault]]:
+    place = SourceLocation(f"--set {override}", folder=Path.cwd())
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         message = "KEY=VALUE is expected, such as strategy.mu=0.1"
-        return Node({}, place, place), [place.fault("", message)]
+        return YamlNode({}, place, place), [place.fault("", message)]
     try:
         node, faults = yaml_file.parse(text, place)
     except ScenarioError as error:
-        return Node({}, place, place), [replace(fault, key=key) for fault in error.faults]
+        return YamlNode({}, place, place), [replace(fault, key=key) for fault in error.faults]
     for step in reversed(path):
-        node = Node({step: node}, place, place)
+        node = YamlNode({step: node}, place, place)
     node = _normal(node, (), faults)
     return node, [replace(fault, key=fault.key or key) for fault in faults]
 
 
-def _items(node: Node) -> Iterable[tuple[str, Node]]:
+def _items(node: YamlNode) -> Iterable[tuple[str, YamlNode]]:
     return node.value.items() if isinstance(node.value, dict) else ()
 
 
-def _merged(below: Node, above: Node, path: tuple[str, ...]) -> Node:
+def _merged(below: YamlNode, above: YamlNode, path: tuple[str, ...]) -> YamlNode:
     """Return ``above`` over ``below``: mappings key by key, all else replaced whole."""
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
@@ -131,11 +133,11 @@ def _merged(below: Node, above: Node, path: tuple[str, ...]) -> Node:
     return above.with_value(merged)
 
 
-def _use(part: Mapping[str, Node]) -> object:
+def _use(part: Mapping[str, YamlNode]) -> object:
     return part["use"].plain() if "use" in part else None
 
 
-def _normal(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
+def _normal(node: YamlNode, path: tuple[str, ...], faults: list[Fault]) -> YamlNode:
     """Return the tree with every part as a mapping with ``use``."""
     if path in PARTS:
         return _part(node, path, faults)
@@ -148,7 +150,7 @@ def _normal(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
     )
 
 
-def _part(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
+def _part(node: YamlNode, path: tuple[str, ...], faults: list[Fault]) -> YamlNode:
     if isinstance(node.value, str):
         return _used(node, {"use": node}, path, faults)
     if not isinstance(node.value, dict):
@@ -163,7 +165,9 @@ def _part(node: Node, path: tuple[str, ...], faults: list[Fault]) -> Node:
     return _used(node, own, path, faults)
 
 
-def _used(part: Node, own: dict[str, Node], path: tuple[str, ...], faults: list[Fault]) -> Node:
+def _used(
+    part: YamlNode, own: dict[str, YamlNode], path: tuple[str, ...], faults: list[Fault]
+) -> YamlNode:
     use = own.get("use")
     if use is None or not isinstance(use.value, str):
         return part.with_value(own)
@@ -179,7 +183,7 @@ def _used(part: Node, own: dict[str, Node], path: tuple[str, ...], faults: list[
     return part.with_value(own)
 
 
-def _absolute(use: Node) -> Node:
+def _absolute(use: YamlNode) -> YamlNode:
     """Return a plug-in's name with an absolute path, where it names a file."""
     file = re.fullmatch(r"(.+\.py):([^:]*)", use.value) if isinstance(use.value, str) else None
     if file is None:

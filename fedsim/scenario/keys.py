@@ -11,11 +11,11 @@ from pydantic.fields import FieldInfo
 from fedsim.scenario.node import Step
 from fedsim.schema.part import Part
 from fedsim.schema.scenario import PARTS, Scenario
-from fedsim.schema.wording import Words, inside, listed
+from fedsim.schema.wording import Wording, inside, listed
 
 __all__ = ["PART", "field_at", "fields", "known_at", "type_of"]
 
-PART = Annotated[Part, Words("the name of a plug-in or a mapping with `use`")]
+PART = Annotated[Part, Wording("the name of a plug-in or a mapping with `use`")]
 
 
 def fields(path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
@@ -57,7 +57,7 @@ def _written_type(field: FieldInfo, path: tuple[Step, ...]) -> Any:
         return PART
     if (model := _model(field)) is not None:
         names = listed([f.alias or name for name, f in model.model_fields.items()], " and ")
-        return Annotated[model, Words(f"a mapping that may have {names}")]
+        return Annotated[model, Wording(f"a mapping that may have {names}")]
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 

@@ -14,7 +14,7 @@ from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import rules as cross
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
-from fedsim.scenario.node import Node, Place, Step
+from fedsim.scenario.node import SourceLocation, Step, YamlNode
 from fedsim.scenario.plugin_parameters import Settled, settle
 from fedsim.schema.scenario import PARTS, Scenario
 from fedsim.schema.wording import at, expected, misfit, nearest, walked
@@ -47,14 +47,14 @@ def placed(path: Path | str, overrides: Sequence[str] = ()) -> Iterator[None]:
         raise ScenarioError([_placed(fault, tree) for fault in error.faults]) from error
 
 
-def _placed(fault: Fault, tree: Node) -> Fault:
+def _placed(fault: Fault, tree: YamlNode) -> Fault:
     if fault.line or not fault.key:
         return fault
     place = tree.deepest(fault.key.split(".")).place
     return place.fault(fault.key, fault.message, fault.hint)
 
 
-def complete(tree: Node, path: Path, faults: Sequence[Fault] = ()) -> Scenario:
+def complete(tree: YamlNode, path: Path, faults: Sequence[Fault] = ()) -> Scenario:
     """Return the scenario that ``tree`` says.
 
     Args:
@@ -78,7 +78,7 @@ def complete(tree: Node, path: Path, faults: Sequence[Fault] = ()) -> Scenario:
     return scenario
 
 
-def _complete(tree: Node, path: Path, settled: Settled) -> dict[str, Any]:
+def _complete(tree: YamlNode, path: Path, settled: Settled) -> dict[str, Any]:
     """Return the tree's plain values, with the parts settled and the run named."""
     values: dict[str, Any] = {"name": _plain_name(path.stem), **tree.plain()}
     for (*sections, last), part in settled.parts.items():
@@ -91,7 +91,7 @@ def _complete(tree: Node, path: Path, settled: Settled) -> dict[str, Any]:
 
 
 def _validated(
-    values: dict[str, Any], tree: Node, folder: Path, settled: Settled
+    values: dict[str, Any], tree: YamlNode, folder: Path, settled: Settled
 ) -> tuple[list[Fault], Scenario | None]:
     try:
         return [], Scenario.model_validate(values, context={"folder": folder})
@@ -116,7 +116,7 @@ def _validated(
     return unknown + [fault for path, fault in others.items() if path not in meant], None
 
 
-def _unknown_key(path: tuple[Step, ...], tree: Node, settled: Settled) -> tuple[Fault, str]:
+def _unknown_key(path: tuple[Step, ...], tree: YamlNode, settled: Settled) -> tuple[Fault, str]:
     *above, name = path
     section = tuple(str(step) for step in above)
     known = known_at(section) or ["accuracy", "loss"]
@@ -125,13 +125,13 @@ def _unknown_key(path: tuple[Step, ...], tree: Node, settled: Settled) -> tuple[
     return tree.deepest(path).key.fault(path, "unknown key", hint), suggestion
 
 
-def _missing(path: tuple[Step, ...], tree: Node) -> Fault:
+def _missing(path: tuple[Step, ...], tree: YamlNode) -> Fault:
     above = tree.at(path[:-1]) or tree
-    place = above.key if path[1:] else Place(tree.place.file)
+    place = above.key if path[1:] else SourceLocation(tree.place.file)
     return place.fault(path, f"is missing: {expected(type_of(path))}")
 
 
-def _misfit(path: tuple[Step, ...], values: Any, tree: Node) -> Fault:
+def _misfit(path: tuple[Step, ...], values: Any, tree: YamlNode) -> Fault:
     value = at(values, path)
     hint = f"write {value:.0%} for a share" if _is_bare_share(path, value) else ""
     return tree.deepest(path).place.fault(path, misfit(type_of(path), value), hint)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fedsim.errors import Fault
 
-__all__ = ["Node", "Place", "Scalar", "Step", "Value", "dotted"]
+__all__ = ["Scalar", "SourceLocation", "Step", "Value", "YamlNode", "dotted"]
 
 Step = str | int
 Scalar = None | bool | int | float | str
@@ -28,7 +28,7 @@ def dotted(path: Sequence[Step]) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLocation:
     """Where something was written."""
 
     file: str
@@ -47,12 +47,12 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Node:
+class YamlNode:
     """A value, where it stands and where its key stands."""
 
-    value: Scalar | list[Node] | dict[str, Node]
-    place: Place
-    key: Place
+    value: Scalar | list[YamlNode] | dict[str, YamlNode]
+    place: SourceLocation
+    key: SourceLocation
 
     def plain(self) -> Any:
         """Return the value without places."""
@@ -62,25 +62,25 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
-    def child(self, step: Step) -> Node | None:
+    def child(self, step: Step) -> YamlNode | None:
         """Return what is under the key or at the position ``step``."""
         if isinstance(self.value, dict):
             return self.value.get(str(step))
         is_there = isinstance(self.value, list) and isinstance(step, int)
         return self.value[step] if is_there and step < len(self.value) else None  # type: ignore
 
-    def at(self, path: Sequence[Step]) -> Node | None:
+    def at(self, path: Sequence[Step]) -> YamlNode | None:
         """Return what is at ``path``, if there is anything."""
-        node: Node | None = self
+        node: YamlNode | None = self
         for step in path:
             node = node.child(step) if node else None
         return node
 
-    def deepest(self, path: Sequence[Step]) -> Node:
+    def deepest(self, path: Sequence[Step]) -> YamlNode:
         """Return the last node on the way along ``path`` that there is."""
         below = self.child(path[0]) if path else None
         return below.deepest(path[1:]) if below else self
 
-    def with_value(self, value: Scalar | list[Node] | dict[str, Node]) -> Node:
+    def with_value(self, value: Scalar | list[YamlNode] | dict[str, YamlNode]) -> YamlNode:
         """Return another value at the same place."""
         return replace(self, value=value)

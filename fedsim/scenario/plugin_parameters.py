@@ -14,7 +14,7 @@ from fedsim.plugins import registry
 from fedsim.plugins.signature import Signature
 from fedsim.scenario.inherit import FILE_SOURCES
 from fedsim.scenario.keys import PART, fields
-from fedsim.scenario.node import Node, dotted
+from fedsim.scenario.node import YamlNode, dotted
 from fedsim.schema.scenario import PARTS
 from fedsim.schema.wording import did_you_mean, listed, misfit, nearest, shown
 
@@ -50,13 +50,13 @@ class Settled:
         return did_you_mean(name, known) or f"known here: {', '.join(known)}"
 
 
-def settle(tree: Node) -> Settled:
+def settle(tree: YamlNode) -> Settled:
     """Return the parts of ``tree``, complete, and what is wrong with them."""
     settled = Settled()
     for path in ORDER:
         part = tree.at(path)
         if part is None and (name := _default(path, tree, settled)):
-            part = Node({"use": Node(name, tree.place, tree.place)}, tree.place, tree.place)
+            part = YamlNode({"use": YamlNode(name, tree.place, tree.place)}, tree.place, tree.place)
         if part is None or (part.value is None and path == ("data", "feature_shift")):
             continue
         if isinstance(part.value, dict):
@@ -81,7 +81,7 @@ def _steps(key: str) -> tuple[str, ...]:
     return tuple(key.split("."))
 
 
-def _default(path: tuple[str, ...], tree: Node, settled: Settled) -> str:
+def _default(path: tuple[str, ...], tree: YamlNode, settled: Settled) -> str:
     if path == ("local",):
         return _client(tree, settled)
     section = tree.child(path[0])
@@ -89,7 +89,7 @@ def _default(path: tuple[str, ...], tree: Node, settled: Settled) -> str:
     return DEFAULTS.get(path, "") if is_section else ""
 
 
-def _client(tree: Node, settled: Settled) -> str:
+def _client(tree: YamlNode, settled: Settled) -> str:
     """Return the client half that the strategy names; a file starts beside the strategy's."""
     strategy, use = settled.signatures.get(("strategy",)), tree.at(("strategy", "use"))
     if strategy is None or use is None:
@@ -99,11 +99,15 @@ def _client(tree: Node, settled: Settled) -> str:
 
 
 def _settle(
-    path: tuple[str, ...], part: Node, own: Mapping[str, Node], tree: Node, settled: Settled
+    path: tuple[str, ...],
+    part: YamlNode,
+    own: Mapping[str, YamlNode],
+    tree: YamlNode,
+    settled: Settled,
 ) -> Iterator[Fault]:
     use = own.get("use")
     if use is None and path == ("local",) and (client := _client(tree, settled)):
-        use = Node(client, part.place, part.place)
+        use = YamlNode(client, part.place, part.place)
     if use is None:
         if path != ("local",):  # without a strategy nobody knows what local may hold
             yield from _nameless(path, part, own)
@@ -131,7 +135,9 @@ def _settle(
         settled.parts[path] = {"use": use.value, **known.with_defaults(written)}
 
 
-def _nameless(path: tuple[str, ...], part: Node, own: Mapping[str, Node]) -> Iterator[Fault]:
+def _nameless(
+    path: tuple[str, ...], part: YamlNode, own: Mapping[str, YamlNode]
+) -> Iterator[Fault]:
     for name, node in own.items():
         if meant := nearest(name, ("use", "name")):
             yield node.key.fault((*path, name), "unknown key", f"did you mean '{meant}'?")
@@ -139,14 +145,14 @@ def _nameless(path: tuple[str, ...], part: Node, own: Mapping[str, Node]) -> Ite
     yield part.place.fault(path, f"which {PARTS[path]}? `use` is missing")
 
 
-def _who(path: tuple[str, ...], use: str, own: Mapping[str, Node], settled: Settled) -> str:
+def _who(path: tuple[str, ...], use: str, own: Mapping[str, YamlNode], settled: Settled) -> str:
     who = f"{PARTS[path]} {registry.short(use)!r}"
     strategy = settled.signatures.get(("strategy",))
     is_implied = path == ("local",) and "use" not in own and strategy is not None
     return f"{who}, which strategy {strategy.name} asks for," if is_implied and strategy else who
 
 
-def _absolute(name: str, node: Node, use: str, known: Signature) -> Any:
+def _absolute(name: str, node: YamlNode, use: str, known: Signature) -> Any:
     """Return the parameter's value; a relative path starts where it was written."""
     value = node.plain()
     if not isinstance(value, str):
@@ -172,7 +178,7 @@ def _holds_path(kind: Any) -> bool:
 def _missing_files(
     path: tuple[str, ...],
     use: str,
-    own: Mapping[str, Node],
+    own: Mapping[str, YamlNode],
     written: Mapping[str, Any],
     known: Signature,
 ) -> Iterator[Fault]:

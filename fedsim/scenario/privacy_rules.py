@@ -11,7 +11,7 @@ from fedsim.plugins.signature import Signature
 from fedsim.schema.part import Part
 
 if TYPE_CHECKING:
-    from fedsim.scenario.node import Node
+    from fedsim.scenario.node import YamlNode
 
 __all__ = ["wrong"]
 
@@ -22,7 +22,7 @@ Complaint = tuple[str, str]
 """A key and what is wrong with it."""
 
 
-def wrong(tree: Node) -> Iterator[Complaint]:
+def wrong(tree: YamlNode) -> Iterator[Complaint]:
     """Yield what is wrong between ``privacy`` and the other sections, by key."""
     section = tree.child("privacy")
     if section is None or not isinstance(section.value, dict):
@@ -42,7 +42,7 @@ def wrong(tree: Node) -> Iterator[Complaint]:
     yield from _chance(said, tree)
 
 
-def _chance(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+def _chance(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
     count, delta = _plain(tree, "clients.count"), said.get("delta")
     is_known = said.get("unit") == "client" and _is_number(count) and _is_number(delta)
     if is_known and count > 0 and delta >= 1 / count:
@@ -67,7 +67,7 @@ def _alone(said: dict[str, Any]) -> Iterator[Complaint]:
         yield "privacy.placement", "records are protected where they are, by their own client"
 
 
-def _sampler(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+def _sampler(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
     use = _plain(tree, "clients.sampler.use", "uniform")
     if said.get("unit") == "client" and use not in ("uniform", "poisson"):
         yield (
@@ -77,7 +77,7 @@ def _sampler(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
         )
 
 
-def _open_metrics(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+def _open_metrics(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
     if said.get("metrics") == "simulation":
         return
     told = "would leave without noise; privacy.metrics: simulation keeps it for simulation only"
@@ -87,7 +87,7 @@ def _open_metrics(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
         yield "references", f"what is learned from the clients' examples directly {told}"
 
 
-def _parts(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
+def _parts(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
     """Look at the strategy and at the client half."""
     half = _half(tree)
     if said.get("unit") == "client":
@@ -101,7 +101,7 @@ def _parts(said: dict[str, Any], tree: Node) -> Iterator[Complaint]:
             yield "compute.precision", "gradients of single records are made in float32 alone"
 
 
-def _refusal(said: dict[str, Any], tree: Node) -> str:
+def _refusal(said: dict[str, Any], tree: YamlNode) -> str:
     """Return why the strategy cannot be guarded; its class is imported to see that, and torch."""
     from fedsim.privacy.private_strategy import refusal
 
@@ -109,7 +109,7 @@ def _refusal(said: dict[str, Any], tree: Node) -> str:
     return refusal(strategy, said.get("placement") or "central") if strategy else ""
 
 
-def _records(half: Signature, tree: Node) -> Iterator[Complaint]:
+def _records(half: Signature, tree: YamlNode) -> Iterator[Complaint]:
     """Look at whether the half protects its records in all that the strategy asks for."""
     from fedsim.privacy.parameters import unprotected
 
@@ -130,7 +130,7 @@ def _records(half: Signature, tree: Node) -> Iterator[Complaint]:
         yield "local", f"{half.name} adds no noise when asked to {' or '.join(bare)}{fix}"
 
 
-def _unbounded(tree: Node) -> str:
+def _unbounded(tree: YamlNode) -> str:
     """Return why one example's share in what the strategy asks for has no bound; else nothing."""
     strategy = _described("strategy", tree.at(("strategy", "use")))
     try:
@@ -140,7 +140,7 @@ def _unbounded(tree: Node) -> str:
     return str(getattr(own, "unbounded", ""))
 
 
-def _phases(tree: Node) -> Sequence[str]:
+def _phases(tree: YamlNode) -> Sequence[str]:
     """Return what the strategy asks of its clients; nothing where another fault tells of it."""
     node = tree.child("strategy")
     if node is None or not isinstance(node.value, dict) or "use" not in node.value:
@@ -154,7 +154,7 @@ def _phases(tree: Node) -> Sequence[str]:
     return strategy.phases() if hasattr(strategy, "phases") else ("train",)
 
 
-def _half(tree: Node) -> Signature | None:
+def _half(tree: YamlNode) -> Signature | None:
     """Return the client half, from its source; None where another fault tells of it."""
     if node := tree.at(("local", "use")):
         return _described("client", node)
@@ -165,7 +165,7 @@ def _half(tree: Node) -> Signature | None:
         return None
 
 
-def _found(kind: str, node: Node | None) -> type[Any] | None:
+def _found(kind: str, node: YamlNode | None) -> type[Any] | None:
     """Return the class that ``node`` names; None where another fault tells of it."""
     try:
         return registry.find(kind, str(node.value), node.place.folder) if node else None
@@ -173,14 +173,14 @@ def _found(kind: str, node: Node | None) -> type[Any] | None:
         return None
 
 
-def _described(kind: str, node: Node | None) -> Signature | None:
+def _described(kind: str, node: YamlNode | None) -> Signature | None:
     try:
         return registry.describe(kind, str(node.value), node.place.folder) if node else None
     except ScenarioError:
         return None
 
 
-def _plain(tree: Node, key: str, default: Any = None) -> Any:
+def _plain(tree: YamlNode, key: str, default: Any = None) -> Any:
     node = tree.at(key.split("."))
     return default if node is None else node.plain()
 

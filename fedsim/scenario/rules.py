@@ -10,8 +10,8 @@ from fedsim.errors import Fault, ScenarioError
 from fedsim.plugins import registry
 from fedsim.scenario import adapt_rules as adapt
 from fedsim.scenario import privacy_rules as privacy
-from fedsim.scenario.node import Node, Place
-from fedsim.schema.count_or_share import Quantity
+from fedsim.scenario.node import SourceLocation, YamlNode
+from fedsim.schema.count_or_share import CountOrShare
 from fedsim.schema.wording import nearest
 
 __all__ = ["faults"]
@@ -20,13 +20,13 @@ COUNT_THEMSELVES = ("natural", "domains")
 """Partitions that make as many clients as the data say."""
 
 
-def faults(tree: Node) -> list[Fault]:
+def faults(tree: YamlNode) -> list[Fault]:
     """Return the faults between keys; what is wrong by itself is left to the schema."""
     own = [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree)]
     return [*own, *_tracking(tree), *_privacy(tree)]
 
 
-def _clients(tree: Node) -> Iterator[Fault]:
+def _clients(tree: YamlNode) -> Iterator[Fault]:
     count, cohort = _value(tree, "clients.count"), _value(tree, "clients.per_round", "all")
     if _is_count(count) and _is_count(cohort) and cohort > count:
         message = f"{cohort} clients per round, but there are only {count} (clients.count)"
@@ -44,32 +44,32 @@ def _clients(tree: Node) -> Iterator[Fault]:
         yield _fault(tree, "clients.count", message)
 
 
-def _is_misspelt(clients: Node | None) -> bool:
+def _is_misspelt(clients: YamlNode | None) -> bool:
     """Return whether the schema has a fault already that explains why the count is missing."""
     if clients is None or not isinstance(clients.value, dict):
         return clients is not None
     return any(nearest(name, ["count"]) for name in clients.value if name != "count")
 
 
-def _holdout(tree: Node) -> Iterator[Fault]:
+def _holdout(tree: YamlNode) -> Iterator[Fault]:
     if _share(tree, "client_val") + _share(tree, "client_test") >= 1:
         message = "client_val and client_test leave the clients nothing to train on"
         yield _fault(tree, "data.holdout", message)
 
 
-def _evaluation(tree: Node) -> Iterator[Fault]:
+def _evaluation(tree: YamlNode) -> Iterator[Fault]:
     part = "val" if _value(tree, "evaluation.part") == "val" else "test"
     if _is_count(_value(tree, "evaluation.clients")) and _share(tree, f"client_{part}") == 0:
         message = f"the clients have no {part} parts: data.holdout.client_{part} is 0%"
         yield _fault(tree, "evaluation.clients", message)
 
 
-def _compute(tree: Node) -> Iterator[Fault]:
+def _compute(tree: YamlNode) -> Iterator[Fault]:
     if _value(tree, "compute.backend") == "local" and _value(tree, "compute.address") is not None:
         yield _fault(tree, "compute.address", "is not used by the backend local")
 
 
-def _tracking(tree: Node) -> Iterator[Fault]:
+def _tracking(tree: YamlNode) -> Iterator[Fault]:
     trackers = tree.child("tracking")
     items = trackers.value if trackers and isinstance(trackers.value, list) else []
     for position, item in enumerate(items):
@@ -82,12 +82,12 @@ def _tracking(tree: Node) -> Iterator[Fault]:
                 yield item.place.fault(("tracking", position), one.message, one.hint)
 
 
-def _privacy(tree: Node) -> Iterator[Fault]:
+def _privacy(tree: YamlNode) -> Iterator[Fault]:
     for key, message in [*privacy.wrong(tree), *adapt.wrong(tree)]:
         yield _fault(tree, key, message)
 
 
-def _value(tree: Node, key: str, default: Any = None) -> Any:
+def _value(tree: YamlNode, key: str, default: Any = None) -> Any:
     node = tree.at(key.split("."))
     return default if node is None else node.plain()
 
@@ -96,20 +96,20 @@ def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and value > 0
 
 
-def _share(tree: Node, name: str) -> Fraction:
+def _share(tree: YamlNode, name: str) -> Fraction:
     try:
-        return Quantity(_value(tree, f"data.holdout.{name}", "0%")).share
+        return CountOrShare(_value(tree, f"data.holdout.{name}", "0%")).share
     except (TypeError, ValueError):  # the schema says so
         return Fraction(0)
 
 
-def _fault(tree: Node, key: str, message: str) -> Fault:
+def _fault(tree: YamlNode, key: str, message: str) -> Fault:
     path = key.split(".")
     node = tree.at(path)
     place = node.place if node else _nearest(tree, path)
     return place.fault(path, message)
 
 
-def _nearest(tree: Node, path: list[str]) -> Place:
+def _nearest(tree: YamlNode, path: list[str]) -> SourceLocation:
     above = tree.deepest(path)
-    return above.key if above is not tree else Place(tree.place.file)
+    return above.key if above is not tree else SourceLocation(tree.place.file)

@@ -13,21 +13,21 @@ from typing import Any
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario.inherit import overlaid
 from fedsim.scenario.load import complete
-from fedsim.scenario.node import Node
-from fedsim.scenario.study_schema import ON_DOMAIN, Cell, Head, Search
+from fedsim.scenario.node import YamlNode
+from fedsim.scenario.study_schema import ON_DOMAIN, Cell, ParameterSearch, StudyHeader
 from fedsim.scenario.tune import ends
 from fedsim.schema.scenario import Scenario
 
-__all__ = ["Base", "Level", "cells_of"]
+__all__ = ["AxisLevel", "Base", "cells_of"]
 
 MOST_CELLS = 10_000
 
-Changes = Sequence[tuple[str, Node]]
+Changes = Sequence[tuple[str, YamlNode]]
 """Dotted keys with what is written there."""
 
 
 @dataclass(frozen=True)
-class Level:
+class AxisLevel:
     """One level of an axis: what it is called and what it changes."""
 
     name: str
@@ -38,7 +38,7 @@ class Level:
 class Base:
     """The scenario that every cell starts from."""
 
-    tree: Node
+    tree: YamlNode
     path: Path
     faults: Sequence[Fault]
 
@@ -56,8 +56,8 @@ class Base:
 
 
 def cells_of(
-    tree: Node, head: Head, axes: Mapping[str, Sequence[Level]], base: Base
-) -> tuple[tuple[Cell, ...], tuple[Search, ...]]:
+    tree: YamlNode, head: StudyHeader, axes: Mapping[str, Sequence[AxisLevel]], base: Base
+) -> tuple[tuple[Cell, ...], tuple[ParameterSearch, ...]]:
     """Return the cells and the searches; a combination is checked once for all seeds.
 
     Raises:
@@ -66,7 +66,7 @@ def cells_of(
     _check_size(tree, head, axes)
     faults: dict[Fault, None] = {}
     cells: list[Cell] = []
-    searches: list[Search] = []
+    searches: list[ParameterSearch] = []
     names: Counter[str] = Counter()
     for levels in product(*axes.values()):
         chosen = {axis: level.name for axis, level in zip(axes, levels, strict=True)}
@@ -85,7 +85,7 @@ def cells_of(
         slug = _slug(chosen.values())
         names[slug] += 1
         slug += f"-{names[slug]}" * (names[slug] > 1)
-        searches += [Search(slug, chosen, space)] if space else []
+        searches += [ParameterSearch(slug, chosen, space)] if space else []
         for seed in head.seeds:
             name = f"{slug}-s{seed}"
             own = scenario.model_copy(update={"seed": seed, "name": name})
@@ -96,7 +96,7 @@ def cells_of(
     return tuple(cells), tuple(searches)
 
 
-def _check_size(tree: Node, head: Head, axes: Mapping[str, Sequence[Level]]) -> None:
+def _check_size(tree: YamlNode, head: StudyHeader, axes: Mapping[str, Sequence[AxisLevel]]) -> None:
     many = len(head.seeds) + (head.tune.trials * head.tune.seeds if head.tune else 0)
     for levels in axes.values():
         many *= len(levels)
@@ -105,7 +105,7 @@ def _check_size(tree: Node, head: Head, axes: Mapping[str, Sequence[Level]]) -> 
         raise ScenarioError([tree.deepest(("axes",)).key.fault("axes", message)])
 
 
-def _space(tree: Node, scenario: Scenario, changes: Changes) -> dict[str, Any]:
+def _space(tree: YamlNode, scenario: Scenario, changes: Changes) -> dict[str, Any]:
     """Return what can be tuned: what the scenario has and no level says itself."""
     space = tree.at(("tune", "space"))
     if space is None:
@@ -118,7 +118,7 @@ def _space(tree: Node, scenario: Scenario, changes: Changes) -> dict[str, Any]:
     }
 
 
-def _written(key: str, node: Node) -> Iterator[str]:
+def _written(key: str, node: YamlNode) -> Iterator[str]:
     yield key
     for name, inner in _items(node):
         yield from _written(f"{key}.{name}", inner)
@@ -132,7 +132,7 @@ def _has(values: Any, key: str) -> bool:
     return True
 
 
-def _trials(tree: Node, space: Mapping[str, Any]) -> Iterator[Changes]:
+def _trials(tree: YamlNode, space: Mapping[str, Any]) -> Iterator[Changes]:
     """Yield changes that go to each end of each span once, every value where it was written."""
     most = max((len(ends(span)) for span in space.values()), default=0)
     for turn in range(most):
@@ -144,7 +144,7 @@ def _trials(tree: Node, space: Mapping[str, Any]) -> Iterator[Changes]:
         yield changes
 
 
-def _scored(tree: Node, scenario: Scenario) -> Iterator[Fault]:
+def _scored(tree: YamlNode, scenario: Scenario) -> Iterator[Fault]:
     node = tree.child("tune")
     if node is None:
         return
@@ -156,18 +156,18 @@ def _scored(tree: Node, scenario: Scenario) -> Iterator[Fault]:
         yield node.key.fault("tune", message, "set: {privacy.metrics: simulation}")
 
 
-def _unused(tree: Node, searches: Sequence[Search]) -> Iterator[Fault]:
+def _unused(tree: YamlNode, searches: Sequence[ParameterSearch]) -> Iterator[Fault]:
     for key, node in _items(tree.at(("tune", "space"))):
         if not any(key in search.space for search in searches):
             message = "nothing here has it, or every level says it itself"
             yield node.key.fault(("tune", "space", key), message)
 
 
-def _items(node: Node | None) -> list[tuple[str, Node]]:
+def _items(node: YamlNode | None) -> list[tuple[str, YamlNode]]:
     return list(node.value.items()) if node is not None and isinstance(node.value, dict) else []
 
 
-def _primary(tree: Node, head: Head, scenario: Scenario) -> Iterator[Fault]:
+def _primary(tree: YamlNode, head: StudyHeader, scenario: Scenario) -> Iterator[Fault]:
     metric, _, when = head.report.primary.partition("@")
     place = tree.deepest(("report", "primary")).place
     if metric.startswith("client_") and scenario.evaluation.clients == 0:

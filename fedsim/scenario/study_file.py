@@ -15,9 +15,9 @@ from fedsim.errors import Fault, ScenarioError
 from fedsim.plugins import registry
 from fedsim.scenario import yaml_file
 from fedsim.scenario.inherit import assemble, overlaid, presets
-from fedsim.scenario.node import Node, Place
-from fedsim.scenario.study_cells import Base, Level, cells_of
-from fedsim.scenario.study_schema import Compare, Head, Study
+from fedsim.scenario.node import SourceLocation, YamlNode
+from fedsim.scenario.study_cells import AxisLevel, Base, cells_of
+from fedsim.scenario.study_schema import Compare, Study, StudyHeader
 from fedsim.scenario.tune import Tune, span_faults
 from fedsim.schema.wording import at, did_you_mean, inside, misfit, walked
 
@@ -49,7 +49,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     tree, faults = yaml_file.read(path, str(path))
     head, wrong = _head(tree, path)
     faults += wrong
-    axes: dict[str, list[Level]] = {}
+    axes: dict[str, list[AxisLevel]] = {}
     for axis, node in _items(tree.child("axes")):
         axes[axis] = list(_levels(axis, node, faults))
     if not any(axes.values()) and not faults:
@@ -66,23 +66,23 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     return Study(head, names, cells, searches)
 
 
-def _items(node: Node | None) -> list[tuple[str, Node]]:
+def _items(node: YamlNode | None) -> list[tuple[str, YamlNode]]:
     return list(node.value.items()) if node is not None and isinstance(node.value, dict) else []
 
 
-def _head(tree: Node, path: Path) -> tuple[Head | None, list[Fault]]:
+def _head(tree: YamlNode, path: Path) -> tuple[StudyHeader | None, list[Fault]]:
     stem = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip(".-")[:100] or "study"
     values = {"name": stem, **tree.plain()}
     try:
-        return Head.model_validate(values), []
+        return StudyHeader.model_validate(values), []
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
     return None, [_fault(detail, values, tree) for detail in details]
 
 
-def _fault(detail: Any, values: dict[str, Any], tree: Node) -> Fault:
+def _fault(detail: Any, values: dict[str, Any], tree: YamlNode) -> Fault:
     loc, steps = detail["loc"], walked(values, detail["loc"])
-    model: Any = _SECTIONS.get(str(loc[0]), Head) if len(loc) > 1 else Head
+    model: Any = _SECTIONS.get(str(loc[0]), StudyHeader) if len(loc) > 1 else StudyHeader
     known = {field.alias or name: field for name, field in model.model_fields.items()}
     if detail["type"] == "extra_forbidden":
         hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
@@ -90,9 +90,9 @@ def _fault(detail: Any, values: dict[str, Any], tree: Node) -> Fault:
     if detail["type"] == "missing":
         about = known[str(loc[-1])].description or ""
         above = tree.deepest(steps)
-        place = above.key if steps else Place(tree.place.file)
+        place = above.key if steps else SourceLocation(tree.place.file)
         return place.fault(loc, f"is missing: {_lowered(about)}")
-    is_inner = model is not Head and len(steps) > 1
+    is_inner = model is not StudyHeader and len(steps) > 1
     kind = known[str(steps[is_inner])].rebuild_annotation()
     inner = steps[1 + is_inner :]
     return tree.deepest(steps).place.fault(steps, misfit(inside(kind, inner), at(values, steps)))
@@ -102,7 +102,7 @@ def _lowered(text: str) -> str:
     return " ".join((text[:1].lower() + text[1:]).split()).rstrip(".")
 
 
-def _levels(axis: str, node: Node, faults: list[Fault]) -> Iterator[Level]:
+def _levels(axis: str, node: YamlNode, faults: list[Fault]) -> Iterator[AxisLevel]:
     where = ("axes", axis)
     if isinstance(node.value, list) and axis == "strategy":
         yield from _strategies(node.value, faults)
@@ -115,14 +115,14 @@ def _levels(axis: str, node: Node, faults: list[Fault]) -> Iterator[Level]:
                 message = "a level is a mapping of dotted keys, such as {rounds: 10}"
                 faults.append(level.place.fault((*where, name), message))
             else:
-                yield Level(name, tuple(level.value.items()))
+                yield AxisLevel(name, tuple(level.value.items()))
     else:
         kind = "a list of strategies or named levels" if axis == "strategy" else "named levels"
         message = f"{kind} are expected, such as {{small: {{rounds: 10}}}}"
         faults.append(node.place.fault(where, message))
 
 
-def _strategies(items: Sequence[Node], faults: list[Fault]) -> Iterator[Level]:
+def _strategies(items: Sequence[YamlNode], faults: list[Fault]) -> Iterator[AxisLevel]:
     """Yield a level for each strategy, called by its name; by its parameters too at need."""
     uses = [_use(item) for item in items]
     seen: set[str] = set()
@@ -135,15 +135,17 @@ def _strategies(items: Sequence[Node], faults: list[Fault]) -> Iterator[Level]:
             message = f"the strategy {name!r} is in the list twice"
             faults.append(item.place.fault(("axes", "strategy", position), message))
         seen.add(name)
-        yield Level(name, (("strategy", item),))
+        yield AxisLevel(name, (("strategy", item),))
 
 
-def _use(item: Node) -> str:
+def _use(item: YamlNode) -> str:
     use = item if isinstance(item.value, str) else item.child("use") or item.child("name") or item
     return registry.short(str(use.value))[:LONGEST] if isinstance(use.value, str) else "?"
 
 
-def _references(tree: Node, head: Head, axes: Mapping[str, Sequence[Level]]) -> Iterator[Fault]:
+def _references(
+    tree: YamlNode, head: StudyHeader, axes: Mapping[str, Sequence[AxisLevel]]
+) -> Iterator[Fault]:
     """Yield a fault for each level that ``exclude`` or ``report`` names and that is not there."""
     names = {axis: [level.name for level in levels] for axis, levels in axes.items()}
     for position, combination in enumerate(head.exclude):
@@ -162,7 +164,7 @@ def _references(tree: Node, head: Head, axes: Mapping[str, Sequence[Level]]) -> 
         yield place.fault("report.baseline", message, _near(baseline, names[first]))
 
 
-def _tune(tree: Node, head: Head) -> Iterator[Fault]:
+def _tune(tree: YamlNode, head: StudyHeader) -> Iterator[Fault]:
     if head.tune is None:
         return
     yield from span_faults(tree.deepest(("tune", "space")))
@@ -175,7 +177,7 @@ def _near(name: str, names: Sequence[str]) -> str:
     return did_you_mean(name, names) or f"there are {', '.join(names)}"
 
 
-def _base(tree: Node, path: Path, written: str, overrides: Sequence[str]) -> Base:
+def _base(tree: YamlNode, path: Path, written: str, overrides: Sequence[str]) -> Base:
     place = tree.deepest(("base",)).place
     file = path.parent / written
     if written.startswith("preset:"):

@@ -13,9 +13,18 @@ from pydantic import Field, StringConstraints
 from fedsim.scenario.tune import Span, Tune
 from fedsim.schema.part import Section
 from fedsim.schema.scenario import Output, Scenario
-from fedsim.schema.wording import Words
+from fedsim.schema.wording import Wording
 
-__all__ = ["ON_DOMAIN", "PRIMARY", "Cell", "Compare", "Head", "Search", "Study", "smallest_p"]
+__all__ = [
+    "ON_DOMAIN",
+    "PRIMARY",
+    "Cell",
+    "Compare",
+    "ParameterSearch",
+    "Study",
+    "StudyHeader",
+    "smallest_p",
+]
 
 Name = Scenario.model_fields["name"]
 ON_DOMAIN = "domain_"
@@ -34,7 +43,7 @@ class Compare(Section):
         StringConstraints(
             pattern=rf"^({'|'.join(PRIMARY)}|{ON_DOMAIN}[^@\n]+)@(final|[1-9]\d{{0,5}})$(?!\n)"
         ),
-        Words(
+        Wording(
             f"one of {', '.join(PRIMARY)}, {ON_DOMAIN}NAME, and @final or @ROUND, such as "
             "accuracy@final"
         ),
@@ -53,7 +62,7 @@ class Compare(Section):
     """How p-values answer for there being many."""
 
 
-class Head(Section):
+class StudyHeader(Section):
     """The keys of a study file."""
 
     schema_: Literal["fedsim/1"] = Field("fedsim/1", alias="schema")
@@ -71,7 +80,7 @@ class Head(Section):
     seeds: Annotated[
         tuple[Annotated[int, Ge(0)], ...],
         Field(strict=False, min_length=1),
-        Words("a list of at least one whole number >= 0"),
+        Wording("a list of at least one whole number >= 0"),
     ]
     """Every cell is run with each of them, so that comparisons are paired."""
     axes: dict[str, Any]
@@ -99,7 +108,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Search:
+class ParameterSearch:
     """What is tried for one combination of levels before its cells run."""
 
     name: str
@@ -113,11 +122,11 @@ class Search:
 class Study:
     """A study, checked whole: every cell's scenario is right."""
 
-    head: Head
+    head: StudyHeader
     axes: Mapping[str, tuple[str, ...]]
     """The levels' names by axis; the first axis is what is compared."""
     cells: tuple[Cell, ...]
-    searches: tuple[Search, ...] = ()
+    searches: tuple[ParameterSearch, ...] = ()
     """One for each combination of levels for which there is anything to tune."""
 
     @property

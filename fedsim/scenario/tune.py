@@ -9,7 +9,7 @@ from annotated_types import Ge, Le
 from pydantic import Field
 
 from fedsim.errors import Fault
-from fedsim.scenario.node import Node, Step
+from fedsim.scenario.node import Step, YamlNode
 from fedsim.schema.part import Section
 
 __all__ = ["Span", "Tune", "ends", "span_faults"]
@@ -45,7 +45,7 @@ def ends(span: Span) -> list[Any]:
     return list(values)
 
 
-def span_faults(space: Node) -> Iterator[Fault]:
+def span_faults(space: YamlNode) -> Iterator[Fault]:
     """Yield what is wrong with each key of ``tune.space`` by itself."""
     for key, node in space.value.items() if isinstance(space.value, dict) else ():
         path: tuple[Step, ...] = ("tune", "space", key)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from fedsim.errors import Fault, ScenarioError
-from fedsim.scenario.node import Node, Place, Scalar, Step
+from fedsim.scenario.node import Scalar, SourceLocation, Step, YamlNode
 from fedsim.scenario.yaml_core import DEEPEST, MOST_NODES, TAG, Dumper, Loader
 from fedsim.schema.wording import shown
 
@@ -25,7 +25,7 @@ __all__ = ["dump", "parse", "read"]
 MOST_BYTES = 1_000_000
 
 
-def read(path: Path, name: str = "") -> tuple[Node, list[Fault]]:
+def read(path: Path, name: str = "") -> tuple[YamlNode, list[Fault]]:
     """Return the mapping in the file, and the faults that do not keep it from being read.
 
     Args:
@@ -35,7 +35,7 @@ def read(path: Path, name: str = "") -> tuple[Node, list[Fault]]:
     Raises:
         ScenarioError: if there is no such file, or it is not a YAML mapping.
     """
-    whole = Place(name or str(path), folder=path.parent)
+    whole = SourceLocation(name or str(path), folder=path.parent)
     reader = _Reader(_text(path, whole), whole)
     root = reader.root()
     if not isinstance(root.value, dict):
@@ -44,13 +44,13 @@ def read(path: Path, name: str = "") -> tuple[Node, list[Fault]]:
     return root, reader.faults
 
 
-def parse(text: str, place: Place) -> tuple[Node, list[Fault]]:
+def parse(text: str, place: SourceLocation) -> tuple[YamlNode, list[Fault]]:
     """Return the value that ``text`` is in YAML, as if it had been written at ``place``."""
     reader = _Reader(text, place, is_line=False)
-    return (reader.root() if text.strip() else Node(None, place, place)), reader.faults
+    return (reader.root() if text.strip() else YamlNode(None, place, place)), reader.faults
 
 
-def _text(path: Path, whole: Place) -> str:
+def _text(path: Path, whole: SourceLocation) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             message = f"more than {MOST_BYTES // 1_000_000} MB is no scenario"
@@ -92,13 +92,13 @@ def dump(values: Mapping[str, Any], flat: bool = False) -> str:
 class _Reader:
     """From PyYAML's nodes to ours, collecting what is wrong on the way."""
 
-    def __init__(self, text: str, place: Place, is_line: bool = True) -> None:
+    def __init__(self, text: str, place: SourceLocation, is_line: bool = True) -> None:
         self.text, self.place, self.is_line = text, place, is_line
         self.lines = text.splitlines()
         self.faults: list[Fault] = []
         self.nodes = 0
 
-    def root(self) -> Node:
+    def root(self) -> YamlNode:
         composed = self._compose()
         if composed is None:
             raise ScenarioError([self.place.fault("", "the file is empty")])
@@ -132,32 +132,32 @@ class _Reader:
             return place.fault("", "a second document (---): a scenario is one document")
         return place.fault("", f"not YAML: {problem}")
 
-    def _place(self, mark: Any) -> Place:
+    def _place(self, mark: Any) -> SourceLocation:
         if not self.is_line or mark is None:
             return self.place
         source = self.lines[mark.line] if mark.line < len(self.lines) else ""
         return replace(self.place, line=mark.line + 1, column=mark.column + 1, source=source)
 
-    def _at_offset(self, offset: int) -> Place:
+    def _at_offset(self, offset: int) -> SourceLocation:
         line = self.text.count("\n", 0, offset)
         column = offset - self.text.rfind("\n", 0, offset)
         return replace(self.place, line=line + 1, column=column) if self.is_line else self.place
 
-    def _node(self, node: Any, path: tuple[Step, ...], key: Place) -> Node:
+    def _node(self, node: Any, path: tuple[Step, ...], key: SourceLocation) -> YamlNode:
         place = self._place(node.start_mark)
         self.nodes += 1
         if self.nodes > MOST_NODES or len(path) > DEEPEST:  # aliases repeat what was composed once
             message = f"aliases that come to more than {MOST_NODES} values"
             raise ScenarioError([place.fault("", message)])
         if isinstance(node, yaml.MappingNode):
-            return Node(dict(self._items(node, path)), place, key)
+            return YamlNode(dict(self._items(node, path)), place, key)
         if isinstance(node, yaml.SequenceNode):
             marked = [(item, self._place(item.start_mark)) for item in node.value]
             items = [self._node(item, (*path, k), at) for k, (item, at) in enumerate(marked)]
-            return Node(items, place, key)
-        return Node(self._scalar(node, path, place), place, key)
+            return YamlNode(items, place, key)
+        return YamlNode(self._scalar(node, path, place), place, key)
 
-    def _items(self, mapping: Any, path: tuple[Step, ...]) -> Iterator[tuple[str, Node]]:
+    def _items(self, mapping: Any, path: tuple[Step, ...]) -> Iterator[tuple[str, YamlNode]]:
         first: dict[str, int] = {}
         for key, value in mapping.value:
             place = self._place(key.start_mark)
@@ -177,7 +177,7 @@ class _Reader:
                 first[key.value] = place.line
                 yield key.value, self._node(value, (*path, key.value), place)
 
-    def _scalar(self, node: Any, path: tuple[Step, ...], place: Place) -> Scalar:
+    def _scalar(self, node: Any, path: tuple[Step, ...], place: SourceLocation) -> Scalar:
         text, tag = str(node.value), node.tag.removeprefix(TAG)
         if tag == "null":
             return None

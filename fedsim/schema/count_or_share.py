@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from fedsim.schema.wording import Words
+from fedsim.schema.wording import Wording
 
-__all__ = ["Amount", "Cohort", "Quantity", "Share"]
+__all__ = ["Amount", "Cohort", "CountOrShare", "Share"]
 
 PERCENTAGE = re.compile(r"\d{1,3}(\.\d{1,6})?%")
 
 
 @dataclass(frozen=True)
-class Quantity:
+class CountOrShare:
     """A count, or a share of whatever there is.
 
     >>> Quantity("10%").of(50), Quantity(7).of(50), Quantity("all").of(50)
@@ -68,25 +68,25 @@ class Quantity:
         return str(self.written)
 
 
-def _any_quantity(value: Any) -> Quantity:
-    return value if isinstance(value, Quantity) else Quantity(value)
+def _any_quantity(value: Any) -> CountOrShare:
+    return value if isinstance(value, CountOrShare) else CountOrShare(value)
 
 
-def _some(value: Any) -> Quantity:
+def _some(value: Any) -> CountOrShare:
     quantity = _any_quantity(value)
     if not quantity.is_count and quantity.share == 0:
         raise ValueError("0% is nobody")
     return quantity
 
 
-def _count_or_percentage(value: Any) -> Quantity:
+def _count_or_percentage(value: Any) -> CountOrShare:
     quantity = _some(value)
     if quantity.written == "all":
         raise ValueError("write 100%")
     return quantity
 
 
-def _percentage(value: Any) -> Quantity:
+def _percentage(value: Any) -> CountOrShare:
     quantity = _any_quantity(value)
     if quantity.is_count or quantity.written == "all" or quantity.share == 1:
         raise ValueError("no percentage below 100%")
@@ -98,28 +98,28 @@ _COUNT = {"type": "integer", "minimum": 1}
 _PERCENT = {"type": "string", "pattern": r"^\d{1,3}(\.\d{1,6})?%$"}
 
 Cohort = Annotated[
-    Quantity,
+    CountOrShare,
     PlainValidator(_some),
     _WRITTEN,
     WithJsonSchema({"anyOf": [_COUNT, _PERCENT, {"const": "all"}]}),
-    Words("a count (10), a percentage (10%) or all"),
+    Wording("a count (10), a percentage (10%) or all"),
 ]
 """How many clients take part."""
 
 Amount = Annotated[
-    Quantity,
+    CountOrShare,
     PlainValidator(_count_or_percentage),
     _WRITTEN,
     WithJsonSchema({"anyOf": [_COUNT, _PERCENT]}),
-    Words("a count (10) or a percentage (10%)"),
+    Wording("a count (10) or a percentage (10%)"),
 ]
 """How many of a cohort."""
 
 Share = Annotated[
-    Quantity,
+    CountOrShare,
     PlainValidator(_percentage),
     _WRITTEN,
     WithJsonSchema(_PERCENT),
-    Words("a percentage below 100% (20%)"),
+    Wording("a percentage below 100% (20%)"),
 ]
 """A part of the examples."""

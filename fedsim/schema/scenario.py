@@ -15,14 +15,14 @@ from pydantic import (
 )
 
 from fedsim.schema.adapt import Adapt
-from fedsim.schema.count_or_share import Amount, Cohort, Quantity, Share
+from fedsim.schema.count_or_share import Amount, Cohort, CountOrShare, Share
 from fedsim.schema.part import Part, Section
 from fedsim.schema.privacy import Privacy
-from fedsim.schema.wording import Words
+from fedsim.schema.wording import Wording
 
 __all__ = [
     "PARTS",
-    "Checkpoint",
+    "CheckpointPolicy",
     "Clients",
     "Compute",
     "Data",
@@ -46,19 +46,19 @@ PARTS: dict[tuple[str, ...], str] = {
 Name = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$(?!\n)"),
-    Words("a name of at most 100 letters, digits and . _ - that starts with no . or -"),
+    Wording("a name of at most 100 letters, digits and . _ - that starts with no . or -"),
 ]
 Folder = Annotated[
     str,
     StringConstraints(
         pattern=r"^(?![/\\~])(?!.*(^|[/\\])\.\.([/\\]|$))[^\x00-\x1f:]{1,250}$(?!\n)"
     ),
-    Words("a relative path that stays inside the folder it starts from"),
+    Wording("a relative path that stays inside the folder it starts from"),
 ]
 Address = Annotated[
     str,
     StringConstraints(pattern=r"^(auto|(ray://)?[^\s/:]+:\d{1,5})$(?!\n)"),
-    Words("auto, host:port or ray://host:port"),
+    Wording("auto, host:port or ray://host:port"),
 ]
 Count = Annotated[int, Ge(1)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -67,11 +67,11 @@ Texts = Annotated[tuple[str, ...], Field(strict=False)]
 class Holdout(Section):
     """Which part of the examples is kept from training."""
 
-    server_test: Share = Quantity("20%")
+    server_test: Share = CountOrShare("20%")
     """The server's test set, used only where the source has no test split of its own."""
-    client_val: Share = Quantity("0%")
+    client_val: Share = CountOrShare("0%")
     """What each client keeps for validation."""
-    client_test: Share = Quantity("0%")
+    client_test: Share = CountOrShare("0%")
     """What each client keeps for tests of its own."""
 
 
@@ -95,11 +95,11 @@ class Clients(Section):
 
     count: Count | None = None
     """How many clients there are; null: as many as a natural partition has."""
-    per_round: Cohort = Quantity("all")
+    per_round: Cohort = CountOrShare("all")
     """How many take part in a round: a count (10), a percentage (10%) or all."""
     sampler: Part = Part(use="uniform")
     """Who takes part in a round."""
-    min_replies: Amount = Quantity(1)
+    min_replies: Amount = CountOrShare(1)
     """With fewer replies than this (a count, or a percentage of the cohort) the run stops."""
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Seconds that one client's turn may take; null: no limit."""
@@ -142,7 +142,7 @@ class Compute(Section):
     """GPUs that one worker holds; may be a fraction."""
 
 
-class Checkpoint(Section):
+class CheckpointPolicy(Section):
     """What is kept so that a run can be resumed."""
 
     every: Count = 1
@@ -200,7 +200,7 @@ class Scenario(Section):
     oracle that is given the targets' labels too."""
     compute: Compute = Compute()
     """What the run may use of which machine."""
-    checkpoint: Checkpoint = Checkpoint()
+    checkpoint: CheckpointPolicy = CheckpointPolicy()
     """What is kept so that a run can be resumed."""
     tracking: Texts = ()
     """Where rounds are reported besides the run's folder: tensorboard, mlflow, wandb, or your

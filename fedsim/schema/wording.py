@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import annotated_types
 
 __all__ = [
-    "Words",
+    "Wording",
     "at",
     "did_you_mean",
     "expected",
@@ -37,7 +37,7 @@ PLAIN = {
 
 
 @dataclass(frozen=True)
-class Words:
+class Wording:
     """Put into ``Annotated``: what a value of the type must be, where the type cannot say it."""
 
     text: str
@@ -72,7 +72,7 @@ def _items(inner: tuple[Any, ...]) -> str:
 
 def _annotated(kind: Any, extras: tuple[Any, ...]) -> str:
     for extra in extras:
-        if isinstance(extra, Words):
+        if isinstance(extra, Wording):
             return extra.text
     ranges = [words for extra in extras for words in _range(extra)]
     return expected(kind) + (" " + " and ".join(ranges) if ranges else "")

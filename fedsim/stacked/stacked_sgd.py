@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fedsim.client import Seat
+from fedsim.client import StackedClient
 from fedsim.errors import RunError
 from fedsim.stacked.networks import Batch, Mlp, Net, net_of
-from fedsim.wire import Task, Update, Weights
+from fedsim.wire import Instruction, Update, Weights
 
-__all__ = ["Steering", "train_stacked"]
+__all__ = ["StackedCorrection", "train_stacked"]
 
-Steering = Callable[[Weights, int], None]
+StackedCorrection = Callable[[Weights, int], None]
 """Changes, in place, the stacked gradients of as many clients, the first of their stack."""
 
 
@@ -31,13 +31,15 @@ class SgdRule(Protocol):
     def momentum(self) -> float: ...
     @property
     def weight_decay(self) -> float: ...
-    def rate(self, task: Task) -> float: ...
+    def rate(self, task: Instruction) -> float: ...
     def step_count(self, examples: int) -> int: ...
-    def steering(self, tasks: Sequence[Task], weights: Weights) -> Steering | None: ...
+    def stacked_correction(
+        self, tasks: Sequence[Instruction], weights: Weights
+    ) -> StackedCorrection | None: ...
     def step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None: ...
 
 
-def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[Seat]) -> list[Update]:
+def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
     """Return the updates that ``rule.train`` would give each seat, up to rounding.
 
     Every client draws what it would draw alone, so it meets the same batches in the same order.
@@ -56,7 +58,7 @@ def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[Seat]) -> lis
         raise RunError(f"this model cannot be stacked: {net}")
     # Who takes most steps is first, so that those still at work are always the first few.
     order = sorted(range(len(seats)), key=lambda at: -rule.step_count(len(seats[at].examples)))
-    stack = _Stack.of(rule, net, model, [seats[at] for at in order])
+    stack = _SgdStack.of(rule, net, model, [seats[at] for at in order])
     losses = stack.run()
     before = seats[0].task.broadcast.weights
     moved = {name: stack.weights[name].sub_(value) for name, value in before.items()}
@@ -71,19 +73,21 @@ def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[Seat]) -> lis
 
 
 @dataclass(frozen=True)
-class _Stack:
+class _SgdStack:
     """Clients side by side, those with most steps first."""
 
     rule: SgdRule
     net: Net
-    seats: Sequence[Seat]
+    seats: Sequence[StackedClient]
     weights: Weights
     """`(clients, *shape)` by name."""
     places: Tensor
     """Which of all examples are met when, `(steps, clients, batch)`; -1 fills up."""
 
     @classmethod
-    def of(cls, rule: SgdRule, net: Net, model: nn.Module, seats: Sequence[Seat]) -> _Stack:
+    def of(
+        cls, rule: SgdRule, net: Net, model: nn.Module, seats: Sequence[StackedClient]
+    ) -> _SgdStack:
         count = len(seats)
         weights = {
             name: parameter.detach().expand(count, *parameter.shape).clone()
@@ -96,7 +100,7 @@ class _Stack:
         rule, counts = self.rule, [self.rule.step_count(len(s.examples)) for s in self.seats]
         inputs = torch.cat([seat.examples.inputs for seat in self.seats])
         labels = torch.cat([seat.examples.labels for seat in self.seats])
-        steer = rule.steering([seat.task for seat in self.seats], self.weights)
+        steer = rule.stacked_correction([seat.task for seat in self.seats], self.weights)
         lr, velocity = rule.rate(self.seats[0].task), Weights()
         # All of it lies where the examples do, and no step asks for a number that the CPU can see.
         every = self.places.to(inputs.device)
@@ -127,7 +131,7 @@ class _Stack:
         return math.ceil(len(self.seats[at].examples) / self.rule.batch_size)
 
 
-def _schedule(rule: SgdRule, seats: Sequence[Seat]) -> Tensor:
+def _schedule(rule: SgdRule, seats: Sequence[StackedClient]) -> Tensor:
     """Draw every client's batches as it would alone, `(steps, clients, batch)`."""
     most = max(rule.step_count(len(seat.examples)) for seat in seats)
     width = min(rule.batch_size, max(len(seat.examples) for seat in seats))

@@ -13,11 +13,11 @@ from typing import Any
 from fedsim.errors import Interrupted, RunFolderError, StudyIncomplete
 from fedsim.runlog import files, lock
 from fedsim.runlog.run_folder import RunFolder
-from fedsim.runlog.study_ledger import LEDGER, Entry, Ledger
+from fedsim.runlog.study_ledger import LEDGER, StudyEntry, StudyLedger
 from fedsim.scenario.load import load
 from fedsim.scenario.study_schema import Study
 from fedsim.scenario.yaml_file import dump
-from fedsim.study.pool import News, Order, Pool
+from fedsim.study.pool import CellOrder, Pool, WorkerAnswer
 from fedsim.study.resources import shared
 from fedsim.study.search import check_installed
 from fedsim.study.tuning import advanced, overrides, searches_of, trials_of
@@ -32,8 +32,8 @@ _PATIENCE = 15.0
 class Progress:
     """What whoever watches a study is told with every change."""
 
-    ledger: Ledger
-    news: News
+    ledger: StudyLedger
+    news: WorkerAnswer
     seconds_left: float | None
     """None while no cell has finished yet."""
 
@@ -41,7 +41,7 @@ class Progress:
 Watch = Callable[[Progress], None]
 
 
-def begin(study: Study, folder: Path) -> Ledger:
+def begin(study: Study, folder: Path) -> StudyLedger:
     """Write the ledger of ``study``, with the scenario of every cell beside it.
 
     Raises:
@@ -63,11 +63,11 @@ def begin(study: Study, folder: Path) -> Ledger:
         text = dump(cell.scenario.resolved())
         files.write(_scenario(folder, cell.name), text)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        entries.append(Entry(cell.name, cell.levels, cell.seed, digest))
+        entries.append(StudyEntry(cell.name, cell.levels, cell.seed, digest))
     head = study.head
     report = head.report.model_dump(mode="json")
     report["baseline"] = head.report.baseline or next(iter(study.axes.values()))[0]
-    ledger = Ledger(
+    ledger = StudyLedger(
         head.name,
         head.description,
         study.axes,
@@ -80,7 +80,7 @@ def begin(study: Study, folder: Path) -> Ledger:
     return ledger
 
 
-def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> Ledger:
+def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> StudyLedger:
     """Run every cell that is not finished, trials first; return the ledger.
 
     Args:
@@ -96,7 +96,7 @@ def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> 
         RunFolderError: if another process works on the study.
     """
     with lock.hold(folder):
-        ledger = Ledger.read(folder)
+        ledger = StudyLedger.read(folder)
         again = {"left", "started"} | ({"failed"} if retry_failed else set())
         todo = [entry for entry in ledger.runs if entry.status in again]
         if any(entry.trial for entry in todo):
@@ -105,7 +105,7 @@ def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> 
         _wait(folder / "cells" / one.name for one in todo)
         with shared(scenarios, min(jobs, len(todo))) as crew:
             pool = Pool(crew.jobs, folder / "study.log", crew.environment)
-            ledger = _Desk(folder, pool, again, crew.sets).play(ledger, watch)
+            ledger = _CellQueue(folder, pool, again, crew.sets).play(ledger, watch)
     failed = ledger.counts()["failed"]
     if failed:
         whole = f"{failed} of {len(ledger.cells)} cells failed; the others are finished"
@@ -124,7 +124,7 @@ def _wait(folders: Iterable[Path]) -> None:
             time.sleep(0.1)
 
 
-class _Desk:
+class _CellQueue:
     """Hands out what may run, and writes down what became of it."""
 
     def __init__(
@@ -135,7 +135,7 @@ class _Desk:
         """Runs in these states are handed out, each once."""
         self._given: set[str] = set()
 
-    def play(self, ledger: Ledger, watch: Watch) -> Ledger:
+    def play(self, ledger: StudyLedger, watch: Watch) -> StudyLedger:
         """Keep the ledger and the watcher up to date with what the workers do."""
         begun, done = time.monotonic(), 0
         try:
@@ -154,7 +154,7 @@ class _Desk:
             raise Interrupted(text) from error
         return ledger
 
-    def _handed_out(self, ledger: Ledger) -> Ledger:
+    def _handed_out(self, ledger: StudyLedger) -> StudyLedger:
         """Return the ledger as it is on disk, whatever may run now handed to the pool."""
         ledger, due = advanced(ledger)
         new = [one for one in due if one.status in self._again and one.name not in self._given]
@@ -164,7 +164,7 @@ class _Desk:
         ledger.write(self._folder)
         self._given |= {one.name for one in new}
         self._pool.add(
-            Order(
+            CellOrder(
                 one.name,
                 _scenario(self._folder, one.name),
                 self._folder / "cells" / one.name,
@@ -174,7 +174,7 @@ class _Desk:
         )
         return ledger
 
-    def _written(self, ledger: Ledger, entry: Entry) -> str:
+    def _written(self, ledger: StudyLedger, entry: StudyEntry) -> str:
         """Write the scenario of a run whose values were looked for; return the text's hash."""
         if not entry.values:
             return entry.scenario_sha256
@@ -186,7 +186,7 @@ class _Desk:
         files.write(_scenario(self._folder, entry.name), text)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _entered(self, ledger: Ledger, news: News) -> Ledger:
+    def _entered(self, ledger: StudyLedger, news: WorkerAnswer) -> StudyLedger:
         line = ledger.line(news.cell)
         if news.status == "started":
             return ledger.changed(line.name, status="started", attempts=line.attempts + 1, why="")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedsim.engine.estimate import Plan, plan
+from fedsim.engine.estimate import Estimate, estimate
 from fedsim.scenario.study_schema import Study
 from fedsim.schema.scenario import Scenario
-from fedsim.study.privacy_costs import promises
+from fedsim.study.privacy_costs import privacy_costs
 
 __all__ = ["StudyPlan", "plan_study"]
 
@@ -48,13 +48,13 @@ def plan_study(study: Study, jobs: int = 1) -> StudyPlan:
         ScenarioError: if a promise of privacy cannot be kept.
         MissingPackage: if accounting for one needs a package that is absent.
     """
-    probes: dict[str, Plan] = {}
+    probes: dict[str, Estimate] = {}
     turns = disk = 0
     down = up = seconds = 0.0
     for scenario, rounds in _runs(study):
         key = _key(scenario)
         if key not in probes:
-            probes[key] = plan(scenario)
+            probes[key] = estimate(scenario)
         probe = probes[key]
         clients = scenario.clients.count or probe.clients
         own = rounds * scenario.clients.per_round.of(clients, at_least=1)
@@ -74,7 +74,7 @@ def plan_study(study: Study, jobs: int = 1) -> StudyPlan:
         seconds=seconds / jobs,
         jobs=jobs,
         disk_bytes=disk,
-        promises=tuple(promises(study, lambda scenario: probes[_key(scenario)].clients)),
+        promises=tuple(privacy_costs(study, lambda scenario: probes[_key(scenario)].clients)),
         probes=len(probes),
     )
 

@@ -16,14 +16,14 @@ from typing import IO, Any, Literal
 
 from fedsim.study.study_worker import STOP
 
-__all__ = ["News", "Order", "Pool"]
+__all__ = ["CellOrder", "Pool", "WorkerAnswer"]
 
 _PATIENCE = 20.0
 """Seconds a worker has to put down what it is doing."""
 
 
 @dataclass(frozen=True)
-class Order:
+class CellOrder:
     """A cell to run."""
 
     cell: str
@@ -33,7 +33,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class News:
+class WorkerAnswer:
     """What a worker did with a cell."""
 
     cell: str
@@ -46,22 +46,22 @@ class Pool:
     """Runs orders on ``jobs`` processes; more may be added while it runs."""
 
     def __init__(self, jobs: int, log: Path, environment: Mapping[str, str]) -> None:
-        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._orders: SimpleQueue[CellOrder | None] = SimpleQueue()
         self._open = 0
         """Orders that are not over; whoever reads the news counts them."""
         self._is_closed = False
         self._log, self._environment = log, environment
-        self._news: SimpleQueue[News] = SimpleQueue()
+        self._news: SimpleQueue[WorkerAnswer] = SimpleQueue()
         self._living: set[subprocess.Popen[str]] = set()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(jobs)]
 
-    def add(self, orders: Iterable[Order]) -> None:
+    def add(self, orders: Iterable[CellOrder]) -> None:
         """Take more orders, before :meth:`run` or whenever it yields."""
         for order in orders:
             self._open += 1
             self._orders.put(order)
 
-    def run(self) -> Iterator[News]:
+    def run(self) -> Iterator[WorkerAnswer]:
         """Yield the news as they come in, until no order is open; closing stops the workers.
 
         A worker that is stopped finishes no cell; every cell can be resumed.
@@ -91,9 +91,9 @@ class Pool:
         """Keep one worker busy; a dead one is replaced at the next cell."""
         process: subprocess.Popen[str] | None = None
         while (order := self._orders.get()) is not None and not self._is_closed:
-            self._news.put(News(order.cell, "started"))
+            self._news.put(WorkerAnswer(order.cell, "started"))
             process = process or self._spawn()
-            self._news.put(News(order.cell, **_asked(process, order)))
+            self._news.put(WorkerAnswer(order.cell, **_asked(process, order)))
             if process.poll() is not None:
                 self._dismiss(process)
                 process = None
@@ -124,7 +124,7 @@ class Pool:
         return process
 
 
-def _asked(process: subprocess.Popen[str], order: Order) -> Mapping[str, Any]:
+def _asked(process: subprocess.Popen[str], order: CellOrder) -> Mapping[str, Any]:
     """Return what the worker says of the order, or how it died."""
     told = {
         "scenario": str(order.scenario),

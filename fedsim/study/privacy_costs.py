@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedsim.privacy.privacy_spec import claim_of
+from fedsim.privacy.privacy_spec import privacy_spec_of
 from fedsim.scenario.study_schema import Cell, Study
 from fedsim.schema.scenario import Scenario
 
-__all__ = ["promises"]
+__all__ = ["privacy_costs"]
 
 FEW = 4
 """Combinations of levels that are named on a line."""
 
 
-def promises(study: Study, population: Callable[[Scenario], int]) -> list[str]:
+def privacy_costs(study: Study, population: Callable[[Scenario], int]) -> list[str]:
     """Return a line for each epsilon with who would spend it; none where nothing is promised.
 
     Args:
@@ -41,7 +41,7 @@ def _few(names: list[str]) -> str:
 
 
 def _promise(cell: Cell, population: Callable[[Scenario], int]) -> str:
-    claim = claim_of(cell.scenario, population(cell.scenario))
+    claim = privacy_spec_of(cell.scenario, population(cell.scenario))
     most = claim.most_turns()
     spent = claim.epsilon(claim.affordable(most))
     said = claim.privacy

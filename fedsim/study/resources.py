@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from fedsim.schema.scenario import Scenario
 
-__all__ = ["Crew", "shared"]
+__all__ = ["StudyResources", "shared"]
 
 
 @dataclass(frozen=True)
-class Crew:
+class StudyResources:
     """How many cells run side by side, and what each is told."""
 
     jobs: int
@@ -23,7 +23,7 @@ class Crew:
 
 
 @contextmanager
-def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[Crew]:
+def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[StudyResources]:
     """Give the crew for ``scenarios``, with Ray started for it where they ask for Ray.
 
     Cells of one process each take one core.  Cells on Ray all live in one Ray, which is started
@@ -31,7 +31,7 @@ def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[Crew]:
     """
     on_ray = [c for one in scenarios if (c := one.compute).backend == "ray" or c.address]
     if jobs < 2 or not on_ray:
-        yield Crew(jobs, ("compute.backend=local",) if jobs > 1 else ())
+        yield StudyResources(jobs, ("compute.backend=local",) if jobs > 1 else ())
         return
     from fedsim.runtime.ray_grid import shared as shared_ray
 
@@ -41,4 +41,4 @@ def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[Crew]:
         workers = workers if wanted == "auto" else min(workers, wanted)
         gpus = found.gpus / (workers * jobs)
         sets = (f"compute.workers={workers}", f"compute.gpus_per_worker={gpus:.3g}")
-        yield Crew(jobs, sets, found.environment)
+        yield StudyResources(jobs, sets, found.environment)

@@ -10,8 +10,8 @@ import numpy as np
 from fedsim.analysis.collect import Collection, Trial
 from fedsim.analysis.spending import Spending
 from fedsim.errors import FedsimError
-from fedsim.privacy.ledger import NAME, Ledger
-from fedsim.privacy.privacy_spec import claim_of
+from fedsim.privacy.ledger import NAME, PrivacyLedger
+from fedsim.privacy.privacy_spec import privacy_spec_of
 from fedsim.privacy.statement import statement_of
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
@@ -55,13 +55,13 @@ def _spending(trial: Trial) -> Spending:
 
 def _curve(trial: Trial, scenario: Scenario) -> Iterator[tuple[int, float]]:
     """Yield after some rounds, the last one among them, what whoever paid most has spent."""
-    ledger = Ledger.read(trial.folder.path / NAME)
+    ledger = PrivacyLedger.read(trial.folder.path / NAME)
     if ledger is None or scenario.privacy is None or not ledger.charges:
         return
     noise = ledger.promise["noise_multiplier"]
     known = scenario.privacy.model_copy(update={"noise_multiplier": noise})
     private = scenario.model_copy(update={"privacy": known})
-    claim = claim_of(private, int(ledger.promise["population"]))
+    claim = privacy_spec_of(private, int(ledger.promise["population"]))
     rounds = sorted({charge.round for charge in ledger.charges})
     shown = {rounds[int(k)] for k in np.linspace(0, len(rounds) - 1, POINTS).round()}
     paid: Counter[int] = Counter()

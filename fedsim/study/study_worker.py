@@ -1,4 +1,4 @@
-"""A process that runs a study's cells, one after the other: ``python -m fedsim.study.study_worker``.
+"""Runs a study's cells, one after the other: ``python -m fedsim.study.study_worker``.
 
 It reads orders from stdin, a JSON object a line, and answers on stdout in the same way.  When
 stdin closes without a word the study was killed, and the worker goes at once: what its cell has

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedsim.runlog.study_ledger import Entry, Ledger, Search
+from fedsim.runlog.study_ledger import SearchRecord, StudyEntry, StudyLedger
 from fedsim.scenario.study_schema import Study
 from fedsim.study.search import Tried, propose
 
@@ -19,19 +19,21 @@ __all__ = ["advanced", "overrides", "searches_of", "trials_of"]
 NONE_FINISHED = "no trial of its search finished"
 
 
-def searches_of(study: Study) -> tuple[Search, ...]:
+def searches_of(study: Study) -> tuple[SearchRecord, ...]:
     """Return the searches of a study, for its ledger."""
     tune = study.head.tune
     if tune is None:
         return ()
     rounds = {tuple(cell.levels.items()): cell.scenario.rounds for cell in study.cells}
     return tuple(
-        Search(one.name, one.levels, one.space, tune.rounds or rounds[tuple(one.levels.items())])
+        SearchRecord(
+            one.name, one.levels, one.space, tune.rounds or rounds[tuple(one.levels.items())]
+        )
         for one in study.searches
     )
 
 
-def trials_of(study: Study) -> Iterator[Entry]:
+def trials_of(study: Study) -> Iterator[StudyEntry]:
     """Yield the lines of all trials, in the order in which they are made."""
     tune = study.head.tune
     if tune is None:
@@ -40,10 +42,10 @@ def trials_of(study: Study) -> Iterator[Entry]:
         for number in range(1, tune.trials + 1):
             for seed in study.head.seeds[: tune.seeds]:
                 name = f"{search.name}-t{number:03}-s{seed}"
-                yield Entry(name, search.levels, seed, "", trial=number)
+                yield StudyEntry(name, search.levels, seed, "", trial=number)
 
 
-def overrides(entry: Entry, search: Search | None) -> list[str]:
+def overrides(entry: StudyEntry, search: SearchRecord | None) -> list[str]:
     """Return what tells the run of ``entry`` apart from the study's scenario for its cell."""
     said = [f"{key}={json.dumps(value)}" for key, value in entry.values.items()]
     if not entry.trial or search is None:
@@ -60,12 +62,12 @@ def overrides(entry: Entry, search: Search | None) -> list[str]:
     ]
 
 
-def advanced(ledger: Ledger) -> tuple[Ledger, list[Entry]]:
+def advanced(ledger: StudyLedger) -> tuple[StudyLedger, list[StudyEntry]]:
     """Return the ledger with the values of whatever may run now, and the lines of that.
 
     Lines of cells that are over are among them: whoever asks knows which to run once more.
     """
-    trials: list[Entry] = []
+    trials: list[StudyEntry] = []
     for search in ledger.searches:
         ledger, turn = _next_trial(ledger, search)
         trials += turn
@@ -76,11 +78,11 @@ def advanced(ledger: Ledger) -> tuple[Ledger, list[Entry]]:
     return ledger, [*trials, *cells]
 
 
-def _is_of(entry: Entry, search: Search) -> bool:
+def _is_of(entry: StudyEntry, search: SearchRecord) -> bool:
     return entry.levels == search.levels
 
 
-def _next_trial(ledger: Ledger, search: Search) -> tuple[Ledger, list[Entry]]:
+def _next_trial(ledger: StudyLedger, search: SearchRecord) -> tuple[StudyLedger, list[StudyEntry]]:
     """Return the first trial that is not over, its values settled; no line where all are."""
     own = [one for one in ledger.trials if _is_of(one, search)]
     number = min((one.trial for one in own if not _is_over(one)), default=0)
@@ -93,11 +95,11 @@ def _next_trial(ledger: Ledger, search: Search) -> tuple[Ledger, list[Entry]]:
     return ledger, [ledger.line(one.name) for one in turn if not _is_over(one)]
 
 
-def _is_over(entry: Entry) -> bool:
+def _is_over(entry: StudyEntry) -> bool:
     return entry.status in ("finished", "failed")
 
 
-def _tried(own: list[Entry], before: int) -> Tried:
+def _tried(own: list[StudyEntry], before: int) -> Tried:
     """Return what the trials came to; one that failed for a seed is the worst that there is."""
     found = []
     for number in range(1, before):
@@ -107,7 +109,7 @@ def _tried(own: list[Entry], before: int) -> Tried:
     return found
 
 
-def _given(ledger: Ledger, search: Search) -> Ledger:
+def _given(ledger: StudyLedger, search: SearchRecord) -> StudyLedger:
     """Return the ledger with the best trial's values in its cells; the first of equals."""
     own = [one for one in ledger.trials if _is_of(one, search)]
     cells = [one for one in ledger.cells if _is_of(one, search) and not one.values]

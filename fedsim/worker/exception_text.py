@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fedsim.worker.time_limit import OutOfTime
 
-__all__ = ["blame"]
+__all__ = ["describe_exception"]
 
 
-def blame(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return an error as one line that names the deepest place in code that is not a library's.
 
     >>> blame(ValueError("boom"))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
-from fedsim.client import Client, Examples, Seat, Unlabelled, together
+from fedsim.client import Client, Examples, StackedClient, Unlabelled, together
 from fedsim.data.federated import FederatedData
 from fedsim.data.resident import Resident
 from fedsim.errors import RunError
 from fedsim.models._build import build
 from fedsim.models._passes import Passes, adapt, warm_up
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.wire import Broadcast, ClientId, ClientInfo, Task, Update, Weights
+from fedsim.wire import Broadcast, ClientId, ClientInfo, Instruction, Update, Weights
 from fedsim.worker.allocator import keep_freed_memory
 from fedsim.worker.score import Score, score
 
@@ -96,7 +96,7 @@ class Worker:
             name: tensor.cpu() for name, tensor in self._first.items() if tensor.is_floating_point()
         }
 
-    def turn(self, task: Task) -> Update:
+    def turn(self, task: Instruction) -> Update:
         """Return the update of ``task``'s client.
 
         Whatever the client half did to the model is undone before the next turn.
@@ -115,7 +115,7 @@ class Worker:
         """Return whether several clients can take a turn of ``phase`` in the same steps."""
         return together(self._client, phase) is not None
 
-    def turns(self, tasks: Sequence[Task]) -> list[Update]:
+    def turns(self, tasks: Sequence[Instruction]) -> list[Update]:
         """Return the updates of clients that take one turn in the same steps.
 
         Where the GPU has no room for all of them, they take it in halves.
@@ -139,7 +139,7 @@ class Worker:
         self.notes.append(f"no room on the GPU for {len(tasks)} clients together: {half} at a time")
         return self.turns(tasks[:half]) + self.turns(tasks[half:])
 
-    def stack(self, tasks: Sequence[Task]) -> list[Update]:
+    def stack(self, tasks: Sequence[Instruction]) -> list[Update]:
         """Return what :meth:`turns` does, for all of ``tasks`` at once."""
         verb = together(self._client, tasks[0].phase)
         if verb is None:
@@ -147,10 +147,13 @@ class Worker:
         here = [self._here(task) for task in tasks]
         # As with one client, those without labels are refused when somebody asks for a label.
         held = [cast(Examples, self._examples(task.client.id)) for task in here]
-        seats = [Seat(own, task, self._draws(task)) for own, task in zip(held, here, strict=True)]
+        seats = [
+            StackedClient(own, task, self._draws(task))
+            for own, task in zip(held, here, strict=True)
+        ]
         return verb(self._fresh(here[0].broadcast.weights), seats)
 
-    def _draws(self, task: Task) -> torch.Generator:
+    def _draws(self, task: Instruction) -> torch.Generator:
         where = zlib.crc32(task.phase.encode())
         return torch_stream(self._seed, "client", task.round, task.client.id, where)
 
@@ -170,7 +173,7 @@ class Worker:
         info, train = ClientInfo(client, len(examples)), cast(Any, self._client).train
         for number in range(1, rounds + 1):
             draws = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
-            task = Task(number, "train", info, Broadcast(weights))
+            task = Instruction(number, "train", info, Broadcast(weights))
             # A client half that needs labels is refused them by the type of a target's examples.
             update = train(self._fresh(weights), examples, task, draws)
             weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
@@ -207,7 +210,7 @@ class Worker:
             examples, **{name: held.to(self._device) for name, held in vars(examples).items()}
         )
 
-    def _here(self, task: Task) -> Task:
+    def _here(self, task: Instruction) -> Instruction:
         """Return ``task`` with its tensors on this worker's device."""
         if self._device.type == "cpu":
             return task

@@ -12,5 +12,5 @@ from fedsim.wire import ClientInfo
 class AsksAll(Strategy):
     """FedAvg that asks targets too."""
 
-    def asks(self, phase: str, client: ClientInfo) -> bool:
+    def participates(self, phase: str, client: ClientInfo) -> bool:
         return True

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fedsim.adapt.adversary import certainty, product, ramp, reverse, verdict
+from fedsim.adapt.adversary import certainty, domain_logit, product, ramp, reverse
 from fedsim.adapt.gls import ratios
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.adversarial import Adversarial
@@ -19,14 +19,14 @@ from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.plugins.registry import find
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.strategies._adversarial import Adversarial as Rule
+from fedsim.strategies._adversarial import AdversarialStrategy as Rule
 from fedsim.strategies._domains import added
 from fedsim.strategies.cdan import Cdan
 from fedsim.strategies.dann import Dann
 from fedsim.strategies.iwcdan import Iwcdan
 from fedsim.strategies.iwdan import Iwdan
 from fedsim.strategy import Server, ServerState
-from fedsim.wire import ClientInfo, Merged, Task, Update
+from fedsim.wire import ClientInfo, Instruction, Merged, Update
 
 INFOS = [
     ClientInfo(0, 20, "a", "source"),
@@ -59,7 +59,7 @@ def gathered(rule: Rule, model: MLP, state: ServerState) -> tuple[Merged, list[U
     updates = []
     for info in INFOS:
         load_weights(model, state.weights)
-        task = Task(state.round, state.phase, info, rule.broadcast(state, info))
+        task = Instruction(state.round, state.phase, info, rule.broadcast(state, info))
         verb = getattr(Adversarial(batch_size=64), state.phase)
         updates.append(verb(model, held_by(info), task, torch_stream(1, "c", info.id)))
     return rule.aggregate(updates), updates
@@ -117,12 +117,12 @@ def centralized(rule: Rule, model: MLP, state: ServerState) -> dict[str, torch.T
     if rule.unit_features:
         hidden = hidden / hidden.norm(dim=1, keepdim=True) * 6**0.5
     if rule.deceit_cap is not None:
-        says = torch.sigmoid(verdict(psi, product(soft, hidden))).detach()
+        says = torch.sigmoid(domain_logit(psi, product(soft, hidden))).detach()
         fools = -torch.cat([says[:n], 1 - says[n:]]).log() > rule.deceit_cap
         assert 0 < fools.sum() < len(z)
         hidden = torch.where(fools[:, None], z.detach(), hidden)
     seen = product(soft, hidden) if sent.settings["conditional"] else hidden
-    says = torch.sigmoid(verdict(psi, seen))
+    says = torch.sigmoid(domain_logit(psi, seen))
     sure = certainty(soft) if sent.settings["entropy"] else torch.ones(len(z)).double()
     shares = [part / part.sum() for part in (sure[:n], sure[n:])]
     one = torch.ones(3, dtype=torch.float64)
@@ -160,7 +160,7 @@ def test_integer_ratios_are_duplicated_examples(model: MLP) -> None:
         weighted = replace(sent, extras={**sent.extras, "ratios": {"class": one, "domain": one}})
         weighted.extras["ratios"].update({"class": doubled, "domain": doubled})
         load_weights(model, state.weights)
-        task = Task(9, "gradient", info, weighted)
+        task = Instruction(9, "gradient", info, weighted)
         update = Adversarial(batch_size=64).gradient(model, examples, task, torch_stream(1, "c"))
         return torch.cat(
             [v.flatten() for v in {**update.delta, **update.extras["adversary"]}.values()]
@@ -181,7 +181,7 @@ def test_ratios_of_one_leave_the_loss_as_it_is(phase: str, model: MLP) -> None:
     found = []
     for sent in (plain, told):
         load_weights(model, state.weights)
-        task = Task(9, phase, INFOS[0], sent)
+        task = Instruction(9, phase, INFOS[0], sent)
         verb = getattr(Adversarial(batch_size=64), phase)
         update = verb(model, held_by(INFOS[0]), task, torch_stream(1, "c"))
         found.append({**update.delta, **update.extras.get("adversary", {})})

@@ -16,7 +16,7 @@ from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.dann import Dann
 from fedsim.strategies.iwdan import Iwdan
 from fedsim.strategy import Server
-from fedsim.wire import ClientInfo, Task, Update
+from fedsim.wire import ClientInfo, Instruction, Update
 
 CLASSES, WIDTH, HIDDEN, FREQUENCIES = 3, 6, 5, 4
 MODEL = 4 * WIDTH + WIDTH + WIDTH * CLASSES + CLASSES
@@ -73,7 +73,7 @@ def test_an_exchange_sends_what_its_budget_allows(name: str, examples: int) -> N
         state, updates = replace(state, round=9, phase=phase), []
         for info in infos:
             load_weights(model, state.weights)
-            task = Task(9, phase, info, rule.broadcast(state, info))
+            task = Instruction(9, phase, info, rule.broadcast(state, info))
             draws = torch_stream(1, "c", info.id)
             updates.append(getattr(half, phase)(model.train(), held_by(info), task, draws))
         assert tuple(values(update) for update in updates) == budget[phase], phase

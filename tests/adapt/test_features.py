@@ -17,7 +17,7 @@ from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.iwjan import Iwjan
 from fedsim.strategy import Server
-from fedsim.wire import ClientInfo, Task
+from fedsim.wire import ClientInfo, Instruction
 
 DRAWS = torch.Generator().manual_seed(0)
 Z = torch.randn(30, 5, generator=DRAWS, dtype=torch.float64)
@@ -96,7 +96,7 @@ def test_the_federated_loss_is_the_pooled_one_of_the_same_features() -> None:
         state, updates = replace(state, phase=phase), []
         for info in INFOS:
             load_weights(model, state.weights)
-            task = Task(1, phase, info, rule.broadcast(state, info))
+            task = Instruction(1, phase, info, rule.broadcast(state, info))
             verb = getattr(JointEmbedding(), phase)
             updates.append(verb(model, held[info.id], task, torch.Generator()))
         state = rule.step(state, rule.aggregate(updates), Server(model, torch.Generator()))

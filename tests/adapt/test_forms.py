@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fedsim.adapt.adversary import cut, domain_losses, reverse, unit_length, verdict
+from fedsim.adapt.adversary import cut, domain_logit, domain_losses, reverse, unit_length
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.adversarial import Adversarial
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.strategies._adversarial import Adversarial as Rule
+from fedsim.strategies._adversarial import AdversarialStrategy as Rule
 from fedsim.strategies.cdan import Cdan
 from fedsim.strategies.dann import Dann
 from fedsim.strategies.iwdan import Iwdan
 from fedsim.strategy import Server, ServerState
-from fedsim.wire import ClientInfo, Task, Update, Weights
+from fedsim.wire import ClientInfo, Instruction, Update, Weights
 
 INFOS = [
     ClientInfo(0, 12, "a", "source"),
@@ -54,7 +54,7 @@ def turn(
     updates = []
     for info in INFOS:
         load_weights(model, state.weights)
-        told = Task(
+        told = Instruction(
             state.round, state.phase, info, rule.broadcast(state, info), kept.get(info.id, {})
         )
         draws = torch_stream(state.round, "c", info.id)
@@ -95,7 +95,9 @@ def slope_of(model: MLP, at: Weights, info: ClientInfo, reversal: float) -> Weig
     leaves = {name: value.clone().requires_grad_() for name, value in at.items()}
     held = held_by(info)
     z = F.relu(F.linear(held.inputs, leaves["body.1.weight"], leaves["body.1.bias"]))
-    loss = domain_losses(verdict(leaves, reverse(z, reversal)), info.role == "source").mean() / 2
+    loss = (
+        domain_losses(domain_logit(leaves, reverse(z, reversal)), info.role == "source").mean() / 2
+    )
     if isinstance(held, Examples):
         logits = F.linear(z, leaves["head.weight"], leaves["head.bias"])
         loss = loss + F.cross_entropy(logits, held.labels)
@@ -139,7 +141,7 @@ def test_features_leave_cut_and_the_server_s_step_is_the_pooled_one(model: MLP) 
         assert float(rows.norm(dim=1).max()) < 0.5 + 1e-6
         parts[info.role].append(cut(model.features(held_by(info).inputs).detach(), 0.5))
     loss = sum(
-        domain_losses(verdict(psi, torch.cat(rows)), role == "source").mean() / 2
+        domain_losses(domain_logit(psi, torch.cat(rows)), role == "source").mean() / 2
         for role, rows in parts.items()
     )
     slopes = torch.autograd.grad(loss, list(psi.values()))  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from fedsim.adapt.joint_matching import (
     subspace,
     unit_rows,
 )
-from fedsim.adapt.joint_matching_random import Embedding, random_gap
+from fedsim.adapt.joint_matching_random import RandomEmbedding, random_gap
 from fedsim.data.federated import prepare
 from fedsim.errors import RunError
 from fedsim.runlog.checkpoint import newest
@@ -186,7 +186,7 @@ def exact_gap(basis: Tensor, bandwidth: float) -> float:
     return float(sign @ (kernel * of_labels) @ sign)
 
 
-def random_gap_of(basis: Tensor, embed: Embedding) -> tuple[float, Tensor]:
+def random_gap_of(basis: Tensor, embed: RandomEmbedding) -> tuple[float, Tensor]:
     """Return the discrepancy and its slope, each domain's share computed apart."""
     source, target = (embed.class_sums(*domain, basis, CLASSES) for domain in (SOURCE, TARGET))
     value, *pulls = random_gap(source, target)
@@ -197,7 +197,9 @@ def random_gap_of(basis: Tensor, embed: Embedding) -> tuple[float, Tensor]:
 def test_random_features_come_nearer_the_gaussian_kernel_the_more_there_are() -> None:
     basis, exact = some_basis(), exact_gap(some_basis(), 0.5)
     errors = {
-        m: np.mean([abs(random_gap_of(basis, Embedding(m, 0.5, s))[0] - exact) for s in range(6)])
+        m: np.mean(
+            [abs(random_gap_of(basis, RandomEmbedding(m, 0.5, s))[0] - exact) for s in range(6)]
+        )
         for m in (30, 300, 3000)
     }
     assert errors[3000] < errors[300] < errors[30]
@@ -205,7 +207,7 @@ def test_random_features_come_nearer_the_gaussian_kernel_the_more_there_are() ->
 
 
 def test_the_slope_that_clients_add_up_is_that_of_the_random_discrepancy() -> None:
-    basis, embed = some_basis(), Embedding(40, 0.5, seed=3)
+    basis, embed = some_basis(), RandomEmbedding(40, 0.5, seed=3)
     _, slope = random_gap_of(basis, embed)
     for at in ((0, 0), (3, 2), (6, 1)):
         step = torch.zeros_like(basis)
@@ -233,7 +235,7 @@ def test_a_run_with_the_gaussian_kernel_descends_as_one_machine_would(two_domain
     x_s, x_t = (torch.cat(pool[role]) for role in ("source", "target"))
     y_s = torch.cat([data.train(k.id).labels for k in data.clients if k.role == "source"])
     y_t = (x_t @ raw["raw.weight"].double().T + raw["raw.bias"].double()).argmax(dim=1)
-    embed = Embedding(40, float(start["bandwidth"]), int(start["seed"]))
+    embed = RandomEmbedding(40, float(start["bandwidth"]), int(start["seed"]))
 
     def gap(basis: Tensor) -> tuple[float, Tensor, Tensor]:
         source, target = (embed.class_sums(*d, basis, 10) for d in ((x_s, y_s), (x_t, y_t)))

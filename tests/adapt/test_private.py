@@ -29,14 +29,14 @@ from fedsim.errors import RunError, ScenarioError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.ledger import Ledger
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.ledger import PrivacyLedger
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.strategies._adversarial import Adversarial as Rule
+from fedsim.strategies._adversarial import AdversarialStrategy as Rule
 from fedsim.strategies.cdan import Cdan
 from fedsim.strategies.dann import Dann
 from fedsim.strategies.iwdan import Iwdan
-from fedsim.wire import ClientInfo, Task, Update, Weights
+from fedsim.wire import ClientInfo, Instruction, Update, Weights
 
 
 def length(parts: Weights) -> float:
@@ -66,7 +66,7 @@ INFOS = {
     "source": ClientInfo(0, 40, "a", "source"),
     "target": ClientInfo(1, 40, "b", "target"),
 }
-QUIET = Terms(clip=0.5, noise_multiplier=1e-9, rng="simulation")
+QUIET = PrivacyParameters(clip=0.5, noise_multiplier=1e-9, rng="simulation")
 
 
 def held_by(role: str) -> Examples | Unlabelled:
@@ -80,7 +80,7 @@ def asked(rule: Rule, half: Any, phase: str, role: str, held: Any = None) -> Upd
     info = INFOS[role]
     state = replace(rule.begin(weights_of(model), list(INFOS.values())), round=9, phase=phase)
     load_weights(model, state.weights)
-    task = Task(9, phase, info, rule.broadcast(state, info))
+    task = Instruction(9, phase, info, rule.broadcast(state, info))
     answer: Update = getattr(half, phase)(model, held or held_by(role), task, torch_stream(3, "c"))
     return answer
 
@@ -158,7 +158,7 @@ def test_a_run_charges_every_round_and_is_repeated_by_its_seed(two_domains, play
     first, second = play(of), play(of)
     assert first.result.weights_sha256 == second.result.weights_sha256
     assert first.result.dropped == 0
-    ledger = Ledger.read(first.folder.path / "privacy.jsonl")
+    ledger = PrivacyLedger.read(first.folder.path / "privacy.jsonl")
     assert ledger is not None
     assert [charge.clients for charge in ledger.charges] == [(0, 1, 2, 3)] * 2
     one_turn = ledger.promise["one_turn"]

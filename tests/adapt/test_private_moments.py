@@ -17,10 +17,10 @@ from fedsim.clients.private_moments import PrivateMoments
 from fedsim.errors import ScenarioError
 from fedsim.models.projected import Projected
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.ledger import Ledger
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.ledger import PrivacyLedger
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Role, Task, Weights
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Role, Weights
 
 WIDTH, CLASSES = 5, 3
 LOCAL = {"use": "private_moments"}
@@ -35,8 +35,8 @@ def sent(held: Examples | Unlabelled, noise: float, number: int = 1) -> Weights:
     role: Role = "source" if isinstance(held, Examples) else "target"
     info = ClientInfo(0, len(held), "a", role)
     raw = {"raw.weight": torch.eye(CLASSES, WIDTH), "raw.bias": torch.zeros(CLASSES)}
-    task = Task(number, role, info, Broadcast({}, {"raw": raw}))
-    half = PrivateMoments().under(Terms(1.0, noise, "simulation"))
+    task = Instruction(number, role, info, Broadcast({}, {"raw": raw}))
+    half = PrivateMoments().under(PrivacyParameters(1.0, noise, "simulation"))
     verb = half.source if role == "source" else half.label
     update = verb(model, held, task, torch_stream(2, "client"))  # type: ignore[arg-type]
     assert (update.examples, update.metrics) == (min(1, len(held)), {})
@@ -108,7 +108,7 @@ def test_jdme_runs_under_privacy_and_is_charged(two_domains, play) -> None:
     assert outcome.result.dropped == 0
     assert outcome.result.accuracy > 0.3
     assert play(of).result.weights_sha256 == outcome.result.weights_sha256
-    ledger = Ledger.read(outcome.folder.path / "privacy.jsonl")
+    ledger = PrivacyLedger.read(outcome.folder.path / "privacy.jsonl")
     assert ledger is not None
     assert [charge.clients for charge in ledger.charges] == [(0, 1, 2, 3)] * 2
 

@@ -25,7 +25,7 @@ from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.dmpn import Dmpn
 from fedsim.strategy import Server
-from fedsim.wire import Broadcast, ClientInfo, Task, Weights
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Weights
 
 MEANS = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
 NEAR = torch.tensor([[0.1, 0.0], [3.0, 0.2], [2.0, 2.0], [0.3, 3.5]])
@@ -66,7 +66,8 @@ def sent_by(held: Examples | Unlabelled, extras: dict[str, Weights], least: int)
     info = ClientInfo(0, len(held), "d", "target" if isinstance(held, Unlabelled) else "source")
     cast = Broadcast(weights_of(model), extras, {"classes": 3, "threshold": 0.4})
     half = Prototypical(min_examples=least)
-    update = half.prototypes(model, held, Task(2, "prototypes", info, cast), torch.Generator())  # type: ignore[arg-type]
+    instruction = Instruction(2, "prototypes", info, cast)
+    update = half.prototypes(model, held, instruction, torch.Generator())  # type: ignore[arg-type]
     return update.extras[f"{info.role}/d"]
 
 
@@ -114,7 +115,7 @@ def test_a_round_of_one_step_is_a_step_of_one_machine() -> None:
         state, updates = replace(state, round=number, phase="train"), []
         for info in INFOS:
             load_weights(model, state.weights)
-            task = Task(number, "train", info, rule.broadcast(state, info))
+            task = Instruction(number, "train", info, rule.broadcast(state, info))
             updates.append(half.train(model, held_by(info), task, torch_stream(number, "c")))  # type: ignore[arg-type]
         state = rule.step(state, rule.aggregate(updates), Server(model, torch.Generator()))
         central = stepped(central, rule, 2 / (1 + math.exp(-10 * number / 6)) - 1)

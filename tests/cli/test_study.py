@@ -11,7 +11,7 @@ from fedsim.cli import main
 from fedsim.runlog import lock
 from fedsim.runlog.events import RoundRecord
 from fedsim.runlog.run_folder import RunFolder
-from fedsim.runlog.study_ledger import Entry, Ledger
+from fedsim.runlog.study_ledger import StudyEntry, StudyLedger
 
 SCENARIO = "name: quick\nrounds: 9\nstrategy: {use: fedavg}\n"
 
@@ -20,13 +20,13 @@ SCENARIO = "name: quick\nrounds: 9\nstrategy: {use: fedavg}\n"
 def study(tmp_path: Path) -> Path:
     """A study with one cell of every kind."""
     entries = (
-        Entry("avg-s1", {"strategy": "avg"}, 1, "", "finished", 1),
-        Entry("bad-s1", {"strategy": "bad"}, 1, "", "failed", 1, "RunError: no luck"),
-        Entry("prox-s1", {"strategy": "prox"}, 1, "", "started", 1),
-        Entry("adam-s1", {"strategy": "adam"}, 1, ""),
+        StudyEntry("avg-s1", {"strategy": "avg"}, 1, "", "finished", 1),
+        StudyEntry("bad-s1", {"strategy": "bad"}, 1, "", "failed", 1, "RunError: no luck"),
+        StudyEntry("prox-s1", {"strategy": "prox"}, 1, "", "started", 1),
+        StudyEntry("adam-s1", {"strategy": "adam"}, 1, ""),
     )
     axes = {"strategy": ("avg", "bad", "prox", "adam")}
-    Ledger("four", "", axes, {"baseline": "avg"}, entries).write(tmp_path)
+    StudyLedger("four", "", axes, {"baseline": "avg"}, entries).write(tmp_path)
     for cell, rounds in (("avg-s1", 9), ("bad-s1", 0), ("prox-s1", 4)):
         run = RunFolder.create(tmp_path / "cells" / cell)
         run.write("scenario.resolved.yaml", SCENARIO)
@@ -52,7 +52,7 @@ def test_show_lists_the_cells_and_why_they_failed(study: Path, capsys) -> None:
 
 
 def test_a_study_that_is_over_leads_to_its_report(study: Path, capsys) -> None:
-    ledger = Ledger.read(study)
+    ledger = StudyLedger.read(study)
     for cell in ("prox-s1", "adam-s1"):
         ledger = ledger.changed(cell, status="finished")
     ledger.write(study)

@@ -19,7 +19,7 @@ from fedsim.clients.sgd import Sgd
 from fedsim.models._build import weights_of
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Update, Weights
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Update, Weights
 
 HELD = Examples(
     torch.randn(13, 4, generator=torch_stream(0, "inputs")),
@@ -34,7 +34,7 @@ def _same_first_weights_every_time() -> Iterator[None]:
 
 
 def turn(half: Sgd, model: nn.Module, round: int = 1, held: Examples = HELD) -> Update:
-    task = Task(round, "train", ClientInfo(2, len(held)), Broadcast(weights_of(model)))
+    task = Instruction(round, "train", ClientInfo(2, len(held)), Broadcast(weights_of(model)))
     return half.train(model, held, task, torch_stream(1, "client"))
 
 
@@ -152,7 +152,7 @@ def test_stock_flower_s_key_sets_the_proximal_term() -> None:
     model = MLP((4,), 3)
     weights = weights_of(model)
     cast = Broadcast(weights, settings={"proximal-mu": 0.5})
-    task = Task(1, "train", ClientInfo(0, 13), cast)
+    task = Instruction(1, "train", ClientInfo(0, 13), cast)
     update = Proximal(lr=0.1, epochs=1, batch_size=4).train(model, HELD, task, torch_stream(1, "a"))
     # Slow truth: the term in the loss, squared as the paper has it.
     model.load_state_dict(weights)
@@ -210,7 +210,7 @@ def test_a_client_s_control_is_the_mean_of_its_gradients(momentum: float) -> Non
     control = {"w": torch.tensor([0.25, -0.5])}
     ours = {"w": torch.tensor([0.125, 0.0])}
     cast = Broadcast(weights_of(model), extras={"control": control})
-    task = Task(1, "train", ClientInfo(0, 13), cast, {"control": ours})
+    task = Instruction(1, "train", ClientInfo(0, 13), cast, {"control": ours})
     half = Controlled(lr=0.01, epochs=3, batch_size=4, momentum=momentum)
     update = half.train(model, held, task, torch_stream(1, "client"))
     # The gradient of the mean cross-entropy at equal logits, through the factor 1e-3.

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedsim.client import Client, Examples, Seat, together
+from fedsim.client import Client, Examples, StackedClient, together
 from fedsim.clients.controlled import Controlled
 from fedsim.clients.normalized import Normalized
 from fedsim.clients.proximal import Proximal
@@ -24,7 +24,7 @@ from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.stacked.networks import Layers, Mlp, Vmapped, net_of
-from fedsim.wire import Broadcast, ClientInfo, Task, Update
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Update
 
 TOLERANCE = 1e-4
 """Of the largest number of an update: what sums in another order may do."""
@@ -56,7 +56,7 @@ def built(name: str) -> nn.Module:
         return MODELS[name]()
 
 
-def seats(model: nn.Module, sizes: list[int], **sent: Any) -> list[Seat]:
+def seats(model: nn.Module, sizes: list[int], **sent: Any) -> list[StackedClient]:
     draws = torch_stream(3, "examples")
     broadcast = Broadcast(weights_of(model), **sent)
     found = []
@@ -66,8 +66,10 @@ def seats(model: nn.Module, sizes: list[int], **sent: Any) -> list[Seat]:
         memory = {}
         if "extras" in sent and client % 2:
             memory = {"control": {k: 0.1 * v for k, v in broadcast.extras["control"].items()}}
-        task = Task(2, "train", ClientInfo(client, size), broadcast, memory)
-        found.append(Seat(Examples(inputs, labels), task, torch_stream(3, "client", client)))
+        task = Instruction(2, "train", ClientInfo(client, size), broadcast, memory)
+        found.append(
+            StackedClient(Examples(inputs, labels), task, torch_stream(3, "client", client))
+        )
     return found
 
 

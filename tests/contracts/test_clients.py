@@ -12,7 +12,7 @@ from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.plugins import registry
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Update, Weights
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Update, Weights
 
 HELD = Examples(
     torch.randn(70, 4, generator=torch_stream(0, "inputs")),
@@ -41,7 +41,7 @@ def model() -> MLP:
 
 def turn(half: Client, model: MLP, held: Examples = HELD, stream: int = 1) -> Update:
     """One turn without extras and settings, as the references take it: plain local training."""
-    task = Task(1, "train", ClientInfo(7, len(held)), Broadcast(weights_of(model)))
+    task = Instruction(1, "train", ClientInfo(7, len(held)), Broadcast(weights_of(model)))
     return half.train(model, held, task, torch_stream(stream, "client"))
 
 
@@ -87,7 +87,7 @@ def test_one_example_is_enough(half: Client, model: MLP) -> None:
 
 def test_neither_the_task_nor_the_examples_are_changed(half: Client, model: MLP) -> None:
     weights = weights_of(model)
-    task = Task(1, "train", ClientInfo(7, 70), Broadcast(weights))
+    task = Instruction(1, "train", ClientInfo(7, 70), Broadcast(weights))
     before = bits({**weights, "inputs": HELD.inputs, "labels": HELD.labels})
     half.train(model, HELD, task, torch_stream(1, "client"))
     assert bits({**weights, "inputs": HELD.inputs, "labels": HELD.labels}) == before

@@ -14,7 +14,7 @@ from fedsim.models._build import build, weights_of
 from fedsim.plugins import registry
 from fedsim.schema.part import Part
 from fedsim.seeds import torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task
+from fedsim.wire import Broadcast, ClientInfo, Instruction
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
@@ -57,7 +57,7 @@ def test_it_learns(name: str) -> None:
     labels = torch.arange(20) % 2
     held = Examples(torch.randn(20, 1, 8, 8, generator=draws) + labels[:, None, None, None], labels)
     model = model_of(name, SHAPES[0])
-    task = Task(1, "train", ClientInfo(0, 20), Broadcast(weights_of(model)))
+    task = Instruction(1, "train", ClientInfo(0, 20), Broadcast(weights_of(model)))
     losses = [
         Sgd(lr=0.05, epochs=epochs, batch_size=5)
         .train(model, held, task, torch_stream(1, "c"))

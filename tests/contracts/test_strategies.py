@@ -18,10 +18,10 @@ from fedsim.models._build import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.models.projected import Projected
 from fedsim.plugins import registry
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, is_sum
-from fedsim.wire import ClientInfo, Merged, Task, Update, Weights
+from fedsim.wire import ClientInfo, Instruction, Merged, Update, Weights
 
 SIZES = (9, 0, 14, 5)
 SMALL: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ class Federation:
         self.strategy: Strategy = registry.find("strategy", name)()
         self.half = registry.find("client", self.strategy.client)(**SMALL.get(name, {}))
         if hasattr(self.half, "under"):
-            self.half = self.half.under(Terms(1.0, 1.0, "simulation"))
+            self.half = self.half.under(PrivacyParameters(1.0, 1.0, "simulation"))
         self.model = MODELS.get(name, lambda: MLP((4,), 3, hidden=(6,)))()
         draws = torch_stream(0, "weights")
         self.first = {
@@ -64,11 +64,11 @@ class Federation:
     def updates(self, state: ServerState) -> list[Update]:
         updates = []
         for info in INFOS:
-            if not self.strategy.asks(state.phase, info):
+            if not self.strategy.participates(state.phase, info):
                 continue
             cast = self.strategy.broadcast(state, info)
             load_weights(self.model, cast.weights)
-            task = Task(state.round, state.phase, info, cast, self.memory.get(info.id, {}))
+            task = Instruction(state.round, state.phase, info, cast, self.memory.get(info.id, {}))
             draws = torch_stream(5, "client", state.round, info.id)
             verb = getattr(self.half, state.phase)
             updates.append(verb(self.model, held_by(info.id), task, draws))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsim.data.dataset import Array, Dataset, Partition, Shares
-from fedsim.data.partitions._flower import dealt_by, flower_partitioners
+from fedsim.data.partitions._flower import flower_partitioners, partition_with
 from fedsim.data.partitions.classes import Classes
 from fedsim.data.partitions.dirichlet import Dirichlet
 from fedsim.data.partitions.domains import Domains
@@ -77,14 +77,14 @@ def test_iid_sizes_differ_by_one_at_most(toy: Toy, clients: int) -> None:
 
 def test_iid_deals_as_flwr_datasets_does(toy: Toy) -> None:
     ours = Iid().deal(toy(), 7, 3)
-    theirs = dealt_by(flower_partitioners().IidPartitioner(7), toy().labels, 3)
+    theirs = partition_with(flower_partitioners().IidPartitioner(7), toy().labels, 3)
     assert [list(own) for own in ours] == [list(own) for own in theirs]
 
 
 def test_natural_deals_as_flwr_datasets_does(toy: Toy) -> None:
     owner = np.arange(60) ** 2 % 7
     ours = Natural().deal(toy(client=owner), None, 3)
-    theirs = dealt_by(flower_partitioners().NaturalIdPartitioner("column"), owner, 3)
+    theirs = partition_with(flower_partitioners().NaturalIdPartitioner("column"), owner, 3)
     assert [list(own) for own in ours] == [sorted(own) for own in theirs]
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fedsim.edge.federation import Federation
-from fedsim.edge.layout import Plan, make_federation
+from fedsim.edge.layout import FederationPlan, make_federation
 
 SCENARIO = {
     "rounds": 2,
@@ -43,6 +43,6 @@ def federate(tmp_path: Path) -> Make:
         file = tmp_path / "small.yaml"
         file.write_text(yaml.safe_dump(SCENARIO))
         port, control = free_ports(2)
-        return make_federation(Plan(file, nodes, host, port, control), tmp_path / folder)
+        return make_federation(FederationPlan(file, nodes, host, port, control), tmp_path / folder)
 
     return make

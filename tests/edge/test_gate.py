@@ -20,7 +20,7 @@ from fedsim.edge.bundle import Bundle
 from fedsim.edge.delivery import Deliveries
 from fedsim.edge.federation import Federation
 from fedsim.edge.gate import FLEET, GREETING, MOST_BYTES, Gate
-from fedsim.edge.signing import BEHIND, Denied, Roll, Signer
+from fedsim.edge.signing import BEHIND, Denied, NodeList, Signer
 
 PULL = "/v1/fleet/pull-messages"
 ORDER = int(
@@ -236,7 +236,7 @@ def test_a_message_that_was_lost_on_the_way_is_given_again():
 
 
 def test_a_clock_that_is_off_is_named(door):
-    roll = Roll(began=0.0)
+    roll = NodeList(began=0.0)
     roll.admit(door.federation.nodes)
     now = time.time()
     for off, words in ((600, "600 s behind the"), (-600, "600 s ahead of the")):
@@ -248,7 +248,7 @@ def test_a_clock_that_is_off_is_named(door):
 
 
 def test_what_was_signed_before_the_server_began_is_signed_anew(door):
-    roll = Roll(began=time.time() + 1)
+    roll = NodeList(began=time.time() + 1)
     roll.admit(door.federation.nodes)
     with pytest.raises(Denied) as denied:
         roll.check(door.signers["a"].headers())
@@ -256,7 +256,7 @@ def test_what_was_signed_before_the_server_began_is_signed_anew(door):
 
 
 def test_a_used_signature_is_remembered_as_long_as_it_would_pass(door):
-    roll = Roll(began=0.0)
+    roll = NodeList(began=0.0)
     roll.admit(door.federation.nodes)
     headers, now = door.signers["a"].headers(), time.time()
     roll.check(headers, now)

@@ -12,8 +12,8 @@ import yaml
 from fedsim.edge import inspect as looking
 from fedsim.edge.bundle import Bundle
 from fedsim.edge.inspect import inspect
-from fedsim.edge.layout import Plan, make_federation
-from fedsim.edge.reach import Welcome
+from fedsim.edge.layout import FederationPlan, make_federation
+from fedsim.edge.reach import Registration
 from fedsim.errors import FedsimError
 from tests.edge.conftest import free_ports
 
@@ -63,7 +63,7 @@ def test_a_label_column_that_is_absent_is_named(tmp_path) -> None:
     }
     (tmp_path / "table.yaml").write_text(yaml.safe_dump(told))
     port, control = free_ports(2)
-    plan = Plan(tmp_path / "table.yaml", ("a",), "127.0.0.1", port, control)
+    plan = FederationPlan(tmp_path / "table.yaml", ("a",), "127.0.0.1", port, control)
     made = make_federation(plan, tmp_path / "fed")
     mine = found(Bundle.load(made.path / "bundles" / "a"), str(tmp_path / "mine.csv"))
     assert mine["data"] == (False, f"{tmp_path / 'mine.csv'}: no column 'y'; there are x")
@@ -79,6 +79,6 @@ def test_another_version_is_named_with_what_to_do(bundle) -> None:
 
 @pytest.mark.parametrize(("skew", "said"), [(600.0, "600 s ahead of"), (-600.0, "600 s behind")])
 def test_a_clock_that_is_off_is_named(skew, said) -> None:
-    welcome = Welcome("fed", "a", 0, "1", skew, {})
+    welcome = Registration("fed", "a", 0, "1", skew, {})
     with pytest.raises(FedsimError, match=f"the clock is {said} the server's: set it by NTP"):
         looking._clock(welcome)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedsim.edge.bundle import Bundle
 from fedsim.edge.federation import Federation
-from fedsim.edge.layout import Plan, make_federation
+from fedsim.edge.layout import FederationPlan, make_federation
 from fedsim.edge.pki import load_key
 from fedsim.errors import FedsimError, RunFolderError
 from fedsim.scenario.load import load
@@ -87,18 +87,18 @@ def test_versions_are_pinned_without_what_only_a_simulation_needs(federate):
 @pytest.mark.parametrize("name", ["", "../a", "a/b", "a b", "-a", ".a", "a\n"])
 def test_a_device_is_called_by_a_name_that_can_be_a_files(name, tmp_path):
     with pytest.raises(FedsimError, match="is no name"):
-        Plan(tmp_path / "s.yaml", [name], "localhost")
+        FederationPlan(tmp_path / "s.yaml", [name], "localhost")
 
 
 def test_two_devices_have_two_names(tmp_path):
     with pytest.raises(FedsimError, match="names, each another: a, a"):
-        Plan(tmp_path / "s.yaml", ["a", "a"], "localhost")
+        FederationPlan(tmp_path / "s.yaml", ["a", "a"], "localhost")
 
 
 def test_a_folder_that_holds_something_is_left_alone(federate):
     federation = federate()
     with pytest.raises(RunFolderError, match="is not empty"):
-        make_federation(Plan(federation.scenario, ["a"], "localhost"), federation.path)
+        make_federation(FederationPlan(federation.scenario, ["a"], "localhost"), federation.path)
 
 
 def test_a_folder_without_a_federation_says_so(tmp_path):

@@ -22,7 +22,7 @@ from fedsim.edge.bundle import Bundle
 from fedsim.edge.federation import Federation
 from fedsim.edge.gate import Gate
 from fedsim.edge.pki import days_left, make_authority, make_server_certificate
-from fedsim.edge.reach import _protobuf_id, greet, leave
+from fedsim.edge.reach import _protobuf_id, leave, register
 from fedsim.errors import Refused, Unreachable
 
 
@@ -70,7 +70,7 @@ def bundle_of(federation: Federation, name: str = "a") -> Bundle:
 def test_a_device_of_the_federation_is_greeted(federate):
     federation = federate()
     with served(federation):
-        welcome = greet(bundle_of(federation, "b"))
+        welcome = register(bundle_of(federation, "b"))
     assert (welcome.federation, welcome.node, welcome.client) == ("small", "b", 1)
     assert abs(welcome.skew) < 2
     assert welcome.versions == federation.versions
@@ -81,7 +81,7 @@ def test_a_certificate_of_another_authority_is_refused(federate, tmp_path):
     make_authority(tmp_path / "ca2", "small")
     make_server_certificate(tmp_path / "ca2", federation.path / "server", ["127.0.0.1"])
     with served(federation), pytest.raises(Refused, match="not signed by this federation's"):
-        greet(bundle_of(federation))
+        register(bundle_of(federation))
 
 
 def test_an_expired_certificate_is_refused(federate):
@@ -90,14 +90,14 @@ def test_an_expired_certificate_is_refused(federate):
     make_server_certificate(federation.path / "ca", server, ["127.0.0.1"], days=-1)
     assert -1.1 < days_left(server / "server.crt") < -0.9
     with served(federation), pytest.raises(Refused, match="has expired: restart its server"):
-        greet(bundle_of(federation))
+        register(bundle_of(federation))
 
 
 def test_a_certificate_for_another_host_is_refused(federate):
     federation = federate()
     bundle = replace(bundle_of(federation), host="127.0.0.2")  # Linux has all of 127/8
     with served(federation, "127.0.0.2"), pytest.raises(Refused, match="for another host than 127"):
-        greet(bundle)
+        register(bundle)
 
 
 def test_plain_http_is_refused(federate):
@@ -107,7 +107,7 @@ def test_plain_http_is_refused(federate):
         thread = threading.Thread(target=plain.handle_request)
         thread.start()
         with pytest.raises(Refused, match="speaks plain HTTP, not TLS"):
-            greet(bundle_of(federation))
+            register(bundle_of(federation))
         thread.join()
 
 
@@ -122,7 +122,7 @@ def test_a_key_of_another_federation_is_refused(federate):
     mixed = bundle_of(other)
     mixed.ca_certificate.write_bytes(federation.ca_certificate.read_bytes())
     with served(federation), pytest.raises(Refused, match="does not know the key of a"):
-        greet(replace(mixed, port=federation.port))
+        register(replace(mixed, port=federation.port))
 
 
 def test_a_revoked_key_is_refused(federate):
@@ -130,7 +130,7 @@ def test_a_revoked_key_is_refused(federate):
     node = replace(federation.node("a"), revoked=True)
     federation.with_node(node).write()
     with served(federation), pytest.raises(Refused, match="refuses a: its key was revoked"):
-        greet(bundle_of(federation))
+        register(bundle_of(federation))
 
 
 def test_a_wrong_clock_is_named_and_may_be_set_right(federate, monkeypatch):
@@ -144,15 +144,15 @@ def test_a_wrong_clock_is_named_and_may_be_set_right(federate, monkeypatch):
     with served(federation):
         monkeypatch.setattr(signing, "datetime", Late)
         with pytest.raises(Unreachable, match=r"the clock of a is 60\d s behind .* NTP"):
-            greet(bundle_of(federation))
+            register(bundle_of(federation))
 
 
 def test_a_server_that_is_down_is_named(federate):
     federation = federate()
     with pytest.raises(Unreachable, match=r"cannot reach .* \(connection refused\)"):
-        greet(bundle_of(federation))
+        register(bundle_of(federation))
     with pytest.raises(Unreachable, match=r"no address is known for nowhere\.invalid"):
-        greet(replace(bundle_of(federation), host="nowhere.invalid"))
+        register(replace(bundle_of(federation), host="nowhere.invalid"))
 
 
 def test_what_flowers_server_refuses_may_be_asked_again(federate):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from fedsim.edge.federation import Federation
-from fedsim.edge.layout import Plan, make_federation
+from fedsim.edge.layout import FederationPlan, make_federation
 from fedsim.edge.processes import end
 from tests.edge.conftest import SCENARIO, free_ports
 
@@ -44,7 +44,9 @@ def joined(tmp_path: Path) -> Iterator[Federation]:
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump({**SCENARIO, "strategy": "scaffold"}))
     port, control = free_ports(2)
-    made = make_federation(Plan(file, NODES, "127.0.0.1", port, control), tmp_path / "fed")
+    made = make_federation(
+        FederationPlan(file, NODES, "127.0.0.1", port, control), tmp_path / "fed"
+    )
     with ExitStack() as stack:
         words = ("edge", "server", str(made.path), "--listen", "127.0.0.1")
         stack.enter_context(running(*words, until="ready", log=tmp_path / "server.log"))

@@ -12,7 +12,7 @@ from fedsim.clients.matching import Matching
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.convnet import ConvNet
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Update
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Update
 
 SIZES = {0: 23, 2: 9, 5: 31, 7: 12}
 """Examples by class; class 2 is below the usual minimum of ten."""
@@ -42,7 +42,9 @@ def turn(model: ConvNet, held: Examples) -> Callable[..., Update]:
         info = ClientInfo(4, len(of))
         first = weights_of(model)
         sent = Broadcast(first, settings={"weighting": weighting})
-        update = half.match(model, of, Task(1, "match", info, sent), torch_stream(1, "client"))
+        update = half.match(
+            model, of, Instruction(1, "match", info, sent), torch_stream(1, "client")
+        )
         load_weights(model, first)
         return update
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from fedsim.client import Examples
 from fedsim.clients.matching import Matching
 from fedsim.strategies.feddm import FedDM
-from fedsim.strategy import Wanted
-from fedsim.wire import Task, Update
+from fedsim.strategy import ReplySpec
+from fedsim.wire import Instruction, Update
 
-WANTED = Wanted((1, 8, 8), 10, {"images_per_class": 2})
+WANTED = ReplySpec((1, 8, 8), 10, {"images_per_class": 2})
 GOOD = {"images": torch.randn(4, 1, 8, 8), "labels": torch.tensor([3, 3, 9, 9])}
 
 REASONS = {
@@ -43,7 +43,7 @@ class BadSets(Matching):
     how: str = "nan"
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         update = super().match(model, examples, task, draws)
         if (task.client.id, task.round) != (1, 2):

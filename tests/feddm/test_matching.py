@@ -9,7 +9,7 @@ from fedsim.client import Examples
 from fedsim.clients.matching import Matching
 from fedsim.condense.augment import augmentation
 from fedsim.condense.by_class import Batch, ByClass
-from fedsim.condense.memorisation import nearness
+from fedsim.condense.memorisation import nearest_distances
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.pixel_coding import decoded, encoded
 from fedsim.errors import RunError
@@ -17,7 +17,7 @@ from fedsim.models._split import embedded, mismatch
 from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.seeds import torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Weights
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Weights
 
 
 def naive(model, images, by_class) -> torch.Tensor:
@@ -185,7 +185,7 @@ def test_nearness_is_what_a_loop_finds(held) -> None:
         for part in ([list(p) for p in parts])
         for k in range(4)
     ]
-    found = nearness(images, of)
+    found = nearest_distances(images, of)
     assert found["nearest"] == pytest.approx(sum(made) / 12, rel=1e-5)
     assert found["nearest_real"] == pytest.approx(sum(apart) / 12, rel=1e-5)
 
@@ -198,7 +198,7 @@ def test_weights_say_how_many_examples_an_image_stands_for(turn) -> None:
 
 def refused(model, inputs) -> str:
     held = Examples(inputs, torch.zeros(len(inputs)).long())
-    task = Task(1, "match", ClientInfo(0, len(held)), Broadcast({}))
+    task = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
     with pytest.raises(RunError) as caught:
         Matching().match(model, held, task, torch_stream(0, "client"))
     return str(caught.value)
@@ -219,7 +219,7 @@ def test_batch_normalisation_is_refused(model) -> None:
 @pytest.mark.parametrize("kind", ["mlp", "resnet"])
 def test_any_split_model_can_be_matched_on(kind, held) -> None:
     other = MLP((1, 8, 8), 10) if kind == "mlp" else ResNet8GN((1, 8, 8), 10)
-    task = Task(1, "match", ClientInfo(0, len(held)), Broadcast({}))
+    task = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
     half = Matching(steps=1, images_per_class=2)
     sent: Weights = half.match(other, held, task, torch_stream(0, "client")).extras["synthetic"]
     assert bool(sent["images"].isfinite().all())
@@ -255,7 +255,7 @@ def test_references_train_by_plain_sgd(model, held) -> None:
     from fedsim.models._build import load_weights, weights_of
 
     first = weights_of(model)
-    task = Task(1, "train", ClientInfo(4, len(held)), Broadcast(first))
+    task = Instruction(1, "train", ClientInfo(4, len(held)), Broadcast(first))
     one = Matching(lr=0.02, epochs=2).train(model, held, task, torch_stream(1, "client"))
     load_weights(model, first)
     two = Sgd(lr=0.02, epochs=2).train(model, held, task, torch_stream(1, "client"))

@@ -13,8 +13,8 @@ from fedsim.condense.by_class import ByClass
 from fedsim.condense.embedding_means import Steps, matched, released_means
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import (
-    Mechanism,
-    Private,
+    ImageMechanism,
+    PrivateExamples,
     clipped_sum,
     each_embedded,
     enough,
@@ -22,18 +22,18 @@ from fedsim.condense.private_gradients import (
     released,
 )
 from fedsim.models._split import embedded
-from fedsim.privacy.noise import Simulated, grid
+from fedsim.privacy.noise import SimulatedNoise, grid
 from fedsim.seeds import numpy_stream, torch_stream
 
-WIDE = Mechanism(clip=1e6, noise_multiplier=1e-6, rate=0.3)
+WIDE = ImageMechanism(clip=1e6, noise_multiplier=1e-6, rate=0.3)
 
 
 @pytest.fixture
-def private(held) -> Private:
+def private(held) -> PrivateExamples:
     of = ByClass.of(held, 10)
     counts = torch.zeros(10, dtype=torch.float64)
     counts[of.classes] = of.sizes.double()
-    return Private.of(held, counts, of.classes)
+    return PrivateExamples.of(held, counts, of.classes)
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def images() -> torch.Tensor:
     return torch.randn(3, 4, 1, 8, 8, generator=torch_stream(0, "images"))
 
 
-def source(number: int = 0) -> Simulated:
-    return Simulated(numpy_stream(number, "noise"))
+def source(number: int = 0) -> SimulatedNoise:
+    return SimulatedNoise(numpy_stream(number, "noise"))
 
 
 def per_example(model, images, inputs, owner) -> torch.Tensor:
@@ -74,7 +74,7 @@ def test_the_parts_of_examples_add_up_to_the_gradient_of_the_mean(model, private
 def test_each_example_is_clipped_by_itself(clip, model, private, images) -> None:
     model.double()
     inputs, images = private.inputs.double(), images.double()
-    mechanism = Mechanism(clip, 1e-7, 0.3)
+    mechanism = ImageMechanism(clip, 1e-7, 0.3)
     found = clipped_sum(model, images, inputs, private.owner, mechanism)
     parts = per_example(model, images, inputs, private.owner)
     norms = parts.flatten(1).norm(dim=1)
@@ -86,7 +86,7 @@ def test_each_example_is_clipped_by_itself(clip, model, private, images) -> None
 
 def test_a_neighbour_moves_the_sum_by_the_clip_at_most(model, private, images) -> None:
     """More than a thousand of them: one for each class at a time, as they touch other images."""
-    mechanism = Mechanism(clip=0.3, noise_multiplier=1.0, rate=0.3)
+    mechanism = ImageMechanism(clip=0.3, noise_multiplier=1.0, rate=0.3)
     draws = torch_stream(9, "hostile")
     held, owner = private.inputs[::11], private.owner[::11]
     total = clipped_sum(model, images, held, owner, mechanism)
@@ -102,7 +102,7 @@ def test_a_neighbour_moves_the_sum_by_the_clip_at_most(model, private, images) -
 
 @pytest.mark.parametrize("many", [1, 2, 5, 15, 16, 17, 33, 64, 100])
 def test_an_example_adds_its_own_term_whoever_is_beside_it(model, images, many: int) -> None:
-    mechanism = Mechanism(clip=0.3, noise_multiplier=1.0, rate=0.3)
+    mechanism = ImageMechanism(clip=0.3, noise_multiplier=1.0, rate=0.3)
     draws = torch_stream(many, "company")
     inputs = torch.randn(many + 1, 1, 8, 8, generator=draws)
     owner = torch.randint(3, (many + 1,), generator=draws)
@@ -117,7 +117,7 @@ def test_an_example_adds_its_own_term_whoever_is_beside_it(model, images, many: 
 
 
 def test_sums_lie_on_the_grid_of_the_noise(model, private, images) -> None:
-    mechanism = Mechanism(clip=0.3, noise_multiplier=1.5, rate=0.3)
+    mechanism = ImageMechanism(clip=0.3, noise_multiplier=1.5, rate=0.3)
     total = clipped_sum(model, images, private.inputs, private.owner, mechanism)
     cells = total / grid(mechanism.std)
     assert torch.equal(cells, cells.round())
@@ -125,7 +125,7 @@ def test_sums_lie_on_the_grid_of_the_noise(model, private, images) -> None:
 
 
 def test_an_empty_sample_is_noised_too(model, private, images) -> None:
-    never = Mechanism(clip=0.3, noise_multiplier=1.5, rate=0.0)
+    never = ImageMechanism(clip=0.3, noise_multiplier=1.5, rate=0.0)
     on = Sphere(model, 5.0), torch_stream(0, "sphere")
     # Nobody is in the sample of a rate of zero, so that the denominator is of no account.
     noise = released(images, private, replace(never, rate=1e-300), on, source()) * 1e-300
@@ -135,7 +135,7 @@ def test_an_empty_sample_is_noised_too(model, private, images) -> None:
 
 
 def test_a_release_is_the_sum_over_a_fixed_denominator_plus_noise(model, private, images) -> None:
-    mechanism = Mechanism(clip=0.3, noise_multiplier=2.0, rate=1.0)
+    mechanism = ImageMechanism(clip=0.3, noise_multiplier=2.0, rate=1.0)
     sphere = Sphere(model, 0.0)
     total = clipped_sum(model, images, private.inputs, private.owner, mechanism)
     seen = torch.stack(
@@ -159,7 +159,7 @@ def test_counts_are_noised_and_small_classes_left_out() -> None:
 
 def test_images_descend_in_private_too(model, private, images) -> None:
     """With next to no noise and clipping, the steps are those of the mean's gradient."""
-    mechanism = Mechanism(clip=1e3, noise_multiplier=1e-9, rate=1.0)
+    mechanism = ImageMechanism(clip=1e3, noise_multiplier=1e-9, rate=1.0)
     sphere, draws = Sphere(model, 1.0), torch_stream(0, "sphere")
 
     def apart() -> float:

@@ -11,10 +11,10 @@ from fedsim.engine import run as simulation
 from fedsim.errors import QuorumLost, ScenarioError
 from fedsim.models._build import weights_of
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.seeds import torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Update
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Update
 
 PRIVACY = {
     "unit": "record",
@@ -83,8 +83,8 @@ def test_nothing_leaves_without_noise(scenario, play) -> None:
 
 
 def turned(half, held, model) -> Update:
-    task = Task(1, "match", ClientInfo(4, len(held)), Broadcast(weights_of(model)))
-    under = half.under(Terms(1.0, 2.0, "simulation"))
+    task = Instruction(1, "match", ClientInfo(4, len(held)), Broadcast(weights_of(model)))
+    under = half.under(PrivacyParameters(1.0, 2.0, "simulation"))
     update: Update = under.match(model, held, task, torch_stream(1, "client"))
     return update
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.flower.chunk import Chunk
-from fedsim.runtime.scheduling import Costs, Dealing
-from fedsim.wire import Turn
+from fedsim.runtime.scheduling import CostModel, Scheduler
+from fedsim.wire import ReplyInfo
 
 
 def asked(count: int, contents: int = 1) -> list[tuple[int, int]]:
@@ -29,14 +29,14 @@ def test_everyone_is_asked_once_and_groups_are_the_cohorts_alone(
     clients, workers, chunk, together, contents
 ) -> None:
     sizes = np.arange(clients) % 13
-    asks = asked(clients, contents)
+    requests = asked(clients, contents)
 
     def groups(workers: int, chunk: int | None) -> list[tuple[int, ...]]:
-        dealing = Dealing(workers, chunk, together, Costs(sizes))
-        dealt = list(dealing.chunks("train", asks))
+        dealing = Scheduler(workers, chunk, together, CostModel(sizes))
+        dealt = list(dealing.chunks("train", requests))
         assert all(0 <= home < workers for home, _ in dealt)
         for _, part in dealt:
-            assert all(dict(asks)[k] == group.content for group in part for k in group.clients)
+            assert all(dict(requests)[k] == group.content for group in part for k in group.clients)
         return sorted(group.clients for _, part in dealt for group in part)
 
     found = groups(workers, chunk)
@@ -46,7 +46,7 @@ def test_everyone_is_asked_once_and_groups_are_the_cohorts_alone(
 
 
 def test_a_worker_gets_big_chunks_first_and_small_ones_last() -> None:
-    dealing = Dealing(2, None, 1, Costs(np.full(64, 50)))
+    dealing = Scheduler(2, None, 1, CostModel(np.full(64, 50)))
     sizes = [
         sum(len(group.clients) for group in part)
         for home, part in dealing.chunks("train", asked(64))
@@ -56,16 +56,16 @@ def test_a_worker_gets_big_chunks_first_and_small_ones_last() -> None:
 
 
 def test_what_turns_took_is_learned_as_a_line_over_the_examples() -> None:
-    costs = Costs(np.array([0, 10, 20, 30]))
-    costs.learn("train", [Turn(k, seconds=2.0 + 0.5 * 10 * k) for k in (1, 2, 3)])
+    costs = CostModel(np.array([0, 10, 20, 30]))
+    costs.learn("train", [ReplyInfo(k, seconds=2.0 + 0.5 * 10 * k) for k in (1, 2, 3)])
     assert costs.of("train", [0]) == pytest.approx([2.0])
     assert costs.of("train", [1, 3]) == pytest.approx([7, 17])
     assert costs.of("other", [1, 3]) == pytest.approx([11, 31])  # as long as nothing is known
 
 
 def test_a_turn_that_failed_teaches_nothing() -> None:
-    costs = Costs(np.array([1, 2]))
-    costs.learn("train", [Turn(0, seconds=99.0, fault="broken"), Turn(1)])
+    costs = CostModel(np.array([1, 2]))
+    costs.learn("train", [ReplyInfo(0, seconds=99.0, fault="broken"), ReplyInfo(1)])
     assert costs.of("train", [0]) == [2.0]
 
 

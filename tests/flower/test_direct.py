@@ -20,7 +20,7 @@ from fedsim.flower.flwr_internals import identify
 from fedsim.flower.parts import strategy_of
 from fedsim.flower.replies import Asked, read
 from fedsim.runtime.host import Host
-from fedsim.wire import Turn, Update
+from fedsim.wire import ReplyInfo, Update
 
 PLAIN = Update(
     client=9,
@@ -76,7 +76,7 @@ def test_a_chunk_and_its_reply_survive_the_way_to_another_process() -> None:
     back = pickle.loads(pickle.dumps(chunk))
     assert torch.equal(back.states[3]["control"]["w"], memory[3]["control"]["w"])
     assert (back.clients, back.groups, back.home, back.cost) == ([3, 4], [2], 1, 5.0)
-    reply = ChunkReply(False, [Turn(9)], [PLAIN, replace(PLAIN, extras={})], states=memory)
+    reply = ChunkReply(False, [ReplyInfo(9)], [PLAIN, replace(PLAIN, extras={})], states=memory)
     again = pickle.loads(pickle.dumps(reply))
     assert [update.examples for update in again.updates] == [17, 17]
     assert torch.equal(again.updates[0].extras["control"]["w"], PLAIN.extras["control"]["w"])

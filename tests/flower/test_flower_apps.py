@@ -23,7 +23,7 @@ from fedsim.models._build import build, weights_of
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.local import LocalGrid
 from fedsim.strategies.fedmedian import FedMedian
-from fedsim.strategy import Wanted
+from fedsim.strategy import ReplySpec
 from fedsim.wire import Merged, Update
 
 TRAINABLE = [
@@ -58,7 +58,7 @@ class Picky(FedMedian):
 
     seen: list[list[int]] = field(default_factory=list)
 
-    def fault(self, update: Update, wanted: Wanted) -> str:
+    def fault(self, update: Update, wanted: ReplySpec) -> str:
         return "no" if update.client == 0 else ""
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
@@ -73,7 +73,7 @@ def test_a_strategys_own_look_at_replies_counts_in_flowers_loop(
     of = scenario()
     data = prepare(of, tmp_path / "data")
     model = build(of.model, data.shape, data.classes, of.seed, of.folder)
-    strategy, wanted = Picky(), Wanted(data.shape, data.classes, {})
+    strategy, wanted = Picky(), ReplySpec(data.shape, data.classes, {})
     as_flower_strategy(strategy, model, wanted=wanted if is_held else None).start(
         LocalGrid(of, tmp_path / "data"), ArrayRecord(weights_of(model)), num_rounds=1
     )

@@ -23,8 +23,8 @@ from fedsim.wire import Update
 KEY, OTHER = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
 
 
-def question(**fields) -> proof.Question:
-    return replace(proof.Question("run", 3, 1, "train", 1, proof.nonce()), **fields)
+def question(**fields) -> proof.Challenge:
+    return replace(proof.Challenge("run", 3, 1, "train", 1, proof.nonce()), **fields)
 
 
 def reply() -> RecordDict:
@@ -32,7 +32,7 @@ def reply() -> RecordDict:
     return codec.update_records(Update(1, delta, 12, {"loss": 0.25}, {"c": {"w": torch.ones(3)}}))
 
 
-def signed(asked: proof.Question, key: proof.PrivateKey = KEY) -> RecordDict:
+def signed(asked: proof.Challenge, key: proof.PrivateKey = KEY) -> RecordDict:
     content = reply()
     proof.prove(content, asked, key)
     return content
@@ -45,9 +45,9 @@ def test_an_answer_is_taken() -> None:
 
 def test_a_question_travels_in_a_message() -> None:
     asked = question()
-    content = proof.with_question(RecordDict({"config": ConfigRecord({"a": 1})}), asked)
-    assert proof.question_of(content) == asked
-    assert proof.question_of(RecordDict()) is None
+    content = proof.with_challenge(RecordDict({"config": ConfigRecord({"a": 1})}), asked)
+    assert proof.challenge_of(content) == asked
+    assert proof.challenge_of(RecordDict()) is None
 
 
 @pytest.mark.parametrize("number", range(50))

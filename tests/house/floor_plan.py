@@ -150,7 +150,7 @@ def drawn() -> str:
     for number, floor in reversed(list(enumerate(FLOORS))):
         for name, place in sorted(floor.items()):
             if name != "__main__":
-                below = " ".join(sorted(place.imports)) or "–"
+                below = " ".join(sorted(place.imports)) or "-"
                 rows.append(f"| {number} | `{name}` | {place.purpose} | {below} |")
     return "\n".join(rows)
 

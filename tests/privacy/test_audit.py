@@ -22,17 +22,17 @@ from fedsim.privacy import mechanism
 from fedsim.privacy.accountant import gaussian_epsilon
 from fedsim.privacy.audit import _binomial_tail, audit, lower_bound
 from fedsim.privacy.audit_records import audit_records
-from fedsim.privacy.noise import Simulated, Source, gaussian
-from fedsim.privacy.parameters import Private
-from fedsim.privacy.privacy_spec import Claim, Crowd
+from fedsim.privacy.noise import NoiseSource, SimulatedNoise, gaussian
+from fedsim.privacy.parameters import PrivateRule
+from fedsim.privacy.privacy_spec import Population, PrivacySpec
 from fedsim.schema.privacy import Privacy
 
 LIKE = {"weight": torch.zeros(40, 30)}
 
 
-def claim(noise: float, seed: int = 3, cohort_size: int = 30) -> Claim:
+def claim(noise: float, seed: int = 3, cohort_size: int = 30) -> PrivacySpec:
     said = Privacy(unit="client", clip=1.0, noise_multiplier=noise, delta=1e-5, rng="simulation")
-    return Claim(said, Crowd(30, cohort_size, 5, cohort.Poisson(), seed))
+    return PrivacySpec(said, Population(30, cohort_size, 5, cohort.Poisson(), seed))
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 4.0])
@@ -84,7 +84,7 @@ def told_apart(noise: float, seed: int, each: int = 10_000, chance: float = 1e-3
     One threshold, both error rates' Clopper-Pearson bounds, and the trade-off curve of a Gaussian
     (Nasr et al., USENIX Security 2023, section 4): right only where the noise is Gaussian.
     """
-    source = Simulated.at(seed, "two worlds")
+    source = SimulatedNoise.at(seed, "two worlds")
     worlds = gaussian(torch.zeros(2, each), noise, source).numpy()
     hits, alarms = (
         (world + record > 0.5).sum() for world, record in zip(worlds, (1, 0), strict=True)
@@ -133,16 +133,16 @@ def test_the_command_says_bound_and_claim(scenario, tmp_path, capsys) -> None:
     assert replace(claim(1.0)).epsilon(1) == pytest.approx(4.3772, abs=1e-4)
 
 
-HALVES: dict[str, Private] = {
+HALVES: dict[str, PrivateRule] = {
     "dp_sgd": DpSgd(steps=2, sample_rate=0.5, momentum=0.5),
     "private_matching": PrivateMatching(steps=3, sample_rate=0.5, images_per_class=2),
     "mean_embeddings": MeanEmbeddings(models=2, steps=30, images_per_class=2),
 }
 
 
-def records(name: str, noise: float) -> Claim:
+def records(name: str, noise: float) -> PrivacySpec:
     said = Privacy(unit="record", clip=1.0, noise_multiplier=noise, delta=1e-6, rng="simulation")
-    return Claim(said, Crowd(1, 1, 5, cohort.Uniform(), 3), HALVES[name])
+    return PrivacySpec(said, Population(1, 1, 5, cohort.Uniform(), 3), HALVES[name])
 
 
 @pytest.mark.parametrize("noise", [0.5, 2.0])
@@ -161,7 +161,7 @@ def test_a_half_that_leaves_out_its_noise_is_found(
     for module, noise in noises.items():
         real = vars(module)[noise]
 
-        def none(like: torch.Tensor, std: float, source: Source, real: Any = real) -> Any:
+        def none(like: torch.Tensor, std: float, source: NoiseSource, real: Any = real) -> Any:
             return real(like, 0.0, source)
 
         monkeypatch.setattr(module, noise, none)

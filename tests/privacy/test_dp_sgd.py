@@ -18,10 +18,10 @@ from fedsim.per_sample.batches import sampled
 from fedsim.per_sample.clipped_sums import clipped_sum, per_example
 from fedsim.privacy.accountant import epsilon
 from fedsim.privacy.mechanism import norm_of
-from fedsim.privacy.noise import Simulated, grid
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.noise import SimulatedNoise, grid
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_defaults, torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Weights
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Weights
 
 CLIP, STEP = 0.5, grid(0.5)
 
@@ -107,8 +107,8 @@ def test_one_example_moves_the_sum_by_the_clip_at_most(others: int, scale: float
 def turn(rule: DpSgd, held: Examples, noise: float = 1.0, seed: int = 1):
     model = model_of("mlp")
     sent = {name: tensor.clone() for name, tensor in weights_of(model).items()}
-    task = Task(1, "train", ClientInfo(0, len(held)), Broadcast(sent))
-    private = rule.under(Terms(CLIP, noise, "simulation"))
+    task = Instruction(1, "train", ClientInfo(0, len(held)), Broadcast(sent))
+    private = rule.under(PrivacyParameters(CLIP, noise, "simulation"))
     return private.train(model, held, task, torch_stream(seed, "client"))
 
 
@@ -142,7 +142,7 @@ def test_the_noise_has_the_size_that_is_claimed() -> None:
 
 
 def test_batches_are_poisson_samples() -> None:
-    source = Simulated.at(1, "batches")
+    source = SimulatedNoise.at(1, "batches")
     sizes = torch.tensor([len(sampled(200, 0.1, source)) for _ in range(4000)]).double()
     assert abs(float(sizes.mean()) - 20) < 5 * math.sqrt(18 / 4000)
     assert abs(float(sizes.var()) - 18) < 2

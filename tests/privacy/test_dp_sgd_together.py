@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedsim.client import Examples, Seat
+from fedsim.client import Examples, StackedClient
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.engine import run as simulation
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.resnet8_gn import ResNet8GN
-from fedsim.per_sample.layers import Outer
-from fedsim.per_sample.stacked_dp_sgd import _Stack
+from fedsim.per_sample.layers import StackedOuter
+from fedsim.per_sample.stacked_dp_sgd import _DpSgdStack
 from fedsim.per_sample.stacked_sums import SummedTogether
-from fedsim.privacy.parameters import Terms
+from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.seeds import torch_stream
-from fedsim.wire import Broadcast, ClientInfo, Task, Update
+from fedsim.wire import Broadcast, ClientInfo, Instruction, Update
 from tests.privacy.nets import NETS, SHAPE, seeded
 
 CLIP = 0.5
@@ -57,18 +57,18 @@ def examples(count: int, *where: int) -> Examples:
     return Examples(torch.randn(count, *SHAPE, generator=draws), labels)
 
 
-def seats(model: nn.Module, sizes: list[int]) -> list[Seat]:
+def seats(model: nn.Module, sizes: list[int]) -> list[StackedClient]:
     sent, found = Broadcast(weights_of(model)), []
     for client, size in enumerate(sizes):
         memory = {"privacy": {"turns": torch.full((1,), float(client))}}
-        task = Task(2, "train", ClientInfo(client, size), sent, memory)
-        found.append(Seat(examples(size, client), task, torch_stream(3, "client", client)))
+        task = Instruction(2, "train", ClientInfo(client, size), sent, memory)
+        found.append(StackedClient(examples(size, client), task, torch_stream(3, "client", client)))
     return found
 
 
 def private(noise: float = 1.0, **rule: Any) -> Any:
     asked = {"steps": 3, "sample_rate": 0.3, "batch_size": 6, **rule}
-    return DpSgd(**asked).under(Terms(CLIP, noise, "simulation"))
+    return DpSgd(**asked).under(PrivacyParameters(CLIP, noise, "simulation"))
 
 
 def both(rule: Any, model: nn.Module, sizes: list[int]) -> tuple[list[Update], list[Update]]:
@@ -111,8 +111,8 @@ class Sums:
 
     def of(self, *batches: list[int]) -> list[Tensor]:
         """Return the sums over each client's examples of these numbers."""
-        terms = Terms(CLIP, 1.0, "simulation")
-        stack = _Stack(self.rule, terms, self.seats, self.weights.clone())
+        terms = PrivacyParameters(CLIP, 1.0, "simulation")
+        stack = _DpSgdStack(self.rule, terms, self.seats, self.weights.clone())
         first, places = 0, []
         for seat, batch in zip(self.seats, batches, strict=True):
             places.append(torch.tensor(batch, dtype=torch.int64) + first)
@@ -154,7 +154,7 @@ def rows(name: str, clients: int, slots: int, at: tuple[int, int]) -> list[Tenso
     found = summed._found(summed.split(flat), inputs, labels)
     parts: list[Tensor] = []
     for piece in found.values():
-        if isinstance(piece, Outer):
+        if isinstance(piece, StackedOuter):
             parts += [piece.errors[at], piece.inputs[at]]
         else:
             few = min(slot, slots - 4)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedsim.errors import RunFolderError
-from fedsim.privacy.ledger import Charge, Head, Ledger
+from fedsim.privacy.ledger import LedgerCharge, LedgerHead, PrivacyLedger
 
 PROMISE = {"unit": "client", "clip": 1.0}
 
@@ -21,20 +21,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "privacy.jsonl"
 
 
-def filled(path: Path, charges: int = 4) -> Ledger:
-    ledger = Ledger.open(path, PROMISE)
+def filled(path: Path, charges: int = 4) -> PrivacyLedger:
+    ledger = PrivacyLedger.open(path, PROMISE)
     for number in range(1, charges + 1):
-        ledger.charge(Charge(number, 1, digest=f"{number:064x}"))
+        ledger.charge(LedgerCharge(number, 1, digest=f"{number:064x}"))
     return ledger
 
 
 def test_what_is_charged_is_read_again(path: Path) -> None:
     ledger = filled(path)
-    ledger.charge(Charge(5, 2, clients=(0, 3)))
-    again = Ledger.open(path, PROMISE)
+    ledger.charge(LedgerCharge(5, 2, clients=(0, 3)))
+    again = PrivacyLedger.open(path, PROMISE)
     assert again.charges == ledger.charges
     assert again.head == ledger.head
-    assert again.of_round(5) == [Charge(5, 2, (0, 3))]
+    assert again.of_round(5) == [LedgerCharge(5, 2, (0, 3))]
 
 
 def test_a_charge_is_on_the_disk_before_anything_else_happens(
@@ -49,7 +49,7 @@ def test_a_charge_is_on_the_disk_before_anything_else_happens(
         synced.append(path.stat().st_size)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    ledger.charge(Charge(1, 1))
+    ledger.charge(LedgerCharge(1, 1))
     assert synced == [path.stat().st_size]
 
 
@@ -60,7 +60,7 @@ def test_an_edit_of_any_line_is_found(path: Path, line: int) -> None:
     lines[line] = lines[line].replace('"round": ', '"round": 1').replace("client", "record")
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(RunFolderError, match=f"line {line + 1} was changed"):
-        Ledger.open(path, PROMISE)
+        PrivacyLedger.open(path, PROMISE)
 
 
 @pytest.mark.parametrize("line", range(4))
@@ -70,7 +70,7 @@ def test_a_line_taken_out_of_the_middle_is_found(path: Path, line: int) -> None:
     del lines[line]
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(RunFolderError, match="was changed or damaged"):
-        Ledger.open(path, PROMISE)
+        PrivacyLedger.open(path, PROMISE)
 
 
 def test_a_line_that_is_no_json_is_found(path: Path) -> None:
@@ -78,14 +78,14 @@ def test_a_line_that_is_no_json_is_found(path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"\xff\xfe{}\n")
     with pytest.raises(RunFolderError, match="line 6"):
-        Ledger.open(path, PROMISE)
+        PrivacyLedger.open(path, PROMISE)
 
 
 def test_a_ledger_that_was_cut_short_goes_back_in_time(path: Path) -> None:
     head = filled(path).head
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:-1]) + "\n")
-    short = Ledger.open(path, PROMISE)
+    short = PrivacyLedger.open(path, PROMISE)
     with pytest.raises(RunFolderError, match="goes back in time"):
         short.verify(head, [])
     with pytest.raises(RunFolderError, match="round 4 is finished and not charged"):
@@ -94,9 +94,9 @@ def test_a_ledger_that_was_cut_short_goes_back_in_time(path: Path) -> None:
 
 def test_another_ledger_of_the_same_length_goes_back_in_time(path: Path, tmp_path: Path) -> None:
     head = filled(path).head
-    other = Ledger.open(tmp_path / "other.jsonl", PROMISE)
+    other = PrivacyLedger.open(tmp_path / "other.jsonl", PROMISE)
     for number in range(1, 5):
-        other.charge(Charge(number, 1))
+        other.charge(LedgerCharge(number, 1))
     with pytest.raises(RunFolderError, match="goes back in time"):
         other.verify(head, [])
 
@@ -105,20 +105,20 @@ def test_a_ledger_that_is_gone_goes_back_in_time(path: Path) -> None:
     head = filled(path).head
     path.unlink()
     with pytest.raises(RunFolderError, match="goes back in time"):
-        Ledger.open(path, PROMISE).verify(head, [])
+        PrivacyLedger.open(path, PROMISE).verify(head, [])
 
 
 def test_more_than_the_checkpoint_knows_is_right(path: Path) -> None:
     ledger = filled(path, 2)
     head = ledger.head
-    ledger.charge(Charge(3, 1))
-    Ledger.open(path, PROMISE).verify(head, [1, 2])
+    ledger.charge(LedgerCharge(3, 1))
+    PrivacyLedger.open(path, PROMISE).verify(head, [1, 2])
 
 
 def test_another_promise_is_refused(path: Path) -> None:
     filled(path)
     with pytest.raises(RunFolderError, match="another promise: clip differ"):
-        Ledger.open(path, PROMISE | {"clip": 2.0})
+        PrivacyLedger.open(path, PROMISE | {"clip": 2.0})
 
 
 class Killed(BaseException):
@@ -155,10 +155,10 @@ def test_killed_at_any_byte_the_ledger_is_at_least_what_was_released(
 
         monkeypatch.setattr(files, "append", append)
         try:
-            ledger = Ledger.open(path, PROMISE)
+            ledger = PrivacyLedger.open(path, PROMISE)
             for number in range(done + 1, 9):
                 attempt = len(ledger.of_round(number)) + 1
-                ledger.charge(Charge(number, attempt))
+                ledger.charge(LedgerCharge(number, attempt))
                 steps_left -= 1
                 if steps_left < 0:
                     raise Killed  # charged, and nothing was released
@@ -170,7 +170,7 @@ def test_killed_at_any_byte_the_ledger_is_at_least_what_was_released(
         except Killed:
             pass
         monkeypatch.setattr(files, "append", real)
-        found = Ledger.open(path, PROMISE)
+        found = PrivacyLedger.open(path, PROMISE)
         charged = {(charge.round, charge.attempt) for charge in found.charges}
         assert set(released) <= charged
         assert len(released) == len(set(released)), "noise was used twice"
@@ -181,13 +181,13 @@ def test_a_torn_line_is_removed_before_the_next_is_written(path: Path) -> None:
     filled(path, 2)
     with path.open("ab") as file:
         file.write(b'{"round": 3, "att')
-    ledger = Ledger.open(path, PROMISE)
-    ledger.charge(Charge(3, 1))
-    assert [charge.round for charge in Ledger.open(path, PROMISE).charges] == [1, 2, 3]
+    ledger = PrivacyLedger.open(path, PROMISE)
+    ledger.charge(LedgerCharge(3, 1))
+    assert [charge.round for charge in PrivacyLedger.open(path, PROMISE).charges] == [1, 2, 3]
 
 
 def test_every_line_is_plain_json(path: Path) -> None:
     filled(path)
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     assert [entry.get("round") for entry in entries] == [None, 1, 2, 3, 4]
-    assert Head(**vars(filled(path, 0).head)).length == 5
+    assert LedgerHead(**vars(filled(path, 0).head)).length == 5

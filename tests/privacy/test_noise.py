@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fedsim.privacy.noise import (
-    Secure,
-    Simulated,
+    SecureNoise,
+    SimulatedNoise,
     gaussian,
     grid,
     noisy,
@@ -25,12 +25,14 @@ from fedsim.privacy.noise import (
 MANY = 1_000_000
 
 
-def source(*where: int) -> Simulated:
-    return Simulated.at(7, "noise", *where)
+def source(*where: int) -> SimulatedNoise:
+    return SimulatedNoise.at(7, "noise", *where)
 
 
-@pytest.mark.parametrize("which", [Secure(), source(0)], ids=["secure", "simulation"])
-def test_the_variance_is_right_within_six_in_a_thousand(which: Secure | Simulated) -> None:
+@pytest.mark.parametrize("which", [SecureNoise(), source(0)], ids=["secure", "simulation"])
+def test_the_variance_is_right_within_six_in_a_thousand(
+    which: SecureNoise | SimulatedNoise,
+) -> None:
     drawn = gaussian(torch.zeros(MANY), 3.0, which)
     # The standard error of a variance is sqrt(2 / n): 0.6 percent is 4.2 of them, and sound noise
     # from the operating system fails once in 45,000 times.
@@ -72,7 +74,7 @@ def test_noise_of_clients_rounds_and_layers_is_uncorrelated() -> None:
 def test_no_word_comes_twice_in_a_million() -> None:
     words = np.concatenate([source(k).words(50_000) for k in range(20)])
     assert len(np.unique(words)) == len(words)
-    words = Secure().words(MANY)
+    words = SecureNoise().words(MANY)
     assert len(np.unique(words)) == len(words)
 
 
@@ -95,8 +97,8 @@ def test_no_seed_of_a_user_reaches_secure_noise(monkeypatch: pytest.MonkeyPatch)
     assert asked == [32]
     # The first words of ChaCha20 for a key of zeros (RFC 8439, appendix A.1).
     published = "76b8e0ada0f13d90405d6ae55386bd28bdd219b8a08ded1aa836efcc8b770dc7"
-    assert Secure().words(4).tobytes().hex() == published
-    assert len(Secure().words(0)) == 0
+    assert SecureNoise().words(4).tobytes().hex() == published
+    assert len(SecureNoise().words(0)) == 0
 
 
 def test_global_seeds_do_not_reach_simulated_noise_either() -> None:
@@ -131,8 +133,10 @@ def test_noise_is_that_of_the_words_one_by_one() -> None:
     assert torch.equal(found, (slow / grid(1.0)).round() * grid(1.0))
 
 
-@pytest.mark.parametrize("which", [Secure(), source(4)], ids=["secure", "simulation"])
-def test_what_is_rounded_after_the_noise_is_as_gaussian(which: Secure | Simulated) -> None:
+@pytest.mark.parametrize("which", [SecureNoise(), source(4)], ids=["secure", "simulation"])
+def test_what_is_rounded_after_the_noise_is_as_gaussian(
+    which: SecureNoise | SimulatedNoise,
+) -> None:
     value = torch.linspace(-1, 1, MANY + 1, dtype=torch.float64)  # on no grid, and an odd number
     drawn = (perturbed(value, 3.0, which) - value).numpy() / 3
     assert abs(float(drawn.var()) - 1) < 0.006

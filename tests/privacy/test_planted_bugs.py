@@ -23,11 +23,11 @@ from fedsim.aggregate import Sums
 from fedsim.privacy import ledger, mechanism
 from fedsim.privacy import privacy_engine as guard
 from fedsim.privacy import private_strategy as guarded
-from fedsim.privacy.mechanism import Adaptive, CentralGaussian, clipped, norm_of
-from fedsim.privacy.noise import Rng, Simulated, grid
-from fedsim.privacy.privacy_engine import Guard
-from fedsim.privacy.privacy_spec import Claim, Crowd
-from fedsim.privacy.private_strategy import Guarded
+from fedsim.privacy.mechanism import AdaptiveClip, CentralGaussian, clipped, norm_of
+from fedsim.privacy.noise import Rng, SimulatedNoise, grid
+from fedsim.privacy.privacy_engine import PrivacyEngine
+from fedsim.privacy.privacy_spec import Population, PrivacySpec
+from fedsim.privacy.private_strategy import PrivateStrategy
 from fedsim.runlog.events import RoundRecord
 from fedsim.schema.privacy import Privacy
 from fedsim.strategy import ServerState, Strategy
@@ -38,13 +38,13 @@ LIKE: Weights = {"bias": torch.zeros(()), "weight": torch.zeros(4, 3)}
 WIDE: Weights = {"weight": torch.zeros(1_000_000)}
 
 
-def claim(sampler: cohort.Sampler | None = None, rng: Rng = "simulation") -> Claim:
+def claim(sampler: cohort.Sampler | None = None, rng: Rng = "simulation") -> PrivacySpec:
     said = Privacy(unit="client", clip=CLIP, noise_multiplier=1.5, delta=1e-4, rng=rng)
-    return Claim(said, Crowd(30, 7, 5, sampler or cohort.Poisson(), 3))
+    return PrivacySpec(said, Population(30, 7, 5, sampler or cohort.Poisson(), 3))
 
 
-def strategy() -> Guarded:
-    return Guarded(Strategy(), claim().mechanism)
+def strategy() -> PrivateStrategy:
+    return PrivateStrategy(Strategy(), claim().mechanism)
 
 
 def added(updates: list[Update], like: Weights = LIKE) -> Sums:
@@ -77,13 +77,15 @@ def moved(update: Update) -> float:
 
 
 def noise_is_scaled_right() -> None:
-    means = claim().mechanism.release(Sums(), WIDE, CLIP, Simulated.at(1, "check")).delta["weight"]
+    means = (
+        claim().mechanism.release(Sums(), WIDE, CLIP, SimulatedNoise.at(1, "check")).delta["weight"]
+    )
     wanted = (1.5 * CLIP / 7) ** 2
     assert abs(float(means.var()) / wanted - 1) < 0.0075
 
 
 def rounds_have_noise_of_their_own(folder: Path) -> None:
-    keeper = Guard(claim(), folder)
+    keeper = PrivacyEngine(claim(), folder)
     like = {"weight": torch.zeros(10_000)}
     drawn = [
         keeper.release(Sums(), ServerState(like, 30, round=number), strategy()).delta["weight"]
@@ -128,7 +130,7 @@ def the_denominator_is_the_expected_cohort() -> None:
     silent = replace(claim().mechanism, noise_multiplier=0.0)
     for many in (1, 3, 9):
         sums = added([Update(k, ones, 1) for k in range(many)])
-        mean = silent.release(sums, LIKE, CLIP, Simulated.at(1, "check")).delta["weight"]
+        mean = silent.release(sums, LIKE, CLIP, SimulatedNoise.at(1, "check")).delta["weight"]
         assert torch.allclose(mean, torch.full((4, 3), 0.1 * many / 7, dtype=torch.float64))
 
 
@@ -151,16 +153,16 @@ def what_is_released_is_charged(folder: Path) -> None:
     released = set()
     like = {"weight": torch.zeros(4)}
     for _ in range(3):
-        keeper = Guard(claim(rng="secure"), folder)
+        keeper = PrivacyEngine(claim(rng="secure"), folder)
         state = ServerState(like, 30, round=1)
         keeper.before(1, state)
         released.add(keeper.release(Sums(), state, strategy()).delta["weight"].numpy().tobytes())
-    assert len(released) <= len(Guard(claim(rng="secure"), folder).ledger.charges)
+    assert len(released) <= len(PrivacyEngine(claim(rng="secure"), folder).ledger.charges)
 
 
 def clients_metrics_stay_where_they_are(folder: Path) -> None:
     record = RoundRecord(1, 0.5, 1.0, (0,), (), {"loss": 0.3}, {}, 1, 1, 0.1)
-    assert Guard(claim(), folder).cleaned(record).train == {}
+    assert PrivacyEngine(claim(), folder).cleaned(record).train == {}
 
 
 def every_output_is_on_the_grid() -> None:
@@ -168,7 +170,7 @@ def every_output_is_on_the_grid() -> None:
         wide = {"weight": torch.full((1_000_000,), value * CLIP / 1000)}
         sums = added([Update(0, wide, 1)], WIDE)
         step = claim().mechanism.step(CLIP)
-        released = claim().mechanism.release(sums, WIDE, CLIP, Simulated.at(2, "check")).delta
+        released = claim().mechanism.release(sums, WIDE, CLIP, SimulatedNoise.at(2, "check")).delta
         cells = released["weight"] * 7 / step
         # The division by 7 is post-processing, and rounds in the last bit.
         assert float((cells - cells.round()).abs().max()) < 1e-6
@@ -219,7 +221,9 @@ def clipped_by_layer(delta: Weights, bound: float, step: float) -> Weights:
     return {name: clipped({name: tensor}, bound, step)[name] for name, tensor in delta.items()}
 
 
-def weighted(self: Guarded, update: Update, told: Mapping[str, Any]) -> Mapping[str, Addend]:
+def weighted(
+    self: PrivateStrategy, update: Update, told: Mapping[str, Any]
+) -> Mapping[str, Addend]:
     step = float(told["privacy-step"])
     return {"clipped": Addend(clipped(update.delta, CLIP, step), update.examples)}
 
@@ -234,14 +238,14 @@ def naive_clip(delta: Weights, bound: float, step: float) -> Weights:
 
 
 def by_realised(
-    self: CentralGaussian, sums: Sums, like: Weights, clip: float, source: Simulated
+    self: CentralGaussian, sums: Sums, like: Weights, clip: float, source: SimulatedNoise
 ) -> Merged:
     honest = REAL_RELEASE(self, sums, like, clip, source)
     share = self.expected / max(len(sums.clients), 1)
     return replace(honest, means={"delta": {n: t * share for n, t in honest.delta.items()}})
 
 
-def float32_noise(like: torch.Tensor, std: float, source: Simulated) -> torch.Tensor:
+def float32_noise(like: torch.Tensor, std: float, source: SimulatedNoise) -> torch.Tensor:
     words = source.words(like.numel()).astype(np.float64) / 2.0**64
     normal = torch.special.ndtri(torch.from_numpy(words).clamp(1e-12, 1 - 1e-12))
     narrow: torch.Tensor = (normal.float() * std).reshape(like.shape)
@@ -249,20 +253,20 @@ def float32_noise(like: torch.Tensor, std: float, source: Simulated) -> torch.Te
 
 
 REAL_RELEASE = CentralGaussian.release
-REAL_OPEN = ledger.Ledger.open.__func__  # type: ignore[attr-defined]
+REAL_OPEN = ledger.PrivacyLedger.open.__func__  # type: ignore[attr-defined]
 
 
-def unpaid_retry(self: Guard, charge: ledger.Charge) -> None:
+def unpaid_retry(self: PrivacyEngine, charge: ledger.LedgerCharge) -> None:
     if not self.ledger.of_round(charge.round):
         self.ledger.charge(charge)
 
 
-def refunding(cls: type, path: Path, promise: Mapping[str, Any]) -> ledger.Ledger:
+def refunding(cls: type, path: Path, promise: Mapping[str, Any]) -> ledger.PrivacyLedger:
     """Take back, on start, a charge whose round did not finish."""
     if path.is_file():
         lines = path.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join(lines[:1]))
-    found: ledger.Ledger = REAL_OPEN(cls, path, promise)
+    found: ledger.PrivacyLedger = REAL_OPEN(cls, path, promise)
     return found
 
 
@@ -280,9 +284,9 @@ BUGS = {
     "half the noise": Bug(mechanism, "gaussian", quieter(0.5), "noise_is_scaled_right"),
     "nine tenths of the noise": Bug(mechanism, "gaussian", quieter(0.9), "noise_is_scaled_right"),
     "the same noise each round": Bug(
-        Guard,
+        PrivacyEngine,
         "_source",
-        lambda self, number, attempt: Simulated.at(3, "privacy"),
+        lambda self, number, attempt: SimulatedNoise.at(3, "privacy"),
         "rounds_have_noise_of_their_own",
     ),
     "no clipping": Bug(
@@ -292,7 +296,7 @@ BUGS = {
         guarded, "clipped", clipped_by_layer, "one_client_moves_the_sum_by_the_clip_at_most"
     ),
     "2C forgotten": Bug(
-        Claim,
+        PrivacySpec,
         "sensitivity",
         property(lambda self: 1.0),
         "a_replaced_client_moves_the_sum_by_what_is_claimed",
@@ -301,24 +305,26 @@ BUGS = {
         CentralGaussian, "release", by_realised, "the_denominator_is_the_expected_cohort"
     ),
     "int(N * q)": Bug(
-        Claim,
+        PrivacySpec,
         "sample_rate",
         property(lambda self: int(10 * self.crowd.cohort / self.crowd.population) / 10),
         "clients_come_as_often_as_is_claimed",
     ),
-    "weights by examples": Bug(Guarded, "clipped", weighted, "the_number_of_examples_buys_nothing"),
+    "weights by examples": Bug(
+        PrivateStrategy, "clipped", weighted, "the_number_of_examples_buys_nothing"
+    ),
     "fixed cohort, Poisson ledger": Bug(
-        Claim,
+        PrivacySpec,
         "sampling",
         property(lambda self: "poisson"),
         "a_cohort_of_fixed_size_is_accounted_for_as_such",
     ),
-    "no charge on retry": Bug(Guard, "_pay", unpaid_retry, "what_is_released_is_charged"),
+    "no charge on retry": Bug(PrivacyEngine, "_pay", unpaid_retry, "what_is_released_is_charged"),
     "refund on crash": Bug(
-        ledger.Ledger, "open", classmethod(refunding), "what_is_released_is_charged"
+        ledger.PrivacyLedger, "open", classmethod(refunding), "what_is_released_is_charged"
     ),
     "metrics unaccounted": Bug(
-        Guard, "cleaned", lambda self, record: record, "clients_metrics_stay_where_they_are"
+        PrivacyEngine, "cleaned", lambda self, record: record, "clients_metrics_stay_where_they_are"
     ),
     "float32 noise": Bug(mechanism, "gaussian", float32_noise, "every_output_is_on_the_grid"),
     "NaN": Bug(guarded, "clipped", naive_clip, "an_update_that_is_not_finite_moves_nothing"),
@@ -335,7 +341,7 @@ def test_a_planted_bug_is_caught(bug: str, tmp_path: Path, monkeypatch: pytest.M
 
 def test_there_are_fifteen_of_them() -> None:
     assert len(BUGS) == 15
-    assert guard.Guard is Guard
+    assert guard.PrivacyEngine is PrivacyEngine
 
 
 # Further promises, with no bug of their own.
@@ -386,21 +392,21 @@ def test_what_is_clipped_is_within_the_bound_and_points_the_same_way(
 @pytest.mark.parametrize("start", [0.1, 0.9, 1.1, 10.0])
 def test_the_adaptive_clip_finds_the_median_norm_from_anywhere(start: float) -> None:
     norms = np.linspace(0.5, 1.5, 101)  # median 1
-    clip, rule = start, Adaptive(quantile=0.5, lr=0.2)
+    clip, rule = start, AdaptiveClip(quantile=0.5, lr=0.2)
     for _ in range(200):
         clip = rule.moved(clip, float((norms <= clip).mean()))
     assert 0.95 <= clip <= 1.05
 
 
 def test_adaptive_updates_and_bits_together_are_one_release() -> None:
-    rule = CentralGaussian(0.5, 40.0, 1.0, Adaptive())
+    rule = CentralGaussian(0.5, 40.0, 1.0, AdaptiveClip())
     of_bits = rule.bits_std / 0.5  # a bit is -1/2 or 1/2
     assert math.isclose(rule.delta_multiplier**-2 + of_bits**-2, 0.5**-2)
     assert rule.delta_multiplier > 0.5
 
 
 def test_the_noisy_share_below_the_clip_is_unbiased() -> None:
-    rule = Guarded(Strategy(), CentralGaussian(0.5, 40.0, 1.0, Adaptive()))
+    rule = PrivateStrategy(Strategy(), CentralGaussian(0.5, 40.0, 1.0, AdaptiveClip()))
     told = rule.broadcast(ServerState(LIKE, 80), ClientInfo(0, 1)).settings
     sums = Sums()
     for client in range(40):
@@ -408,7 +414,9 @@ def test_the_noisy_share_below_the_clip_is_unbiased() -> None:
         sums.add(client, rule.clipped(Update(client, large, 1), told))
     drawn = [
         float(
-            rule.server_side.release(sums, LIKE, 1.0, Simulated.at(k, "x")).means["below"]["below"]
+            rule.server_side.release(sums, LIKE, 1.0, SimulatedNoise.at(k, "x")).means["below"][
+                "below"
+            ]
         )
         for k in range(400)
     ]
@@ -426,7 +434,7 @@ def test_partial_sums_in_any_order_release_the_same_bits() -> None:
         sums = Sums()
         for part in parts:
             sums.merge(added(part))
-        found = claim().mechanism.release(sums, LIKE, CLIP, Simulated.at(1, "x")).delta
+        found = claim().mechanism.release(sums, LIKE, CLIP, SimulatedNoise.at(1, "x")).delta
         return found["weight"].numpy().tobytes()
 
     assert released([updates]) == released([updates[12:], updates[:5], updates[5:12]])
@@ -440,7 +448,7 @@ def test_a_strategy_that_is_guarded_is_not_told_what_clients_hold() -> None:
             seen.extend(info.examples for info in clients)
             return super().begin(weights, clients)
 
-    Guarded(Curious(), claim().mechanism).begin(LIKE, [ClientInfo(0, 17)])
+    PrivateStrategy(Curious(), claim().mechanism).begin(LIKE, [ClientInfo(0, 17)])
     assert seen == [0]
 
 
@@ -448,4 +456,4 @@ def test_a_guarded_strategy_cannot_be_used_around_its_mechanism() -> None:
     with pytest.raises(ValueError, match="clipped before"):
         strategy().addends(Update(0, dict(LIKE), 1))
     with pytest.raises(ValueError, match="only the server"):
-        Guarded(Strategy()).broadcast(ServerState(LIKE, 3), ClientInfo(0, 1))
+        PrivateStrategy(Strategy()).broadcast(ServerState(LIKE, 3), ClientInfo(0, 1))

@@ -14,8 +14,8 @@ from fedsim.cli.app import main
 from fedsim.engine import run as simulation
 from fedsim.errors import BudgetSpent, RunFolderError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
-from fedsim.privacy.ledger import Ledger
-from fedsim.privacy.privacy_spec import claim_of
+from fedsim.privacy.ledger import PrivacyLedger
+from fedsim.privacy.privacy_spec import privacy_spec_of
 from fedsim.privacy.statement import statement_of
 from fedsim.runlog.events import Event, RoundDone
 from fedsim.runlog.run_folder import RunFolder
@@ -47,8 +47,8 @@ PRIVATE: dict[str, dict[str, Any]] = {
 }
 
 
-def ledger_of(folder: RunFolder) -> Ledger:
-    found = Ledger.read(folder.path / "privacy.jsonl")
+def ledger_of(folder: RunFolder) -> PrivacyLedger:
+    found = PrivacyLedger.read(folder.path / "privacy.jsonl")
     assert found is not None
     return found
 
@@ -126,7 +126,7 @@ def test_the_run_stops_before_the_budget_is_overspent(scenario, tmp_path) -> Non
     events: list[Event] = []
     with pytest.raises(BudgetSpent, match=r"budget \(epsilon 3\) reached before round"):
         simulation.run(of, folder, events.append)
-    result, claim = folder.result(), claim_of(of, 12)
+    result, claim = folder.result(), privacy_spec_of(of, 12)
     assert result is not None
     assert claim.epsilon(result.rounds) <= 3.0 < claim.epsilon(result.rounds + 1)
     assert len(ledger_of(folder).charges) == result.rounds
@@ -142,7 +142,7 @@ def test_the_busiest_client_stops_a_run_of_records(scenario, tmp_path) -> None:
     folder = RunFolder.create(tmp_path / "run")
     with pytest.raises(BudgetSpent):
         simulation.run(of, folder, lambda _: None)
-    claim = claim_of(of, 6)
+    claim = privacy_spec_of(of, 6)
     paid = [charge.clients or () for charge in ledger_of(folder).charges]
     turns = [sum(client in clients for clients in paid) for client in range(6)]
     assert claim.epsilon(max(turns)) <= 2.5 < claim.epsilon(max(turns) + 1)
@@ -303,11 +303,11 @@ def test_batch_norm_is_refused(scenario, play, tmp_path) -> None:
 
 
 def test_a_claim_says_what_its_sampler_does(scenario) -> None:
-    poisson = claim_of(scenario(privacy=CLIENT, clients=POISSON), 12)
-    fixed = claim_of(scenario(**PRIVATE["uniform"]), 12)
-    everyone = claim_of(scenario(privacy=CLIENT, clients={"count": 12}), 12)
-    local = claim_of(scenario(**PRIVATE["local"]), 6)
-    public = claim_of(scenario(privacy={**CLIENT, "sampling": "none"}, clients=POISSON), 12)
+    poisson = privacy_spec_of(scenario(privacy=CLIENT, clients=POISSON), 12)
+    fixed = privacy_spec_of(scenario(**PRIVATE["uniform"]), 12)
+    everyone = privacy_spec_of(scenario(privacy=CLIENT, clients={"count": 12}), 12)
+    local = privacy_spec_of(scenario(**PRIVATE["local"]), 6)
+    public = privacy_spec_of(scenario(privacy={**CLIENT, "sampling": "none"}, clients=POISSON), 12)
     assert (poisson.relation, poisson.sensitivity) == ("add or remove one client", 1.0)
     assert (fixed.relation, fixed.sensitivity) == ("replace one client", 2.0)
     assert (everyone.relation, everyone.sensitivity) == ("add or remove one client", 1.0)
@@ -318,7 +318,7 @@ def test_a_claim_says_what_its_sampler_does(scenario) -> None:
 
 
 def test_the_accountants_are_held_against_each_other(scenario) -> None:
-    claim = claim_of(scenario(privacy=CLIENT, clients=POISSON), 12)
+    claim = privacy_spec_of(scenario(privacy=CLIENT, clients=POISSON), 12)
     pld, rdp = claim.checked(10)
     assert pld <= rdp
     assert replace(claim).checked(0) == (0.0, 0.0)
@@ -382,7 +382,7 @@ def test_the_plan_meets_the_wish(scenario, tmp_path, capsys) -> None:
     words = ["privacy", "plan", str(file), "--epsilon", "2", "-o", str(drawing)]
     assert main([*words, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    claim = claim_of(scenario(**raw), 12)
+    claim = privacy_spec_of(scenario(**raw), 12)
     told = claim.privacy.model_copy(update={"noise_multiplier": found["noise_multiplier"]})
     assert 1.99 <= replace(claim, privacy=told).epsilon(3) <= 2.0
     assert found["now"] == claim.epsilon(3)

@@ -22,8 +22,8 @@ def with_turns(folder: Path) -> Path:
 
 def test_a_rounds_turns_are_drawn_where_times_are_asked_for(runs) -> None:
     folder = with_turns(runs(fedavg=(0.5, 0.6)))
-    assert page_of(collect([folder])).shifts == ()
-    (shift,) = page_of(collect([folder], x=("rounds", "seconds"))).shifts
+    assert page_of(collect([folder])).timeline_figures == ()
+    (shift,) = page_of(collect([folder], x=("rounds", "seconds"))).timeline_figures
     assert (shift.workers, shift.phases, shift.busy) == (2, ("train", "evaluate"), 0.625)
     assert "Who worked when" in render(page_of(collect([folder], x=("rounds", "seconds"))))
 
@@ -32,7 +32,7 @@ def test_a_damaged_timeline_costs_its_picture_alone(runs) -> None:
     folder = with_turns(runs(fedavg=(0.5, 0.6)))
     for run in folder.iterdir():
         (run / "timeline.json").write_text('{"turns": [[1]]}')
-    assert page_of(collect([folder], x=("seconds",))).shifts == ()
+    assert page_of(collect([folder], x=("seconds",))).timeline_figures == ()
 
 
 def test_accuracy_by_size_goes_from_the_smallest_clients_to_the_largest(

@@ -12,7 +12,7 @@ from torch import nn
 
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
-from fedsim.wire import Task, Update
+from fedsim.wire import Instruction, Update
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class NodeEnder(Sgd):
     """A folder: what was done once is not done again."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Task, draws: torch.Generator
+        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         update = super().train(model, examples, task, draws)
         trace = Path(self.traces, f"round {task.round}")

@@ -11,7 +11,7 @@ from fedsim.data.federated import prepare
 from fedsim.flower.parts import strategy_of
 from fedsim.runtime.gpu_share import part_of
 from fedsim.runtime.stacking import Stacking, fitting
-from fedsim.runtime.trial import Trial
+from fedsim.runtime.trial import TimingTrial
 
 CLIENTS = {"count": 11, "per_round": 9}
 
@@ -77,7 +77,7 @@ def test_a_stack_of_one_that_does_not_fit_is_trained_alone(scenario, play, cramp
 def test_a_size_that_fits_is_found_before_the_first_round(scenario, cramped, tmp_path) -> None:
     of = scenario(clients=CLIENTS, local=cramped)
     data = prepare(of, tmp_path / "store")
-    trial = Trial.of(of, data, strategy_of(of), tmp_path / "store")
+    trial = TimingTrial.of(of, data, strategy_of(of), tmp_path / "store")
     assert fitting(trial, 2) == Stacking(2)
     told = "clients train 2 at a time: there is no room on the GPU for 9"
     assert fitting(trial, 9) == Stacking(2, told)

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
-from fedsim.runtime.allocation import Node, Places, places, spread
+from fedsim.runtime.allocation import Allocation, ClusterNode, allocate, spread
 from fedsim.schema.scenario import Compute
 
 
-def cluster(*held: tuple[int, float]) -> list[Node]:
-    return [Node(str(at), f"n{at}", cpus, gpus) for at, (cpus, gpus) in enumerate(held)]
+def cluster(*held: tuple[int, float]) -> list[ClusterNode]:
+    return [ClusterNode(str(at), f"n{at}", cpus, gpus) for at, (cpus, gpus) in enumerate(held)]
 
 
 def asked(**compute: object) -> Compute:
@@ -22,20 +22,24 @@ def asked(**compute: object) -> Compute:
 @pytest.mark.parametrize(
     ("nodes", "compute", "found"),
     [
-        (cluster((4, 0), (2, 0)), {}, Places(6, 0.0)),
-        (cluster((4, 0), (0, 0)), {"workers": 3}, Places(3, 0.0)),
-        (cluster((16, 1)), {}, Places(16, 0.0625)),
-        (cluster((8, 8)), {"workers": 4}, Places(4, 1.0)),
-        (cluster((8, 3)), {"workers": 8}, Places(8, 0.3333)),  # 3/8 of a GPU fits but six times
-        (cluster((4, 2), (16, 0)), {}, Places(4, 0.5)),  # the other node has no GPU
-        (cluster((4, 2), (16, 0)), {"workers": 20}, Places(20, 0.0)),  # more than share the GPUs
-        (cluster((4, 2), (16, 0)), {"gpus_per_worker": 0}, Places(20, 0.0)),
-        (cluster((16, 2)), {"gpus_per_worker": 0.5}, Places(4, 0.5)),
-        (cluster((16, 4)), {"gpus_per_worker": 2}, Places(2, 2.0)),
+        (cluster((4, 0), (2, 0)), {}, Allocation(6, 0.0)),
+        (cluster((4, 0), (0, 0)), {"workers": 3}, Allocation(3, 0.0)),
+        (cluster((16, 1)), {}, Allocation(16, 0.0625)),
+        (cluster((8, 8)), {"workers": 4}, Allocation(4, 1.0)),
+        (cluster((8, 3)), {"workers": 8}, Allocation(8, 0.3333)),  # 3/8 of a GPU fits but six times
+        (cluster((4, 2), (16, 0)), {}, Allocation(4, 0.5)),  # the other node has no GPU
+        (
+            cluster((4, 2), (16, 0)),
+            {"workers": 20},
+            Allocation(20, 0.0),
+        ),  # more than share the GPUs
+        (cluster((4, 2), (16, 0)), {"gpus_per_worker": 0}, Allocation(20, 0.0)),
+        (cluster((16, 2)), {"gpus_per_worker": 0.5}, Allocation(4, 0.5)),
+        (cluster((16, 4)), {"gpus_per_worker": 2}, Allocation(2, 2.0)),
     ],
 )
 def test_auto_takes_what_fits(nodes, compute, found) -> None:
-    assert places(nodes, asked(**compute)) == found
+    assert allocate(nodes, asked(**compute)) == found
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_auto_takes_what_fits(nodes, compute, found) -> None:
 )
 def test_what_does_not_fit_is_refused_in_one_line(nodes, compute, said) -> None:
     with pytest.raises(ScenarioError) as caught:
-        places(nodes, asked(**compute))
+        allocate(nodes, asked(**compute))
     assert str(caught.value) == said
 
 
@@ -75,7 +79,7 @@ def test_what_does_not_fit_is_refused_in_one_line(nodes, compute, said) -> None:
 def test_the_workers_are_spread_over_room_that_is_there(held, workers) -> None:
     nodes = cluster(*held)
     try:
-        found = places(nodes, asked(workers=workers))
+        found = allocate(nodes, asked(workers=workers))
     except ScenarioError:
         assert workers > sum(node.cpus for node in nodes)
         return

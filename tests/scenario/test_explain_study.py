@@ -8,12 +8,12 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario.explain_study import explain_study, study_schema
-from fedsim.scenario.study_schema import Compare, Head
+from fedsim.scenario.study_schema import Compare, StudyHeader
 from fedsim.scenario.tune import Tune
 
 
 def test_every_key_of_a_study_has_a_sentence() -> None:
-    top = [field.alias or name for name, field in Head.model_fields.items()]
+    top = [field.alias or name for name, field in StudyHeader.model_fields.items()]
     inner = [f"report.{name}" for name in Compare.model_fields]
     inner += [f"tune.{name}" for name in Tune.model_fields]
     for key in [*top, *inner]:

@@ -12,7 +12,7 @@ import pytest
 from fedsim.scenario.inherit import presets
 from fedsim.scenario.load import load
 from fedsim.scenario.yaml_file import dump
-from fedsim.schema.count_or_share import Quantity
+from fedsim.schema.count_or_share import CountOrShare
 from fedsim.schema.scenario import Scenario
 
 GOOD = """\
@@ -77,7 +77,7 @@ def test_a_child_changes_its_parent_key_by_key(tmp_path: Path) -> None:
     )
     scenario = load(child)
     assert scenario.clients.count == 5
-    assert scenario.clients.per_round == Quantity("30%")
+    assert scenario.clients.per_round == CountOrShare("30%")
     assert scenario.tags == ("c",)
     assert scenario.name == "child"
     assert scenario.folder == tmp_path
@@ -146,12 +146,12 @@ def test_scenarios_differ_where_a_key_does(tmp_path: Path) -> None:
      (3, 50, 3), (8, 5, 5), ("33.3%", 10, 3)],
 )  # fmt: skip
 def test_a_quantity_is_a_number_of_the_total(quantity: int | str, total: int, number: int) -> None:
-    assert Quantity(quantity).of(total) == number
+    assert CountOrShare(quantity).of(total) == number
 
 
 def test_a_share_gives_no_fewer_than_it_must() -> None:
-    assert Quantity("1%").of(10, at_least=1) == 1
-    assert Quantity("1%").of(0, at_least=1) == 0
+    assert CountOrShare("1%").of(10, at_least=1) == 1
+    assert CountOrShare("1%").of(0, at_least=1) == 0
 
 
 def test_checking_a_scenario_loads_no_heavy_package(tmp_path: Path) -> None:

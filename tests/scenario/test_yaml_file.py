@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.scenario.node import Place, dotted
+from fedsim.scenario.node import SourceLocation, dotted
 from fedsim.scenario.yaml_file import dump, parse, read
 
 
@@ -25,7 +25,7 @@ from fedsim.scenario.yaml_file import dump, parse, read
     ],
 )  # fmt: skip
 def test_scalars_are_read_by_the_core_schema_of_yaml_1_2(text: str, value: object) -> None:
-    node, faults = parse(text, Place("here"))
+    node, faults = parse(text, SourceLocation("here"))
     assert (node.plain(), faults) == (value, [])
     assert type(node.plain()) is type(value)
 
@@ -66,7 +66,7 @@ PLAIN = st.recursive(
 
 @given(st.dictionaries(st.text().filter(lambda key: key != "<<"), PLAIN, max_size=4))
 def test_what_is_dumped_is_read_back(tmp_path_factory: pytest.TempPathFactory, value: dict) -> None:  # type: ignore[type-arg]
-    node, faults = parse(dump(value), Place("here"))
+    node, faults = parse(dump(value), SourceLocation("here"))
     if not faults:  # a key << is refused, wherever it stands
         assert (node.plain() or {}) == value
     else:

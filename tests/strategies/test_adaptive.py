@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from fedsim.strategies._adaptive import Adaptive
+from fedsim.strategies._adaptive import AdaptiveServer
 from fedsim.strategies.fedadagrad import FedAdagrad
 from fedsim.strategies.fedadam import FedAdam
 from fedsim.strategies.fedyogi import FedYogi
@@ -37,7 +37,7 @@ def adagrad(v: float, d: float) -> float:
     ],
     ids=["fedadam", "fedyogi", "fedadagrad"],
 )
-def test_the_steps_are_algorithm_2_s(strategy: Adaptive, second: type[float]) -> None:
+def test_the_steps_are_algorithm_2_s(strategy: AdaptiveServer, second: type[float]) -> None:
     state = strategy.begin({"w": torch.tensor(1.0)}, [ClientInfo(0, 1)])
     weight, m, v = 1.0, 0.0, TAU**2
     for delta in DELTAS:

@@ -15,7 +15,7 @@ from fedsim.seeds import torch_stream
 from fedsim.strategies.fednova import FedNova
 from fedsim.strategies.fedprox import FedProx
 from fedsim.strategies.scaffold import Scaffold
-from fedsim.wire import ClientInfo, Task, Update, Weights
+from fedsim.wire import ClientInfo, Instruction, Update, Weights
 
 
 def shard(seed: int, examples: int) -> Examples:
@@ -49,7 +49,9 @@ def test_scaffold_s_controls_stay_each_other_s_mean() -> None:
         updates = []
         for info, held in zip(infos, shards, strict=True):
             model.load_state_dict(state.weights)
-            task = Task(number, "train", info, scaffold.broadcast(state, info), kept[info.id])
+            task = Instruction(
+                number, "train", info, scaffold.broadcast(state, info), kept[info.id]
+            )
             updates.append(half.train(model, held, task, torch_stream(1, "c", number, info.id)))
             kept[info.id] = dict(updates[-1].memory)
         state = scaffold.step(state, scaffold.aggregate(updates), None)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from fedsim.strategies.fedprox import FedProx
 from fedsim.strategies.fedtrimmedavg import FedTrimmedAvg
 from fedsim.strategies.scaffold import Scaffold
 from fedsim.strategy import Server, Strategy
-from fedsim.wire import ClientInfo, Task, Weights
+from fedsim.wire import ClientInfo, Instruction, Weights
 
 SGD = Sgd(lr=0.1, epochs=2, batch_size=5)
 
@@ -65,7 +65,7 @@ def play(
             cast = strategy.broadcast(state, info)
             load_weights(model, cast.weights)
             draws = torch_stream(5, "client", number, 0 if same_draws else info.id)
-            task = Task(number, "train", info, cast, memory.get(info.id, {}))
+            task = Instruction(number, "train", info, cast, memory.get(info.id, {}))
             updates.append(half.train(model, held, task, draws))
             memory[info.id] = updates[-1].memory
         server = Server(model, torch_stream(5, "server", number))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.runlog.run_folder import RunFolder
-from fedsim.runlog.study_ledger import Ledger
+from fedsim.runlog.study_ledger import StudyLedger
 from fedsim.scenario.study_file import load_study
 from fedsim.study.execution import begin, go_on
 from fedsim.study.resources import shared
@@ -59,7 +59,7 @@ def test_the_cells_of_a_study_share_one_ray(tmp_path: Path, write_study) -> None
     assert len({note["process"] for note in notes}) == 2  # side by side
     assert {note["cpus"] for note in notes} == {2.0}
     assert len({note["session"] for note in notes}) == 1
-    for cell in Ledger.read(tmp_path / "run").cells:
+    for cell in StudyLedger.read(tmp_path / "run").cells:
         said = RunFolder(tmp_path / "run" / "cells" / cell.name).read_scenario()
         assert said["compute"]["workers"] == 1  # its share
 

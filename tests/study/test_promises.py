@@ -6,7 +6,7 @@ import pytest
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario.study_file import load_study
-from fedsim.study.privacy_costs import promises
+from fedsim.study.privacy_costs import privacy_costs
 
 pytest.importorskip("dp_accounting", reason="the extra `dp` is not installed")
 
@@ -23,7 +23,7 @@ FEW = (
 
 def test_each_promise_is_said_once_with_whom_it_is_of(study_file) -> None:
     study = load_study(study_file(METHODS, "[1, 2]", FEW))
-    said = promises(study, lambda scenario: scenario.clients.count or 0)
+    said = privacy_costs(study, lambda scenario: scenario.clients.count or 0)
     assert [line.partition(" for one ")[2] for line in said] == [
         "client at delta 0.01: noisy mild, noisy severe",
         "client at delta 0.01: noisier mild, noisier severe",
@@ -37,9 +37,9 @@ def test_what_a_search_spends_is_said_to_be_covered_by_nothing(study_file) -> No
     with pytest.raises(ScenarioError, match="would leave the clients without noise"):
         load_study(study_file(METHODS, "[1]", FEW + tune))
     said = METHODS.replace("unit:", "metrics: simulation, unit:")
-    found = promises(load_study(study_file(said, "[1]", FEW + tune)), lambda _: 20)
+    found = privacy_costs(load_study(study_file(said, "[1]", FEW + tune)), lambda _: 20)
     assert found[-1].endswith("no statement covers them")
 
 
 def test_where_nothing_is_promised_nothing_is_said(study_file) -> None:
-    assert promises(load_study(study_file()), lambda _: 4) == []
+    assert privacy_costs(load_study(study_file()), lambda _: 4) == []

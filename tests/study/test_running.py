@@ -17,7 +17,7 @@ from fedsim.cli.app import main
 from fedsim.errors import RunFolderError, StudyIncomplete
 from fedsim.report.html import render
 from fedsim.report.page import page_of
-from fedsim.runlog.study_ledger import Ledger
+from fedsim.runlog.study_ledger import StudyLedger
 from fedsim.scenario.study_file import load_study
 from fedsim.study.execution import begin, go_on
 from fedsim.study.plan import plan_study
@@ -39,7 +39,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory, write_study) -> Path:
 
 
 def test_a_failed_cell_stops_nothing(mixed: Path) -> None:
-    ledger = Ledger.read(mixed)
+    ledger = StudyLedger.read(mixed)
     assert ledger.counts() == {"finished": 12, "failed": 4, "left": 0, "started": 0}
     assert {one.levels["strategy"] for one in ledger.cells if one.status == "failed"} == {
         "broken.py:Fails"
@@ -101,7 +101,7 @@ def test_retrying_runs_the_failed_cells_alone(mixed: Path) -> None:
     with pytest.raises(StudyIncomplete):
         go_on(mixed, 1, lambda one: news.append(one.news.cell), retry_failed=True)
     assert {name.split("-mild")[0].split("-severe")[0] for name in news} == {"broken.py-Fails"}
-    assert {one.attempts for one in Ledger.read(mixed).cells if one.status == "failed"} == {2}
+    assert {one.attempts for one in StudyLedger.read(mixed).cells if one.status == "failed"} == {2}
 
 
 def test_a_finished_study_is_not_run_again(mixed: Path, tmp_path: Path, write_study) -> None:
@@ -149,14 +149,14 @@ def test_a_killed_study_ends_as_if_it_had_not_been(tmp_path, started, write_stud
     done = 0
     for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
         wait_for_rounds(killed, done)
-        finished = {one.name for one in Ledger.read(killed).cells if one.status == "finished"}
+        finished = {one.name for one in StudyLedger.read(killed).cells if one.status == "finished"}
         os.kill(study.pid, how)
         assert study.wait(120) == (-how if how == signal.SIGKILL else 130)
         # What was written until now does not tell that the next process is at work.
         done = settled(killed)
         study = started("resume", str(killed))
     assert study.wait(240) == 0
-    ledger = Ledger.read(killed)
+    ledger = StudyLedger.read(killed)
     assert ledger.counts()["finished"] == 4
     assert all(one.attempts == 1 for one in ledger.cells if one.name in finished)
     for cell in ledger.cells:
@@ -175,6 +175,6 @@ def test_a_worker_that_dies_takes_its_cell_alone(tmp_path: Path, write_study) ->
     )
     with pytest.raises(StudyIncomplete, match="1 of 2 cells failed"):
         go_on(tmp_path / "run", 1, lambda _: None)
-    first, second = Ledger.read(tmp_path / "run").cells
+    first, second = StudyLedger.read(tmp_path / "run").cells
     assert (first.status, first.why) == ("failed", "its process ended with exit code 7")
     assert second.status == "finished"

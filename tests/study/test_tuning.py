@@ -18,7 +18,7 @@ from fedsim.errors import StudyIncomplete
 from fedsim.report.html import render
 from fedsim.report.page import page_of
 from fedsim.runlog.run_folder import RunFolder
-from fedsim.runlog.study_ledger import Ledger
+from fedsim.runlog.study_ledger import StudyLedger
 from fedsim.scenario.load import load
 from fedsim.scenario.study_file import load_study
 from fedsim.study.execution import begin, go_on
@@ -50,7 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, write_study) -> Path:
 
 
 def test_every_strategy_has_the_same_number_of_trials_and_takes_the_best(whole: Path) -> None:
-    ledger = Ledger.read(whole)
+    ledger = StudyLedger.read(whole)
     for search in ledger.searches:
         own = [one for one in ledger.trials if one.levels == search.levels]
         assert [(one.trial, one.seed) for one in own] == [(t, s) for t in (1, 2, 3) for s in (1, 2)]
@@ -69,7 +69,7 @@ def test_every_strategy_has_the_same_number_of_trials_and_takes_the_best(whole: 
 
 
 def test_a_score_is_the_accuracy_on_the_clients_validation_parts(whole: Path) -> None:
-    for trial in Ledger.read(whole).trials:
+    for trial in StudyLedger.read(whole).trials:
         run = RunFolder(whole / "cells" / trial.name)
         scenario, records = load(run.scenario), run.rounds()
         assert (scenario.rounds, scenario.evaluation.part, len(records)) == (2, "val", 2)
@@ -88,7 +88,7 @@ def test_the_plan_counts_the_trials(whole: Path, tmp_path: Path, write_study) ->
 def test_the_page_shows_every_trial_and_what_was_taken(whole: Path) -> None:
     text = page(whole)
     assert "<h2>How parameters were chosen</h2>" in text
-    ledger = Ledger.read(whole)
+    ledger = StudyLedger.read(whole)
     for cell in ledger.cells:
         assert f"<code>local.lr: {cell.values['local.lr']}</code>" in text
     found = page_of(collect([whole]))
@@ -105,12 +105,12 @@ def test_a_tuned_study_that_is_killed_ends_as_if_it_had_not_been(
     study = started("run", str(file), "--run-dir", str(killed), "--jobs", "2")
     for over in (3, 13):  # among the trials, and among the cells
         wait_for_runs(killed, over)
-        before = Ledger.read(killed)
+        before = StudyLedger.read(killed)
         os.kill(study.pid, signal.SIGKILL)
         study.wait(60)
         study = started("resume", str(killed), "--jobs", "2")
     assert study.wait(240) == 0
-    ledger, other = Ledger.read(killed), Ledger.read(whole)
+    ledger, other = StudyLedger.read(killed), StudyLedger.read(whole)
     assert [(one.name, one.values, one.score) for one in ledger.runs] == [
         (one.name, one.values, one.score) for one in other.runs
     ]
@@ -139,7 +139,7 @@ def test_a_search_without_a_finished_trial_fails_its_cells_alone(tmp_path, write
     for again in (False, True):
         with pytest.raises(StudyIncomplete, match="1 of 2 cells failed"):
             go_on(folder, 1, lambda _: None, retry_failed=again)
-    failed, fine = Ledger.read(folder).cells
+    failed, fine = StudyLedger.read(folder).cells
     assert (failed.why, failed.attempts) == ("no trial of its search finished", 0)
     assert fine.status == "finished"
     assert "1 failed" in page(folder)

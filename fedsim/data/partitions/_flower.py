@@ -20,7 +20,7 @@ from fedsim.seeds import numpy_stream
 if TYPE_CHECKING:
     from flwr_datasets.partitioner import Partitioner
 
-__all__ = ["dealt_by", "flower_partitioners"]
+__all__ = ["flower_partitioners", "partition_with"]
 
 
 def flower_partitioners() -> ModuleType:
@@ -35,7 +35,7 @@ def flower_partitioners() -> ModuleType:
     return shelf
 
 
-def dealt_by(partitioner: Partitioner, column: Array, seed: int) -> list[Array]:
+def partition_with(partitioner: Partitioner, column: Array, seed: int) -> list[Array]:
     """Return the indices that ``partitioner`` gives to each client.
 
     The examples are shuffled first: the partitioners cut each class, or the whole, in the order

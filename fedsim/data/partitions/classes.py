@@ -34,7 +34,7 @@ class Classes:
         Raises:
             DataError: if there are fewer classes, or too few examples of one.
         """
-        from fedsim.data.partitions._flower import dealt_by, flower_partitioners
+        from fedsim.data.partitions._flower import flower_partitioners, partition_with
 
         count = needed_count(dataset, clients)
         classes = len(np.unique(dataset.labels))
@@ -50,7 +50,7 @@ class Classes:
             seed=integer(seed, "classes"),
         )
         try:
-            return dealt_by(partitioner, dataset.labels, seed)
+            return partition_with(partitioner, dataset.labels, seed)
         except ValueError as error:
             raise DataError(
                 f"{count} clients with {self.classes_per_client} classes each are more than the"

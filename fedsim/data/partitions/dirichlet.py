@@ -42,7 +42,7 @@ class Dirichlet:
         Raises:
             DataError: if ``min_size`` is out of reach.
         """
-        from fedsim.data.partitions._flower import dealt_by, flower_partitioners
+        from fedsim.data.partitions._flower import flower_partitioners, partition_with
 
         count = needed_count(dataset, clients)
         if count * self.min_size > len(dataset):
@@ -59,7 +59,7 @@ class Dirichlet:
             )
             # A tiny alpha gives a class to clients that are full already: 0/0 and a torn deal.
             with suppress(ValueError):  # Eleven draws, and each left a client with too few.
-                dealt = dealt_by(partitioner, dataset.labels, seed)
+                dealt = partition_with(partitioner, dataset.labels, seed)
                 if (np.bincount(np.concatenate(dealt), minlength=len(dataset)) == 1).all():
                     return dealt
         raise DataError(

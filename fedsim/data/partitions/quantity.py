@@ -43,11 +43,13 @@ class Quantity:
         Raises:
             DataError: if a client would be left without examples, or below ``min_size``.
         """
-        from fedsim.data.partitions._flower import dealt_by
+        from fedsim.data.partitions._flower import partition_with
 
         count = needed_count(dataset, clients)
         try:
-            return dealt_by(self._partitioner(count, len(dataset), seed), dataset.labels, seed)
+            return partition_with(
+                self._partitioner(count, len(dataset), seed), dataset.labels, seed
+            )
         except ValueError as error:
             raise DataError(
                 f"client 0 has no examples: {self.law} sizes for {count} clients need more than"

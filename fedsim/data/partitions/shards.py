@@ -33,7 +33,7 @@ class Shards:
         Raises:
             DataError: if there are more shards than examples.
         """
-        from fedsim.data.partitions._flower import dealt_by, flower_partitioners
+        from fedsim.data.partitions._flower import flower_partitioners, partition_with
 
         count = needed_count(dataset, clients)
         shards = count * self.shards_per_client
@@ -46,4 +46,4 @@ class Shards:
             shard_size=len(dataset) // shards,
             seed=integer(seed, "shards"),
         )
-        return dealt_by(partitioner, dataset.labels, seed)
+        return partition_with(partitioner, dataset.labels, seed)
