@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -16,6 +17,8 @@ from fedsim.condense.pixel_coding import Coding, encoded
 from fedsim.condense.private_gradients import PrivateExamples, enough, noisy_counts
 from fedsim.errors import RunError
 from fedsim.models._split import check_split
+from fedsim.per_sample.batches import MOST
+from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource, source_of
 from fedsim.privacy.parameters import PrivacyParameters
@@ -129,6 +132,10 @@ class _Under:
     ) -> Update:
         """Train as the references do: without privacy."""
         return self.rule.train(model, examples, task, draws)
+
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+        """Return whether here no example moves a bit of another's share: the bound needs it."""
+        return outputs_are_exact(model, shape, classes, MOST)
 
     def match(
         self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator

@@ -19,6 +19,7 @@ from fedsim.client import Examples, StackedClient
 from fedsim.per_sample.batches import sampled, slots_for
 from fedsim.per_sample.clipped_sums import clipped_sum, per_example, written_sum
 from fedsim.per_sample.gradients import WrittenOut
+from fedsim.per_sample.row_check import gradients_are_exact
 from fedsim.per_sample.stacked_dp_sgd import descend_together
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource, grid, perturbed, source_of
@@ -89,6 +90,11 @@ class _PrivateDpSgd:
         """
         moved = descend_together(self.rule, self.terms, model, seats)
         return [_sent(seat.task, delta) for seat, delta in zip(seats, moved, strict=True)]
+
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+        """Return whether here no example moves a bit of another's gradient: the bound needs it."""
+        size = slots_for(self.rule.batch_size)
+        return gradients_are_exact(model, shape, classes, size)
 
     def _descend(self, model: nn.Module, examples: Examples, source: NoiseSource) -> None:
         """Take the steps, on the model's own parameters."""

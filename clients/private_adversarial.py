@@ -26,6 +26,7 @@ from fedsim.client import Examples, Unlabelled
 from fedsim.errors import RunError
 from fedsim.per_sample.batches import MOST, in_slots, sampled
 from fedsim.per_sample.clipped_sums import Gradients, clipped_sum
+from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import NoiseSource, gaussian, grid, noisy, snap, source_of
@@ -214,6 +215,10 @@ class _PrivateAdversarialRule:
             )
         blurred = bool(task.broadcast.settings["blurred"])
         return AdversarialLoss(model, task, self.terms.clip * SHRINK if blurred else None)
+
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+        """Return whether here no example moves a bit of another's share: the bound needs it."""
+        return outputs_are_exact(model, shape, classes, MOST)
 
     def _reply(self, task: Instruction, delta: Weights, extras: dict[str, Weights]) -> Update:
         return Update(task.client.id, delta, min(1, task.client.examples), extras=extras)

@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -19,6 +20,7 @@ from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
 from fedsim.client import Examples, Unlabelled
 from fedsim.per_sample.batches import MOST, in_slots
+from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
@@ -71,6 +73,10 @@ class _PrivateMomentsRule:
     ) -> Update:
         """Guess this target's labels, and return noisy moments of the guessed classes."""
         return self._reply(task, self._noisy(examples, model, task, draws))
+
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+        """Return whether here no example moves a bit of another's share: the bound needs it."""
+        return outputs_are_exact(model, shape, classes, MOST)
 
     def _noisy(
         self, examples: Examples, model: nn.Module, task: Instruction, draws: torch.Generator

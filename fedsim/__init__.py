@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from fedsim.kernels import pin_here
+
 if TYPE_CHECKING:
     from fedsim.analysis.frames import load
 
@@ -20,6 +22,8 @@ for _name, _value in {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave a worker without a GPU alone
 }.items():
     os.environ.setdefault(_name, _value)
+
+pin_here()
 
 
 def __getattr__(name: str) -> Any:

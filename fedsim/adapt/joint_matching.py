@@ -87,7 +87,9 @@ def moments_of(rows: Tensor, labels: Tensor, classes: int) -> Moments:
     """Return the class moments of ``rows``, `(n, width)`, float64."""
     member = F.one_hot(labels, classes).to(rows.dtype)  # (n, classes)
     squares = torch.stack([rows[labels == c].T @ rows[labels == c] for c in range(classes)])
-    return Moments(member.sum(dim=0), member.T @ rows, squares)
+    # A product of matrices need not be symmetric to the last bit: the upper triangle counts.
+    upper = squares.triu()
+    return Moments(member.sum(dim=0), member.T @ rows, upper + upper.triu(1).mT)
 
 
 @dataclass(frozen=True)

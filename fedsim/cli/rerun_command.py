@@ -86,6 +86,7 @@ def _verify_first(before: RunFolder, rounds: int) -> None:
     if not expected:
         raise RunFolderError(f"{before.path} has no finished round to compare with")
     with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
+        scenario = load(before.scenario, ["tracking=[]"])  # pins kernels, before torch is loaded
         from fedsim.engine import run as simulation
 
         with watching(screen) as watch, suppress(_EnoughError):
@@ -95,7 +96,7 @@ def _verify_first(before: RunFolder, rounds: int) -> None:
                 if isinstance(event, RoundDone) and event.record.round == len(expected):
                     raise _EnoughError
 
-            simulation.run(load(before.scenario, ["tracking=[]"]), RunFolder(Path(folder)), until)
+            simulation.run(scenario, RunFolder(Path(folder)), until)
         found = RunFolder(Path(folder)).rounds()
     for old, new in zip(expected, found, strict=True):
         if metrics_sha256([old]) != metrics_sha256([new]):

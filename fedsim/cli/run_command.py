@@ -103,7 +103,10 @@ def resume(
             for line in result_lines(result):
                 screen.say(line)
         return screen.next(f"fedsim show {run}")
+    from fedsim.scenario.load import pin_kernels
+
     with resumable(folder):
+        pin_kernels(folder.scenario)  # before torch is loaded
         from fedsim.engine import run as simulation
 
         with watching(screen) as watch:

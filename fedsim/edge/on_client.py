@@ -15,6 +15,7 @@ from fedsim.flower.client_app import CLIENT_KEY
 from fedsim.flower.device import ClientApp, Config, make_device_app
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.proof import PrivateKey, key_at
+from fedsim.kernels import require
 from fedsim.worker.worker import Worker
 
 __all__ = ["OnDevice", "client_app"]
@@ -54,6 +55,7 @@ class OnDevice:
         return key_at(Path(path)) if path else None
 
     def _made(self, config: Config) -> Worker:
+        require(self._shipped.scenario.compute.repeatable)
         # One thread, as in a simulation: sums split over threads depend on their number.
         torch.set_num_threads(1)
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -28,6 +28,7 @@ from fedsim.errors import (
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
+from fedsim.kernels import require
 from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog.events import (
     Finished,
@@ -86,6 +87,7 @@ def _go_on(folder: RunFolder, watch: Watch) -> Result:
 
 
 def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Result:
+    require(scenario.compute.repeatable)
     torch.set_num_threads(1)  # As in the workers: sums split over threads depend on their number.
     scenario, _ = settle_privacy(scenario, data.clients)
     client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
@@ -115,6 +117,7 @@ def serve(scenario: Scenario, folder: RunFolder, watch: Watch, grid: Grid | Devi
         watch: is called with every event.
         grid: which leads to the clients.
     """
+    require(scenario.compute.repeatable)
     torch.set_num_threads(1)  # As everywhere: sums split over threads depend on their number.
     with folder.lock(), with_trackers(scenario, folder, watch) as watched:
         data = opened(scenario, folder, ())

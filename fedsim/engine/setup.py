@@ -66,7 +66,8 @@ def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> F
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
     write_partition(data, folder.path)
-    folder.write("manifest.json", manifest(text, data.digest, scenario.seed, command))
+    where = scenario.compute.repeatable
+    folder.write("manifest.json", manifest(text, data.digest, scenario.seed, command, where))
     return data
 
 

@@ -16,13 +16,19 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fedsim.kernels import Promise, in_force
+
 __all__ = ["cpu_model", "gpu_names", "manifest", "memory_bytes"]
 
 _PACKAGES = ("fedsim", "torch", "numpy", "flwr", "ray", "pydantic", "safetensors", "scikit-learn")
 
 
 def manifest(
-    scenario: str, data_digest: str, seed: int, command: Sequence[str]
+    scenario: str,
+    data_digest: str,
+    seed: int,
+    command: Sequence[str],
+    repeatable: Promise = "here",
 ) -> dict[str, object]:
     """Return what ``manifest.json`` holds.
 
@@ -31,6 +37,7 @@ def manifest(
         data_digest: SHA-256 over the data and how it is dealt.
         seed: the root seed.
         command: the command line, without the program.
+        repeatable: where the run's bits repeat, as ``compute.repeatable`` says.
     """
     return {
         "started": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -43,6 +50,7 @@ def manifest(
         "git": _git(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu_model(),
+        "repeatable": {"where": repeatable, "settings": in_force()},
         "cores": os.cpu_count(),
         "memory_bytes": memory_bytes(),
         "gpus": gpu_names(),

@@ -18,6 +18,7 @@ from fedsim.flower.chunk import Chunk, ChunkReply, Memory
 from fedsim.flower.client_app import REFERENCE, verbs_of
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.replies import Asked, taken
+from fedsim.kernels import require
 from fedsim.schema.scenario import Scenario
 from fedsim.wire import ClientId, ClientInfo, Instruction, ReplyInfo, Update, Weights
 from fedsim.worker.exception_text import describe_exception
@@ -31,6 +32,7 @@ class Host:
     """One worker's share of a run: the data, what clients do, the strategy's addends."""
 
     def __init__(self, scenario: Scenario, store: Path, device: str = "cpu") -> None:
+        require(scenario.compute.repeatable)
         # One thread a worker: as many workers as cores beat threads on small batches, and a
         # float sum split over threads would depend on their number.
         torch.set_num_threads(1)
@@ -45,9 +47,21 @@ class Host:
             device,
             compiled=scenario.compute.compile == "on",
         )
+        self._check_rows()
         self._decoder = codec.Decoder()
         self._verbs = verbs_of(self.worker, self.strategy.phases())
         self._deadline = scenario.clients.deadline_s
+
+    def _check_rows(self) -> None:
+        """Tell where a private rule's bound does not hold to the last bit on this processor."""
+        worker = self.worker
+        is_exact = getattr(worker.client, "rows_are_exact", None)
+        if is_exact is None or is_exact(worker.model, worker.data.shape, worker.data.classes):
+            return
+        worker.notes.append(
+            "on this processor an example's place in a batch moves the last bits of its share, so "
+            "the sensitivity holds up to rounding only: see docs/determinism.md"
+        )
 
     def run(self, chunk: Chunk, contents: Sequence[RecordDict]) -> ChunkReply:
         """Let each client of ``chunk`` take its turn; one that fails harms no other."""

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedsim.errors import Fault, ScenarioError
+from fedsim.kernels import pin
 from fedsim.scenario import rules as cross
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
@@ -65,6 +66,7 @@ def complete(tree: YamlNode, path: Path, faults: Sequence[Fault] = ()) -> Scenar
     Raises:
         ScenarioError: if anything is wrong; holds every fault, each with its place.
     """
+    _pin(tree)  # before rules between keys, some of which load torch
     kind = tree.child("kind")
     if kind is not None and kind.value == "study":
         message = "this is a study, and one scenario is expected"
@@ -76,6 +78,23 @@ def complete(tree: YamlNode, path: Path, faults: Sequence[Fault] = ()) -> Scenar
     if every or scenario is None:
         raise ScenarioError(list(_tidy(every)))
     return scenario
+
+
+def pin_kernels(path: Path) -> None:
+    """Pin the kernels that a scenario's file asks for; see :mod:`fedsim.kernels`.
+
+    Raises:
+        ScenarioError: if the file cannot be read.
+        RunError: if no pin can keep the promise on this processor.
+    """
+    tree, _ = assemble(path, ())
+    _pin(tree)
+
+
+def _pin(tree: YamlNode) -> None:
+    node = tree.at(("compute", "repeatable"))
+    if node is not None and node.value == "anywhere":
+        pin("anywhere")
 
 
 def _complete(tree: YamlNode, path: Path, settled: Settled) -> dict[str, Any]:

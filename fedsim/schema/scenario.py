@@ -132,6 +132,9 @@ class Compute(Section):
     cohort: Literal["auto", "off"] | Count = "off"
     """How many clients train in the same steps, stacked, where model and client half allow it:
     faster for small models, equal up to rounding; auto: what a short trial here finds best."""
+    repeatable: Literal["here", "anywhere"] = "here"
+    """Where results repeat bit by bit: on machines with the same processor, or on any x86-64
+    processor with AVX2, whose kernels are then used even where there are faster ones."""
     precision: Literal["float32", "bf16"] = "float32"
     """What the local steps multiply in; with bf16 results differ from float32's, not only in the
     last bits, while weights, sums and updates stay float32 and clients train one by one."""

@@ -74,11 +74,14 @@ def answer(scenario: str, folder: str, sets: list[str]) -> dict[str, object]:
 
 
 def _result(run: RunFolder, scenario: Path, sets: list[str]) -> float:
+    is_begun = run.scenario.is_file()
+    # Loaded first: that pins the kernels that the scenario asks for, before torch is imported.
+    loaded = load(run.scenario) if is_begun else load(scenario, sets)
     from fedsim.engine import run as simulation
 
-    if run.scenario.is_file():
+    if is_begun:
         return simulation.resume(run, _ignore).accuracy
-    return simulation.run(load(scenario, sets), run, _ignore).accuracy
+    return simulation.run(loaded, run, _ignore).accuracy
 
 
 def _ignore(_: Event) -> None:

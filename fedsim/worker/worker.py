@@ -60,23 +60,23 @@ class Worker:
         keep_freed_memory()
         self.data = data
         self._seed = scenario.seed
-        self._client = client
+        self.client = client
         self._device = torch.device(device)
         self._resident = Resident(data, self._device) if self._device.type == "cuda" else None
         self.notes: list[str] = []
         """What a user should know; whoever passes it on empties it."""
-        self._model = build(
+        self.model = build(
             scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
         ).to(self._device)
         # Batches of one size alone are worth compiling for.
         batch = getattr(client, "batch_size", None) if compiled else None
         self.passes = Passes(scenario.compute.precision == "bf16", batch)
-        adapt(self._model, self.passes)
-        self._first = {name: tensor.clone() for name, tensor in self._model.state_dict().items()}
+        adapt(self.model, self.passes)
+        self._first = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         # Looked up once: walking the modules costs more than a small model's copy.
-        self._slots = self._model.state_dict(keep_vars=True)
-        self._trained = [(one, one.requires_grad) for one in self._model.parameters()]
-        self._modules = list(self._model.modules())
+        self._slots = self.model.state_dict(keep_vars=True)
+        self._trained = [(one, one.requires_grad) for one in self.model.parameters()]
+        self._modules = list(self.model.modules())
         if self.passes.compiled:
             self._compile((self.passes.compiled, *data.shape))
 
@@ -104,7 +104,7 @@ class Worker:
         Raises:
             AttributeError: if the client half has no verb of the phase's name.
         """
-        verb = getattr(self._client, task.phase)
+        verb = getattr(self.client, task.phase)
         here = self._here(task)
         examples = self._examples(task.client.id)
         model = self._fresh(here.broadcast.weights)
@@ -113,7 +113,7 @@ class Worker:
 
     def has_together(self, phase: str) -> bool:
         """Return whether several clients can take a turn of ``phase`` in the same steps."""
-        return together(self._client, phase) is not None
+        return together(self.client, phase) is not None
 
     def turns(self, tasks: Sequence[Instruction]) -> list[Update]:
         """Return the updates of clients that take one turn in the same steps.
@@ -141,9 +141,9 @@ class Worker:
 
     def stack(self, tasks: Sequence[Instruction]) -> list[Update]:
         """Return what :meth:`turns` does, for all of ``tasks`` at once."""
-        verb = together(self._client, tasks[0].phase)
+        verb = together(self.client, tasks[0].phase)
         if verb is None:
-            raise RunError(f"{type(self._client).__name__} trains one client at a time")
+            raise RunError(f"{type(self.client).__name__} trains one client at a time")
         here = [self._here(task) for task in tasks]
         # As with one client, those without labels are refused when somebody asks for a label.
         held = [cast(Examples, self._examples(task.client.id)) for task in here]
@@ -170,7 +170,7 @@ class Worker:
         """
         weights = self._tensors(self.initial)
         examples = self._examples(client)
-        info, train = ClientInfo(client, len(examples)), cast(Any, self._client).train
+        info, train = ClientInfo(client, len(examples)), cast(Any, self.client).train
         for number in range(1, rounds + 1):
             draws = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
             task = Instruction(number, "train", info, Broadcast(weights))
@@ -193,8 +193,8 @@ class Worker:
             parameter.grad = None
             parameter.requires_grad_(trained)
         if not all(module.training for module in self._modules):
-            self._model.train()
-        return self._model
+            self.model.train()
+        return self.model
 
     def _examples(self, client: ClientId) -> Examples | Unlabelled:
         if client in (POOL, ORACLE):

@@ -40,34 +40,31 @@ FLOORS: list[dict[str, Room]] = [
         "client": room("the contract of a local update rule", "errors wire"),
         "cohort": room("who takes part in a round", "seeds"),
         "exact_sum": room("sums of floats that no order can change", "wire"),
+        "kernels": room("which float kernels compute, pinned before they are used", "errors"),
         "plugins": room(
             "from a name in a scenario to a class; what its source tells without importing it",
             "errors schema",
         ),
-        "runlog": room(
-            "what a run writes and reads back: rounds, checkpoints, manifest, ledger of a study",
-            "errors wire",
-        ),
     },
     {
         "aggregate": room("means, medians and trimmed means of updates", "exact_sum wire"),
-        "analysis": room(
-            "what is computed from finished runs: comparisons, statistics",
-            "errors plugins runlog seeds",
-        ),
         "data": room(
             "sources, partitions, shifts, and whose examples are whose",
             "client errors plugins schema seeds wire",
         ),
         "models": room(
-            "reference models, each `features(x)` and `head(z)`",
-            "errors plugins schema seeds wire",
+            "reference models, each `features(x)` and `head(z)`", "errors plugins schema seeds wire"
+        ),
+        "runlog": room(
+            "what a run writes and reads back: rounds, checkpoints, manifest, ledger of a study",
+            "errors kernels wire",
         ),
     },
     {
         "adapt": room("the mathematics of domain adaptation", "client errors models seeds wire"),
-        "report": room(
-            "the page that compares runs, and its figures", "analysis errors runlog wire"
+        "analysis": room(
+            "what is computed from finished runs: comparisons, statistics",
+            "errors plugins runlog seeds",
         ),
         "stacked": room("several clients trained in the same steps", "client errors models wire"),
         "strategy": room("the contract of a server's update rule", "aggregate errors wire"),
@@ -81,6 +78,9 @@ FLOORS: list[dict[str, Room]] = [
             "clipping and noise, what a scenario promises, the accountant, the ledger, the audits",
             "aggregate client cohort errors plugins runlog schema seeds strategy wire",
         ),
+        "report": room(
+            "the page that compares runs, and its figures", "analysis errors runlog wire"
+        ),
     },
     {
         "flower": room(
@@ -88,11 +88,12 @@ FLOORS: list[dict[str, Room]] = [
             "aggregate client cohort errors plugins privacy schema seeds strategy wire worker",
         ),
         "per_sample": room(
-            "gradients of single examples, clipped and summed", "client errors privacy stacked wire"
+            "gradients of single examples, clipped and summed",
+            "client errors privacy seeds stacked wire",
         ),
         "scenario": room(
             "reading a file: inheritance, rules between keys, faults with their places",
-            "errors plugins privacy schema",
+            "errors kernels plugins privacy schema",
         ),
     },
     {
@@ -102,7 +103,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "runtime": room(
             "where clients run: in this process or in Ray actors, scheduling, data shipping",
-            "aggregate data errors flower schema strategy wire worker",
+            "aggregate data errors flower kernels schema strategy wire worker",
         ),
     },
     {
@@ -112,8 +113,8 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
-            "adapt aggregate cohort data errors flower models plugins privacy runlog runtime "
-            "scenario schema seeds strategy wire worker",
+            "adapt aggregate cohort data errors flower kernels models plugins privacy runlog "
+            "runtime scenario schema seeds strategy wire worker",
         ),
         "strategies": room(
             "the shelf of server update rules",
@@ -123,8 +124,8 @@ FLOORS: list[dict[str, Room]] = [
     {
         "edge": room(
             "real devices: a federation's folder, the gate, joining, driving a run on them",
-            "data engine errors flower models plugins privacy runlog scenario schema seeds "
-            "strategy wire worker",
+            "data engine errors flower kernels models plugins privacy runlog scenario schema "
+            "seeds strategy wire worker",
         ),
         "study": room(
             "a study's cells, run once each by workers of their own",
@@ -138,7 +139,9 @@ FLOORS: list[dict[str, Room]] = [
             "scenario schema study",
         ),
     },
-    {"__main__": room("`python -m fedsim`", "cli")},
+    {
+        "__main__": room("`python -m fedsim`", "cli"),
+    },
 ]
 
 ROOMS: dict[str, Room] = {name: room for floor in FLOORS for name, room in floor.items()}
