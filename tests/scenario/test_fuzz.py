@@ -58,7 +58,8 @@ def test_a_mutated_scenario_loads_or_is_a_scenario_error(
             section = section.get(key) if isinstance(section, dict) else None
         if isinstance(section, dict):
             section.pop(last, None) if how == "-" else None
-            section |= {"=": {last: odd}, "+": {last + "x": odd}, "-": {}}[how]
+            new = copy.deepcopy(odd)  # a later change may go inside it
+            section |= {"=": {last: new}, "+": {last + "x": new}, "-": {}}[how]
     file = folder / "mutated.yaml"
     file.write_text(dump(values), encoding="utf-8")
     assert outcome(file)
