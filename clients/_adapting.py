@@ -75,8 +75,8 @@ class Adapting(Sgd):
         for rows in batches(len(examples)):
             with torch.no_grad():
                 soft = model(examples.inputs[rows]).double().softmax(dim=1)
-            found = confusion_sum(soft, examples.labels[rows]) if at_source else soft.sum(dim=0)
-            sums = found if sums is None else sums + found
+            part = confusion_sum(soft, examples.labels[rows]) if at_source else soft.sum(dim=0)
+            sums = part if sums is None else sums + part
         name = "confusion" if at_source else "prediction"
         sent: Weights = {} if sums is None else {name: sums}
         return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
@@ -118,10 +118,12 @@ def slopes(loss: Tensor, leaves: Mapping[str, Tensor], again: bool = False) -> W
         leaves: what to differentiate for, by name.
         again: keep what led to ``loss``, for another one that shares it.
     """
-    found = torch.autograd.grad(loss, list(leaves.values()), retain_graph=again, allow_unused=True)
+    gradients = torch.autograd.grad(
+        loss, list(leaves.values()), retain_graph=again, allow_unused=True
+    )
     return {
         name: torch.zeros_like(leaf) if gradient is None else gradient.clone()
-        for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
+        for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True)
     }
 
 

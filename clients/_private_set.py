@@ -67,7 +67,7 @@ class PrivateSet(PlainSgd):
     def made(
         self,
         sphere: Sphere,
-        held: PrivateExamples,
+        examples: PrivateExamples,
         terms: PrivacyParameters,
         draws: torch.Generator,
         source: NoiseSource,
@@ -76,7 +76,7 @@ class PrivateSet(PlainSgd):
 
         Args:
             sphere: the models to match on.
-            held: the client's examples; of one class at least.
+            examples: the client's examples; of one class at least.
             terms: clip and noise.
             draws: the public stream: of the models, and of what the images begin as.
             source: of samples and noise.
@@ -102,22 +102,22 @@ class PrivateSet(PlainSgd):
             examples, counts, enough(counts, self.min_examples, self.count_noise)
         )
 
-    def noise(self, held: PrivateExamples, draws: torch.Generator) -> Tensor:
+    def noise(self, examples: PrivateExamples, draws: torch.Generator) -> Tensor:
         """Return what images begin as: `(classes, per class, *features)`, never real ones."""
-        shape = (len(held.classes), self.images_per_class, *held.inputs.shape[1:])
-        return torch.randn(shape, generator=draws, device=held.inputs.device)
+        shape = (len(examples.classes), self.images_per_class, *examples.inputs.shape[1:])
+        return torch.randn(shape, generator=draws, device=examples.inputs.device)
 
-    def reply(self, task: Instruction, images: Tensor, held: PrivateExamples) -> Update:
+    def reply(self, task: Instruction, images: Tensor, examples: PrivateExamples) -> Update:
         """Return the set as the extra ``synthetic``; no metrics, and no number of examples."""
         sent: Weights = encoded(images.flatten(0, 1), self.coding)
-        sent["labels"] = held.classes.repeat_interleave(self.images_per_class)
-        if held.classes.lt(256).all():
+        sent["labels"] = examples.classes.repeat_interleave(self.images_per_class)
+        if examples.classes.lt(256).all():
             sent["labels"] = sent["labels"].to(torch.uint8)
         if task.broadcast.settings.get("weighting", "none") == "examples":
-            stands_for = held.counts.float() / self.images_per_class
+            stands_for = examples.counts.float() / self.images_per_class
             sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
-        one = min(1, task.client.examples)
-        return Update(task.client.id, {}, one, {}, {"synthetic": sent})
+        count = min(1, task.client.examples)
+        return Update(task.client.id, {}, count, {}, {"synthetic": sent})
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ class _Under:
     ) -> Update:
         """Return the client's synthetic set, made from what was released of its examples."""
         rule, source = self.rule, source_of(self.terms.rng, draws)
-        held = rule.public(model, examples, source)
+        examples_kept = rule.public(model, examples, source)
         images = examples.inputs.new_empty(0, rule.images_per_class, *examples.inputs.shape[1:])
-        if len(held.classes):
+        if len(examples_kept.classes):
             sphere = Sphere(model.eval(), rule.radius)
-            images = rule.made(sphere, held, self.terms, draws, source)
-        return rule.reply(task, images, held)
+            images = rule.made(sphere, examples_kept, self.terms, draws, source)
+        return rule.reply(task, images, examples_kept)

@@ -72,14 +72,14 @@ class Adversarial(Adapting):
             features, logits = contest.seen(inputs)
             learned = contest.classification(logits, labels)
             deceit = contest.deceit(psi, features, logits, labels)
-        apart: dict[str, Weights] = contest.certainty(logits)
-        found = slopes(deceit if apart else learned + deceit, {**trained, **psi}, again=True)
-        slope = {name: -found[name] for name in trained}
-        if apart:
-            apart["deceit"] = slope
+        beside: dict[str, Weights] = contest.certainty(logits)
+        gradients = slopes(deceit if beside else learned + deceit, {**trained, **psi}, again=True)
+        slope = {name: -gradients[name] for name in trained}
+        if beside:
+            beside["deceit"] = slope
             slope = {name: -value for name, value in slopes(learned, trained).items()}
-        update = _reply(task, len(examples), slope, {name: found[name] for name in psi})
-        return replace(update, extras={**update.extras, **apart})
+        update = _reply(task, len(examples), slope, {name: gradients[name] for name in psi})
+        return replace(update, extras={**update.extras, **beside})
 
     def primal_dual(
         self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
@@ -89,26 +89,26 @@ class Adversarial(Adapting):
         Each step is on the loss, plus ``<dual, v> + penalty / 2 ||v - v_sent||^2``; the duals,
         which never leave the client, then grow by ``penalty (v - v_sent)``.
         """
-        contest, said = AdversarialLoss(model, task), task.broadcast.settings
+        contest, settings = AdversarialLoss(model, task), task.broadcast.settings
         psi = contest.learnable()
         leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | psi
         values = {name: leaf.detach() for name, leaf in leaves.items()}
         sent = {name: value.clone() for name, value in values.items()}
         dual = task.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
-        pull, rule = float(said["penalty"]), self.of_role(task)
+        pull, rule = float(settings["penalty"]), self.of_role(task)
         velocity: Weights = {}
         labels = examples.labels if task.client.role == "source" else None
         with seeded_layers(draws, examples.inputs.device):
             for batch in self._batches(len(examples), draws, examples.inputs.device):
-                own = None if labels is None else labels[batch]
-                found = slopes(contest.loss(psi, examples.inputs[batch], own), leaves)
-                self._tame(found)
-                for name, slope in found.items():
+                batch_labels = None if labels is None else labels[batch]
+                gradients = slopes(contest.loss(psi, examples.inputs[batch], batch_labels), leaves)
+                self._tame(gradients)
+                for name, slope in gradients.items():
                     slope.add_(dual[name]).add_(values[name] - sent[name], alpha=pull)
-                rule.step(values, found, velocity, self.rate(task))
+                rule.step(values, gradients, velocity, self.rate(task))
         went = {name: value - sent[name] for name, value in values.items()}
-        dual = {name: kept + pull * went[name] for name, kept in dual.items()}
-        shift = float(said["penalty-now"])
+        dual = {name: old + pull * went[name] for name, old in dual.items()}
+        shift = float(settings["penalty-now"])
         went = {name: value + dual[name] / shift for name, value in went.items()}
         update = _reply(task, len(examples), went, {name: went[name] for name in psi})
         return replace(update, memory={"dual": dual})

@@ -74,7 +74,7 @@ class ClassMoments(Sgd):
         so it has nothing to keep.
         """
         sent: Weights = {}
-        said, trial = task.broadcast.settings, task.broadcast.extras.get("trial", {})
+        settings, trial = task.broadcast.settings, task.broadcast.extras.get("trial", {})
         if len(examples) and trial:
             rows, basis = rows_of(examples, self.max_width), trial["basis"].double()
             at_source = task.client.role == "source"
@@ -82,7 +82,7 @@ class ClassMoments(Sgd):
                 examples.labels if at_source else pseudo_labels(model, examples.inputs, rows, task)
             )
             embed = RandomEmbedding(
-                int(said["features"]), float(said["bandwidth"]), int(said["seed"])
+                int(settings["features"]), float(settings["bandwidth"]), int(settings["seed"])
             )
             if "pull" in trial:
                 sent = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
@@ -124,8 +124,8 @@ class ClassMoments(Sgd):
                 warnings.simplefilter("ignore")  # ten thousand passes are near enough
                 machine.fit(rows.cpu().numpy(), labels.cpu().numpy())
             two = len(present) == 2
-            found, offset = machine.coef_, machine.intercept_
-            weight[present] = np.vstack([-found, found]) if two else found
+            coefficients, offset = machine.coef_, machine.intercept_
+            weight[present] = np.vstack([-coefficients, coefficients]) if two else coefficients
             bias[present] = np.concatenate([-offset, offset]) if two else offset
         return {"raw.weight": torch.from_numpy(weight), "raw.bias": torch.from_numpy(bias)}
 

@@ -91,15 +91,15 @@ class Controlled(Sgd):
                 self.rate(task) * effective_steps(self.step_count(update.examples), self.momentum)
             )
             change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
-        kept = {name: ours[name] + change[name] for name in change}
-        return replace(update, extras={"control": change}, memory={"control": kept})
+        updated = {name: ours[name] + change[name] for name in change}
+        return replace(update, extras={"control": change}, memory={"control": updated})
 
 
 def _controls(task: Instruction) -> tuple[Weights, Weights]:
     """Return ``c_i``, at first zero, and ``c``, on the device of ``c``."""
-    theirs, kept = task.broadcast.extras["control"], task.memory.get("control", {})
+    theirs, stored = task.broadcast.extras["control"], task.memory.get("control", {})
     ours = {
-        name: kept[name].to(control.device) if kept else torch.zeros_like(control)
+        name: stored[name].to(control.device) if stored else torch.zeros_like(control)
         for name, control in theirs.items()
     }
     return ours, theirs

@@ -122,5 +122,5 @@ class _PrivateDpSgd:
 def _sent(task: Instruction, delta: Weights) -> Update:
     """Return all that a client sends and keeps of a turn."""
     taken = task.memory.get("privacy", {}).get("turns", torch.zeros(1)).cpu() + 1
-    one = min(1, task.client.examples)
-    return Update(task.client.id, delta, one, memory={"privacy": {"turns": taken}})
+    count = min(1, task.client.examples)
+    return Update(task.client.id, delta, count, memory={"privacy": {"turns": taken}})

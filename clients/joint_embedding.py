@@ -42,12 +42,12 @@ class JointEmbedding(Adapting):
         for rows in batches(len(examples)):
             with torch.no_grad():
                 z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
-            found = {
+            sums = {
                 "sum": z.sum(dim=0),
                 "squares": z.square().sum(),
                 "count": z.new_tensor(len(z)),
             }
-            sent = {name: sent[name] + value if sent else value for name, value in found.items()}
+            sent = {name: sent[name] + value if sent else value for name, value in sums.items()}
         return Update(
             task.client.id, {}, len(examples), extras={place(task.client): {}, "spread": sent}
         )
@@ -61,8 +61,10 @@ class JointEmbedding(Adapting):
         for rows in batches(len(examples)):
             labels = examples.labels[rows] if task.client.role == "source" else None
             with torch.no_grad():
-                made = embed.of(*seen(model, examples.inputs[rows]), labels).double().sum(dim=0)
-            total = made if total is None else total + made
+                embedded_sum = (
+                    embed.of(*seen(model, examples.inputs[rows]), labels).double().sum(dim=0)
+                )
+            total = embedded_sum if total is None else total + embedded_sum
         sent: Weights = {} if total is None else {"mean": total / len(examples)}
         return Update(
             task.client.id, {}, len(examples), extras={place(task.client): {}, "embedding": sent}
@@ -90,9 +92,9 @@ class _JointForward:
     """The joint features of one client's turn."""
 
     def __init__(self, task: Instruction) -> None:
-        said = task.broadcast.settings
+        settings = task.broadcast.settings
         self._features = JointFeatures(
-            int(said["features"]), float(said["bandwidth"]), int(said["seed"])
+            int(settings["features"]), float(settings["bandwidth"]), int(settings["seed"])
         )
         self._ratios = task.broadcast.extras.get("ratios", {})
 
@@ -104,5 +106,5 @@ class _JointForward:
 
     def of(self, features: Tensor, logits: Tensor, labels: Tensor | None) -> Tensor:
         """Return each example's joint features times what it counts, `(n, 10 count)`."""
-        made = self._features(features, logits.softmax(dim=1))
-        return made * self.counts("domain", labels, made[:, 0])[:, None]
+        features_of_batch = self._features(features, logits.softmax(dim=1))
+        return features_of_batch * self.counts("domain", labels, features_of_batch[:, 0])[:, None]

@@ -85,49 +85,50 @@ class Matching(PlainSgd):
             RunError: if the model cannot be matched on, or the set is larger than ``max_bytes``.
         """
         check_split(model, "matching")
-        held = ByClass.of(examples, self.min_examples)
-        self._check_size(held)
+        by_class = ByClass.of(examples, self.min_examples)
+        self._check_size(by_class)
         metrics: dict[str, float] = {}
         images = examples.inputs.new_empty(0, *examples.inputs.shape[1:])
-        if len(held.classes):
-            images, metrics = self._made(Sphere(model.eval(), self.radius), held, draws)
-        labels = held.classes.repeat_interleave(self.images_per_class)
+        if len(by_class.classes):
+            images, metrics = self._made(Sphere(model.eval(), self.radius), by_class, draws)
+        labels = by_class.classes.repeat_interleave(self.images_per_class)
         sent: Weights = encoded(images, self.coding)
-        sent["labels"] = labels.to(torch.uint8) if held.classes.lt(256).all() else labels
+        sent["labels"] = labels.to(torch.uint8) if by_class.classes.lt(256).all() else labels
         if task.broadcast.settings.get("weighting", "none") == "examples":
-            stands_for = held.sizes / self.images_per_class
+            stands_for = by_class.sizes / self.images_per_class
             sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
-        return Update(task.client.id, {}, len(held.inputs), metrics, {"synthetic": sent})
+        return Update(task.client.id, {}, len(by_class.inputs), metrics, {"synthetic": sent})
 
-    def _check_size(self, held: ByClass) -> None:
-        pixels = len(held.classes) * self.images_per_class * held.inputs[:1].numel()
+    def _check_size(self, by_class: ByClass) -> None:
+        pixels = len(by_class.classes) * self.images_per_class * by_class.inputs[:1].numel()
         if (size := pixels * PIXEL_BYTES[self.coding]) > self.max_bytes:
             raise RunError(
-                f"images_per_class: {self.images_per_class} images of {len(held.classes)} classes "
-                f"take {size} bytes, max_bytes allows {self.max_bytes}"
+                f"images_per_class: {self.images_per_class} images of "
+                f"{len(by_class.classes)} classes take {size} bytes, "
+                f"max_bytes allows {self.max_bytes}"
             )
 
     def _made(
-        self, sphere: Sphere, held: ByClass, draws: torch.Generator
+        self, sphere: Sphere, by_class: ByClass, draws: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the images, `(n, *features)`, and what is known of them."""
-        draws = generator_on(draws, held.inputs.device)
-        images = held.some(self.images_per_class, draws)
+        draws = generator_on(draws, by_class.inputs.device)
+        images = by_class.some(self.images_per_class, draws)
         if self.init == "noise":
             images = torch.randn(images.shape, generator=draws, device=images.device)
         metrics = {}
         if self.steps:
-            images, loss = self._matched(images, sphere, held, draws)
-            metrics["mismatch"] = float(loss) / len(held.classes)
+            images, loss = self._matched(images, sphere, by_class, draws)
+            metrics["mismatch"] = float(loss) / len(by_class.classes)
         if self.memorisation:
-            metrics |= nearest_distances(images, held)
+            metrics |= nearest_distances(images, by_class)
         return images.flatten(0, 1), metrics
 
     def _matched(
-        self, images: Tensor, sphere: Sphere, held: ByClass, draws: torch.Generator
+        self, images: Tensor, sphere: Sphere, by_class: ByClass, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return the images, `(classes, per class, *features)`, and the last step's mismatch."""
-        model, batch = sphere.model, Batch(held, self.real_batch)
+        model, batch = sphere.model, Batch(by_class, self.real_batch)
         velocity, loss = torch.zeros_like(images), images.new_zeros(())
         for _ in range(self.steps):
             sphere.move(draws)
@@ -158,9 +159,11 @@ def _gradient(
     gradients: list[Tensor] = []
     loss = images.new_zeros(())
     for first in range(0, classes, together):
-        some = images[first : first + together].detach().requires_grad_()
-        made = embedded(model, change(some.flatten(0, 1))).reshape(*some.shape[:2], -1).mean(dim=1)
-        part = mismatch(real[first : first + together], made)
-        gradients += torch.autograd.grad(part, some)
+        chosen = images[first : first + together].detach().requires_grad_()
+        synthetic = (
+            embedded(model, change(chosen.flatten(0, 1))).reshape(*chosen.shape[:2], -1).mean(dim=1)
+        )
+        part = mismatch(real[first : first + together], synthetic)
+        gradients += torch.autograd.grad(part, chosen)
         loss += part.detach()
     return torch.cat(gradients), loss

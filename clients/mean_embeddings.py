@@ -41,16 +41,18 @@ class MeanEmbeddings(PrivateSet):
     def made(
         self,
         sphere: Sphere,
-        held: PrivateExamples,
+        examples: PrivateExamples,
         terms: PrivacyParameters,
         draws: torch.Generator,
         source: NoiseSource,
     ) -> Tensor:
         """Return images that were matched, for nothing, to the means of ``models`` releases."""
         seeds = torch.randint(2**62, (self.models,), generator=draws).tolist()
-        images = self.noise(held, generator_on(draws, sphere.device))
+        images = self.noise(examples, generator_on(draws, sphere.device))
         std = terms.clip * terms.noise_multiplier
-        means = [released_means(sphere, held, (terms.clip, std), seed, source) for seed in seeds]
+        means = [
+            released_means(sphere, examples, (terms.clip, std), seed, source) for seed in seeds
+        ]
         steps = Steps(self.steps, self.image_lr, self.image_momentum)
         return matched(images, sphere, means, terms.clip, steps)
 

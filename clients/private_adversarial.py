@@ -91,12 +91,12 @@ class _Paid:
         """Return what ``turns`` turns release, the steps of the model first."""
         times = {phase: turns * self.phases.count(phase) for phase in self.rule.protects}
         rate, steps = self.rule.sample_rate, self.rule.steps
-        found = (
+        releases = (
             Release(noise_multiplier, rate, steps * times["train"]),
             Release(noise_multiplier, rate, times["adversary"]),
             Release(noise_multiplier, 1.0, times["gls"] + times["embed"]),
         )
-        return tuple(one for one in found if one.times)
+        return tuple(release for release in releases if release.times)
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class _PrivateAdversarialRule:
 
         def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
             features, logits = contest.seen(example[None], frozen=True)
-            own = label[None] if task.client.role == "source" else None
-            return contest.domain_loss(weights, features, logits, own)
+            source_label = label[None] if task.client.role == "source" else None
+            return contest.domain_loss(weights, features, logits, source_label)
 
         source = source_of(self.terms.rng, draws)
         with seeded_layers(_hidden(source), examples.inputs.device):
@@ -159,8 +159,8 @@ class _PrivateAdversarialRule:
         size, inputs = self.rule.batch_size, examples.inputs
         few = F.pad(inputs[chosen].flatten(1), (0, 0, 0, size - len(chosen)))
         with torch.no_grad():
-            seen = contest.seen(few.reshape(size, *inputs.shape[1:]))
-            rows = cut(contest.judged(*seen), self.terms.clip * SHRINK)
+            forward = contest.seen(few.reshape(size, *inputs.shape[1:]))
+            rows = cut(contest.judged(*forward), self.terms.clip * SHRINK)
         is_real = torch.arange(size, device=rows.device) < len(chosen)
         padded = torch.where(is_real[:, None], rows, 0.0)
         std = 2 * self.terms.clip * self.terms.noise_multiplier
@@ -171,36 +171,36 @@ class _PrivateAdversarialRule:
         self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
     ) -> Update:
         """Return how far noisy steps moved the weights against the discriminator as it was sent."""
-        at_source, said = task.client.role == "source", task.broadcast
-        psi = said.extras.get("adversary", {})
+        at_source, broadcast = task.client.role == "source", task.broadcast
+        psi = broadcast.extras.get("adversary", {})
         contest = self._contest(model, task) if psi else None
-        held = _held(examples) if psi else Examples(examples.inputs, examples.labels)
+        labelled = _held(examples) if psi else Examples(examples.inputs, examples.labels)
         turn = _TurnState(model, contest, psi, at_source)
 
         def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
             swapped = {f"model.{name}": weight for name, weight in weights.items()}
-            made: Tensor = functional_call(turn, swapped, (example[None], label[None]))
-            return made
+            loss_value: Tensor = functional_call(turn, swapped, (example[None], label[None]))
+            return loss_value
 
         source, slopes = source_of(self.terms.rng, draws), _per_example(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         velocity: Weights = {}
         with seeded_layers(_hidden(source), examples.inputs.device):
             for _ in range(self.rule.steps):
-                for name, slope in self._noisy(slopes, weights, held, source).items():
+                for name, slope in self._noisy(slopes, weights, labelled, source).items():
                     velocity[name] = self.rule.momentum * velocity.get(name, 0.0) + slope
                     weights[name].sub_(self.rule.lr * velocity[name])
         after = model.state_dict()
-        delta = {name: after[name].to(old.device) - old for name, old in said.weights.items()}
+        delta = {name: after[name].to(old.device) - old for name, old in broadcast.weights.items()}
         return self._reply(task, delta, {place(task.client): {}})
 
     def _noisy(
-        self, slopes: Gradients, weights: Weights, held: Examples, source: NoiseSource
+        self, slopes: Gradients, weights: Weights, examples: Examples, source: NoiseSource
     ) -> Weights:
         """Return the noisy mean over a Poisson sample of its examples' clipped gradients."""
         std = self.terms.clip * self.terms.noise_multiplier
-        chosen = sampled(len(held), self.rule.sample_rate, source)
-        batch = Examples(held.inputs[chosen], held.labels[chosen])
+        chosen = sampled(len(examples), self.rule.sample_rate, source)
+        batch = Examples(examples.inputs[chosen], examples.labels[chosen])
         sums = clipped_sum(slopes, weights, batch, self.terms.clip, grid(std))
         return {
             name: (sums[name] + gaussian(sums[name], std, source)) / self.rule.batch_size

@@ -42,7 +42,7 @@ class PrivateMatching(PrivateSet):
     def made(
         self,
         sphere: Sphere,
-        held: PrivateExamples,
+        examples: PrivateExamples,
         terms: PrivacyParameters,
         draws: torch.Generator,
         source: NoiseSource,
@@ -50,11 +50,11 @@ class PrivateMatching(PrivateSet):
         """Return images after ``steps`` noisy steps: each is one release."""
         # Which models are matched on is public, and so is what the images begin as.
         draws = generator_on(draws, sphere.device)
-        images = self.noise(held, draws)
+        images = self.noise(examples, draws)
         mechanism = ImageMechanism(terms.clip, terms.noise_multiplier, self.sample_rate)
         velocity = torch.zeros_like(images)
         for _ in range(self.steps):
-            gradient = released(images, held, mechanism, (sphere, draws), source)
+            gradient = released(images, examples, mechanism, (sphere, draws), source)
             velocity = self.image_momentum * velocity + gradient.float()
             images = images - self.image_lr * velocity
         return images

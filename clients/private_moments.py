@@ -117,10 +117,10 @@ def _possible(noisy: Moments) -> Moments:
     Count, sum and squares of a class are one matrix, which is positive semidefinite for any rows.
     """
     classes, width = noisy.sums.shape
-    whole = noisy.sums.new_zeros(classes, width + 1, width + 1)
-    whole[:, 0, 0] = noisy.counts
-    whole[:, 0, 1:] = whole[:, 1:, 0] = noisy.sums
-    whole[:, 1:, 1:] = noisy.squares
-    values, vectors = torch.linalg.eigh(whole)
-    kept = vectors * values.clamp(min=0)[:, None, :] @ vectors.mT
-    return Moments(kept[:, 0, 0], kept[:, 0, 1:], kept[:, 1:, 1:])
+    matrix = noisy.sums.new_zeros(classes, width + 1, width + 1)
+    matrix[:, 0, 0] = noisy.counts
+    matrix[:, 0, 1:] = matrix[:, 1:, 0] = noisy.sums
+    matrix[:, 1:, 1:] = noisy.squares
+    values, vectors = torch.linalg.eigh(matrix)
+    projected = vectors * values.clamp(min=0)[:, None, :] @ vectors.mT
+    return Moments(projected[:, 0, 0], projected[:, 0, 1:], projected[:, 1:, 1:])

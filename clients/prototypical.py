@@ -52,14 +52,14 @@ class Prototypical(Adapting):
             with torch.no_grad():
                 z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
             if task.client.role == "source":
-                found = class_sums(z, examples.labels[rows], classes)
+                sums = class_sums(z, examples.labels[rows], classes)
             elif known is None:
                 break
             else:
-                apart = squared_distances(z, known["means"].double())
-                labels, sure = confident(apart, float(task.broadcast.settings["threshold"]))
-                found = class_sums(z[sure], labels[sure], classes)
-            sent = {name: sent[name] + value if sent else value for name, value in found.items()}
+                distances = squared_distances(z, known["means"].double())
+                labels, sure = confident(distances, float(task.broadcast.settings["threshold"]))
+                sums = class_sums(z[sure], labels[sure], classes)
+            sent = {name: sent[name] + value if sent else value for name, value in sums.items()}
         if sent:
             enough = sent["counts"] >= self.min_examples
             sent = {"sums": sent["sums"] * enough[:, None], "counts": sent["counts"] * enough}
@@ -68,17 +68,20 @@ class Prototypical(Adapting):
     def objective(self, model: nn.Module, task: Instruction) -> Objective:
         """Return the loss of a batch, around the prototypes as they were sent."""
         check_split(model, "prototypical")
-        said, sent = task.broadcast.settings, task.broadcast.extras
-        is_learnt = bool(said["learnt"])
+        settings, sent = task.broadcast.settings, task.broadcast.extras
+        is_learnt = bool(settings["learnt"])
         # Learnt prototypes are the head's own weights: targets pull them, as sources do.
         means: Tensor = model.head.weight if is_learnt else sent["prototypes"]["means"]  # type: ignore[union-attr,assignment]
-        to_means, to_nearest = float(said["means"]), float(said["nearest"])
+        to_means, to_nearest = float(settings["means"]), float(settings["nearest"])
 
         def of_source(inputs: Tensor, labels: Tensor) -> Tensor:
             z = features_of(model, inputs)
-            apart = squared_distances(z, means.to(z.dtype))
-            own = apart.gather(1, labels[:, None]).mean() / 2
-            loss = F.cross_entropy(-apart / 2, labels) + float(said["compactness"]) * own
+            distances = squared_distances(z, means.to(z.dtype))
+            to_own_prototype = distances.gather(1, labels[:, None]).mean() / 2
+            loss = (
+                F.cross_entropy(-distances / 2, labels)
+                + float(settings["compactness"]) * to_own_prototype
+            )
             if is_learnt:
                 return loss
             known = sent["other"]["counts"] > 0
@@ -87,11 +90,11 @@ class Prototypical(Adapting):
 
         def of_target(inputs: Tensor) -> Tensor:
             z = features_of(model, inputs)
-            apart = squared_distances(z, means.to(z.dtype))
-            labels, sure = confident(apart.detach(), float(said["threshold"]))
+            distances = squared_distances(z, means.to(z.dtype))
+            labels, sure = confident(distances.detach(), float(settings["threshold"]))
             if not bool(sure.any()):
                 return 0 * z.sum()
-            near = apart[sure].gather(1, labels[sure][:, None]).mean() / 2
+            near = distances[sure].gather(1, labels[sure][:, None]).mean() / 2
             known = torch.ones(len(means), dtype=torch.bool, device=z.device)
             gap = mean_gap(z[sure], labels[sure], means.to(z.dtype), known)
             return to_nearest * near + to_means * gap

@@ -69,8 +69,8 @@ class Sgd:
         Raises:
             RunError: if ``model`` cannot be stacked, or a subclass descends in a way of its own.
         """
-        own = (type(self)._descend, type(self)._batches)
-        if own != (Sgd._descend, Sgd._batches):
+        overridable = (type(self)._descend, type(self)._batches)
+        if overridable != (Sgd._descend, Sgd._batches):
             raise RunError(f"{type(self).__name__} descends in a way of its own")
         return train_stacked(self, model, seats)
 

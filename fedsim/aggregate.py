@@ -111,14 +111,14 @@ def mean_metrics(turns: Sequence[ReplyInfo]) -> dict[str, float]:
 
     A turn whose metric is not finite, or that worked on no example, is left out of that mean.
     """
-    found = {}
+    means = {}
     for name in sorted({name for turn in turns for name in turn.metrics}):
-        of = [
+        counted = [
             turn
             for turn in turns
             if turn.examples and math.isfinite(turn.metrics.get(name, math.nan))
         ]
-        if of:
-            total = math.fsum(turn.metrics[name] * turn.examples for turn in of)
-            found[name] = total / sum(turn.examples for turn in of)
-    return found
+        if counted:
+            total = math.fsum(turn.metrics[name] * turn.examples for turn in counted)
+            means[name] = total / sum(turn.examples for turn in counted)
+    return means

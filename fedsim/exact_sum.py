@@ -143,8 +143,8 @@ class ExactSum:
         # The sign in turns, so that every other term takes away what the one before brought.
         sign = 1 if self._unflushed % 2 else -1
         for run in self._runs:
-            whole, fractions, term = (one[run] for one in (*self._recent, self._term))
-            whole.add_(term)
+            wholes, fractions, term = (buffer[run] for buffer in (*self._recent, self._term))
+            wholes.add_(term)
             fractions.add_(term.frac_().add_(sign * ROUND))
         self._unflushed += 1
         if self._unflushed >= FLUSH_AFTER:
@@ -203,10 +203,10 @@ class ExactSum:
     def _flush(self) -> None:
         """Put the recent terms to the integers."""
         if self._unflushed:
-            whole, fractions = self._recent
+            wholes, fractions = self._recent
             for run in self._runs if self._unflushed % 2 else ():
                 fractions[run].add_(ROUND)
-            upper = whole.sub_(fractions).round_().long()
+            upper = wholes.sub_(fractions).round_().long()
             lower = fractions.mul_(RATIO).long()
             for recent in self._recent:
                 recent.zero_()
@@ -226,9 +226,9 @@ class ExactSum:
     def _carry(self) -> None:
         """Move whole multiples of the upper grid out of the lower limb; the value is the same."""
         upper, lower = self._limbs
-        whole = lower.div(RATIO, rounding_mode="floor")
-        upper += whole
-        lower -= whole * RATIO
+        carried = lower.div(RATIO, rounding_mode="floor")
+        upper += carried
+        lower -= carried * RATIO
         self._uncarried = 1
 
     def total(self) -> Weights:
@@ -243,13 +243,13 @@ class ExactSum:
         self._carry()  # One representation for one value, whenever it was carried before.
         upper, lower = self._limbs
         flat = upper.double() / UPPER + lower.double() / LOWER
-        found: Weights = {}
+        totals: Weights = {}
         start = 0
         for name, shape in self._layout:
             end = start + math.prod(shape)
-            found[name] = flat[start:end].view(shape)
+            totals[name] = flat[start:end].view(shape)
             start = end
-        return found
+        return totals
 
     def mean(self) -> Weights:
         """Return the sum over the sum of the weights, each tensor in float64.

@@ -192,19 +192,19 @@ class AdversarialStrategy(OfDomains):
                         )
                         loss = loss + domain_losses(logits, role == "source").mean() / 2
             if loss.requires_grad:
-                found = torch.autograd.grad(loss, list(psi.values()))
-                state = self._adversary_step(state, dict(zip(psi, found, strict=True)))
+                slopes = torch.autograd.grad(loss, list(psi.values()))
+                state = self._adversary_step(state, dict(zip(psi, slopes, strict=True)))
         return state
 
     def _model_step(self, state: ServerState, slope: Weights) -> ServerState:
         """Return the state after one step of ``exact``; ``slope`` is the gradient with a minus."""
-        kept = state.memory["momentum"]
+        old = state.memory["momentum"]
         momentum = {
-            name: (self.server_momentum * kept[name] + value).to(kept[name].dtype)
+            name: (self.server_momentum * old[name] + value).to(old[name].dtype)
             for name, value in slope.items()
         }
         delta = {name: self.server_lr * value for name, value in momentum.items()}
-        return state.moved(delta, momentum=kept | momentum)
+        return state.moved(delta, momentum=old | momentum)
 
     def _rewound(self, state: ServerState) -> Mapping[str, Weights]:
         return {**state.memory, "clock": _clock(0)}

@@ -86,9 +86,9 @@ class Joint(OfDomains):
             return state.moved(added(merged, "delta"))
         memory = dict(state.memory)
         if state.phase == "spread" and "spread" in merged.means:
-            found = merged.total("spread")
-            count = max(float(found["count"]), 2.0)
-            width = mean_squared_distance(found["sum"], float(found["squares"]), count)
+            sums = merged.total("spread")
+            count = max(float(sums["count"]), 2.0)
+            width = mean_squared_distance(sums["sum"], float(sums["squares"]), count)
             bandwidth = torch.tensor(max(width, 1e-12), dtype=torch.float64)
             memory["joint"] = {**memory["joint"], "bandwidth": bandwidth}
         for role in ("source", "target"):

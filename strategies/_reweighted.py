@@ -51,8 +51,8 @@ class Reweighted(Strategy):
         sent = super().broadcast(state, to)
         if state.phase == "gls":
             return replace(sent, extras={})
-        kept = state.memory.get("counts", {}).get(to.domain)
-        if to.role == "target" or kept is None:
+        counts = state.memory.get("counts", {}).get(to.domain)
+        if to.role == "target" or counts is None:
             return sent
         return replace(sent, extras={**sent.extras, "ratios": self._for_source(state, to.domain)})
 
@@ -82,12 +82,12 @@ class Reweighted(Strategy):
                 predictions[domain] = total["prediction"].numpy()
         memory = dict(state.memory)
         counts = {domain: torch.from_numpy(c.sum(axis=0)) for domain, c in confusions.items()}
-        seen = {domain: torch.tensor(float(p.sum())) for domain, p in predictions.items()}
+        target_sizes = {domain: torch.tensor(float(p.sum())) for domain, p in predictions.items()}
         memory["counts"] = {**memory.get("counts", {}), **counts}
-        memory["seen"] = {**memory.get("seen", {}), **seen}
+        memory["seen"] = {**memory.get("seen", {}), **target_sizes}
         if state.round >= self.iw_start:
-            found = self._solved(confusions, predictions)
-            memory["ratios"] = self._averaged(memory.get("ratios", {}), found)
+            solved = self._solved(confusions, predictions)
+            memory["ratios"] = self._averaged(memory.get("ratios", {}), solved)
         return replace(state, memory=memory)
 
     def tables(self, state: ServerState) -> Mapping[str, Weights]:
@@ -98,23 +98,23 @@ class Reweighted(Strategy):
         self, confusions: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Return the ratios of every pair, by ``source>target``."""
-        held = {domain: c for domain, c in confusions.items() if c.sum() > 0}
-        found = {}
+        usable = {domain: c for domain, c in confusions.items() if c.sum() > 0}
+        by_pair = {}
         for target, prediction in predictions.items():
-            if not held or not prediction.sum() > 0:
+            if not usable or not prediction.sum() > 0:
                 continue
-            law = shared_law(list(held.values()), prediction) if self.shared_q else None
-            for source, confusion in held.items():
-                found[f"{source}>{target}"] = (
+            law = shared_law(list(usable.values()), prediction) if self.shared_q else None
+            for source, confusion in usable.items():
+                by_pair[f"{source}>{target}"] = (
                     ratios(confusion, prediction, self.most, not self.qp_transpose_bug)
                     if law is None
                     else shared_ratios(confusion, law, self.most)
                 )
-        return found
+        return by_pair
 
-    def _averaged(self, old: Weights, found: Mapping[str, np.ndarray]) -> Weights:
+    def _averaged(self, old: Weights, solved: Mapping[str, np.ndarray]) -> Weights:
         """Return the moving average; before the first ratios all are one."""
-        new = {name: torch.from_numpy(value) for name, value in found.items()}
+        new = {name: torch.from_numpy(value) for name, value in solved.items()}
         return {
             **old,
             **{
@@ -131,10 +131,10 @@ class Reweighted(Strategy):
         """
         counts = state.memory["counts"][source].numpy()
         law = counts / max(counts.sum(), 1)
-        kept, seen = state.memory.get("ratios", {}), state.memory["seen"]
+        known_ratios, target_sizes = state.memory.get("ratios", {}), state.memory["seen"]
         mixed, total = np.zeros(len(law)), 0.0
-        for target, size in seen.items():
-            if (pair := kept.get(f"{source}>{target}")) is not None:
+        for target, size in target_sizes.items():
+            if (pair := known_ratios.get(f"{source}>{target}")) is not None:
                 mixed += float(size) * pair.numpy()
                 total += float(size)
         weights = shrunk(mixed / total, self.shrink) if total else np.ones(len(law))

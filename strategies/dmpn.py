@@ -98,19 +98,22 @@ class Dmpn(OfDomains):
         like = state.weights["head.weight"]
         empty = {"sums": torch.zeros_like(like).double(), "counts": torch.zeros(len(like))}
         names = {role: f"sums.{role}" for role in ("source", "target")}
-        found = {
+        sums_by_role = {
             role: merged.total(name) if name in merged.means else empty
             for role, name in names.items()
         }
         memory = dict(state.memory)
         # No prototypes yet: the sources' first means as they are.
         known = memory.get("prototypes")
-        old = found["source"]["sums"] * 0 if known is None else known["means"].double()
+        old = sums_by_role["source"]["sums"] * 0 if known is None else known["means"].double()
         keep = 0.0 if known is None else self.keep
-        means = updated(old, found["source"], keep).to(like.dtype)
+        means = updated(old, sums_by_role["source"], keep).to(like.dtype)
         memory["prototypes"] = {"means": means}
-        other = updated(torch.zeros_like(old), found["target"], 0.0)
-        memory["other"] = {"means": other.to(like.dtype), "counts": found["target"]["counts"]}
+        other = updated(torch.zeros_like(old), sums_by_role["target"], 0.0)
+        memory["other"] = {
+            "means": other.to(like.dtype),
+            "counts": sums_by_role["target"]["counts"],
+        }
         return replace(state, memory=memory)
 
     def evaluate(self, state: ServerState) -> Weights:

@@ -27,6 +27,6 @@ class FedMedian(Strategy):
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
         """Return the coordinate-wise median; of an even number, the mean of the middle two."""
-        held = [update for update in updates if update.examples > 0]
-        clients = tuple(sorted(update.client for update in held))
-        return Merged({"delta": median(held)}, {"delta": len(held)}, clients)
+        usable = [update for update in updates if update.examples > 0]
+        clients = tuple(sorted(update.client for update in usable))
+        return Merged({"delta": median(usable)}, {"delta": len(usable)}, clients)

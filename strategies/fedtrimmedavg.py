@@ -34,8 +34,8 @@ class FedTrimmedAvg(Strategy):
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
         """Return the coordinate-wise trimmed mean."""
-        held = [update for update in updates if update.examples > 0]
+        usable = [update for update in updates if update.examples > 0]
         # 0.29 * 100 is a little less than 29 in floating point.
-        trim = math.floor(self.trim * len(held) + 1e-9)
-        clients = tuple(sorted(update.client for update in held))
-        return Merged({"delta": trimmed_mean(held, trim)}, {"delta": len(held)}, clients)
+        trim = math.floor(self.trim * len(usable) + 1e-9)
+        clients = tuple(sorted(update.client for update in usable))
+        return Merged({"delta": trimmed_mean(usable, trim)}, {"delta": len(usable)}, clients)

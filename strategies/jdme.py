@@ -68,9 +68,9 @@ class Jdme(Strategy):
 
     def phases(self) -> Sequence[str]:
         """Return: sources' moments, targets' moments, and sources' heads where they fit them."""
-        asked = ("search",) * self.questions if self.kernel == "rbf" else ()
+        searches = ("search",) * self.questions if self.kernel == "rbf" else ()
         head = ("head",) if self.final_head == "svm" else ()
-        return ("source", "label", *asked, *head)
+        return ("source", "label", *searches, *head)
 
     def participates(self, phase: str, client: ClientInfo) -> bool:
         """Ask targets to guess labels, sources for the rest, and all in the search of `rbf`."""
@@ -146,8 +146,8 @@ class Jdme(Strategy):
     def _moved(self, state: ServerState, target: Weights) -> ServerState:
         """Return the state with the subspace that the moments lead to."""
         source, guessed = Moments.unpacked(state.memory["source"]), Moments.unpacked(target)
-        kept = state.memory.get("basis")
-        start = kept["basis"] if kept else principal(source + guessed, _dimensions(state))
+        before = state.memory.get("basis")
+        start = before["basis"] if before else principal(source + guessed, _dimensions(state))
         kernel: Kernel = "linear" if self.kernel == "linear" else "poly"
         basis = subspace(start, discrepancy(source, guessed, self.label_kernel, kernel), self.steps)
         after = _with_basis(state, basis)
@@ -177,7 +177,7 @@ class Jdme(Strategy):
         if "search" not in state.memory:
             return state
         now = _search(state).answered(merged, self.label_kernel)
-        if now.asked < self.questions:
+        if now.queries < self.questions:
             return replace(state, memory={**state.memory, "search": now.packed()})
         after = _with_basis(state, now.descent.point)
         return replace(after, memory={k: v for k, v in after.memory.items() if k != "search"})

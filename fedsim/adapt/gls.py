@@ -78,18 +78,20 @@ def ratios(
     Raises:
         ValueError: if either sum is empty.
     """
-    joint, seen = _normalised(confusion), _normalised(prediction)
+    joint, predicted = _normalised(confusion), _normalised(prediction)
     law = joint.sum(axis=0)
     known = law > 0
     columns = joint[:, known]
     if not transposed:
         # The w of ``C'C w - C mu = 0`` is that of least squares towards a b with ``C'b = C mu``.
-        seen = np.asarray(np.linalg.lstsq(joint.T, joint @ seen, rcond=None)[0], np.float64)
+        predicted = np.asarray(
+            np.linalg.lstsq(joint.T, joint @ predicted, rcond=None)[0], np.float64
+        )
     # A ratio of one for every class is where a source that tells nothing leaves us.
-    found = _least(columns, seen, law[known], np.ones(int(known.sum())))
-    found = np.minimum(found, most)
+    solution = _least(columns, predicted, law[known], np.ones(int(known.sum())))
+    solution = np.minimum(solution, most)
     weights = np.zeros(len(law))
-    weights[known] = found / (law[known] @ found)
+    weights[known] = solution / (law[known] @ solution)
     return weights
 
 
@@ -113,11 +115,11 @@ def shared_law(
     """
     weights = np.asarray(shares or [confusion.sum() for confusion in confusions], np.float64)
     weights = weights / weights.sum()
-    columns, held = _given_class(confusions, weights)
+    columns, is_held = _given_class(confusions, weights)
     rows = [np.sqrt(share) * column for share, column in zip(weights, columns, strict=True)]
-    seen = _normalised(prediction)
-    right = np.concatenate([np.sqrt(share) * seen for share in weights])
-    known = np.asarray(held.any(axis=0))
+    predicted = _normalised(prediction)
+    right = np.concatenate([np.sqrt(share) * predicted for share in weights])
+    known = np.asarray(is_held.any(axis=0))
     count = int(known.sum())
     law = np.zeros(len(known))
     law[known] = _least(np.vstack(rows)[:, known], right, np.ones(count), np.full(count, 1 / count))
@@ -126,18 +128,20 @@ def shared_law(
 
 def shared_ratios(confusion: Array, law: Array, most: float = 20.0) -> Array:
     """Return ``law`` over a source's own, scaled to ``p_S w = 1`` where classes are missing."""
-    own = _normalised(confusion).sum(axis=0)
-    found = np.minimum(np.divide(law, own, out=np.zeros_like(own), where=own > 0), most)
-    scale = own @ found
-    return found / scale if scale > 0 else np.where(own > 0, 1.0, 0.0)
+    source_law = _normalised(confusion).sum(axis=0)
+    bounded = np.minimum(
+        np.divide(law, source_law, out=np.zeros_like(source_law), where=source_law > 0), most
+    )
+    scale = source_law @ bounded
+    return bounded / scale if scale > 0 else np.where(source_law > 0, 1.0, 0.0)
 
 
-def shrunk(found: Array, strength: float) -> Array:
+def shrunk(weights: Array, strength: float) -> Array:
     """Return ``1 + strength (w - 1)``: less is moved while predictions are still poor."""
-    return 1 + strength * (found - 1)
+    return 1 + strength * (weights - 1)
 
 
-def class_weights(kind: ClassLoss, found: Array, law: Array) -> Array:
+def class_weights(kind: ClassLoss, weights: Array, law: Array) -> Array:
     """Return what an example of each class counts in the classification loss.
 
     ``ber`` is the paper's equation 8, as a digest of it quotes it; ``ber_w`` is what the authors'
@@ -145,13 +149,13 @@ def class_weights(kind: ClassLoss, found: Array, law: Array) -> Array:
 
     Args:
         kind: ``1 / (k p)``, ``w / (k p)`` or ``w``.
-        found: the ratios ``w``, `(classes,)`.
+        weights: the ratios ``w``, `(classes,)`.
         law: the source's ``p``, `(classes,)`; a class that it lacks counts 0.
     """
     if kind == "iw":
-        return found
+        return weights
     balanced = np.divide(1, len(law) * law, out=np.zeros_like(law), where=law > 0)
-    return balanced if kind == "ber" else found * balanced
+    return balanced if kind == "ber" else weights * balanced
 
 
 def _least(columns: Array, right: Array, law: Array, rest: Array) -> Array:
@@ -164,19 +168,19 @@ def _least(columns: Array, right: Array, law: Array, rest: Array) -> Array:
         hold = np.sqrt(RIDGE)
         rows.append(hold * np.eye(len(law)))
         values.append(hold * rest)
-    found: Array = nnls(np.vstack(rows), np.concatenate(values))[0]
-    return found / (law @ found)
+    solution: Array = nnls(np.vstack(rows), np.concatenate(values))[0]
+    return solution / (law @ solution)
 
 
 def _given_class(confusions: Sequence[Array], weights: Array) -> tuple[Array, NDArray[Any]]:
     """Return ``P(predicted | true)`` of each source, and which classes it has."""
     counts = np.stack([confusion.sum(axis=0) for confusion in confusions])  # (sources, classes)
-    held = counts > 0
-    columns = np.stack(confusions) / np.where(held, counts, 1)[:, None, :]
-    say = weights[:, None] * held
+    is_held = counts > 0
+    columns = np.stack(confusions) / np.where(is_held, counts, 1)[:, None, :]
+    say = weights[:, None] * is_held
     say = say / np.where(say.sum(axis=0) > 0, say.sum(axis=0), 1)
     others = np.einsum("sy,spy->py", say, columns)
-    return np.where(held[:, None, :], columns, others), held
+    return np.where(is_held[:, None, :], columns, others), is_held
 
 
 def _normalised(sums: Array) -> Array:

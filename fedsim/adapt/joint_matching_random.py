@@ -78,8 +78,8 @@ def random_gap(
     value, of_source, of_target = 0.0, torch.zeros_like(source.sums), torch.zeros_like(target.sums)
     for weigh in weighings(labels):
         left, right = weigh(source.counts)[:, None], weigh(target.counts)[:, None]
-        apart = left * source.sums - right * target.sums  # (classes, 2 m)
-        value += float(apart.square().sum())
-        of_source += 2 * left * apart
-        of_target -= 2 * right * apart
+        difference = left * source.sums - right * target.sums  # (classes, 2 m)
+        value += float(difference.square().sum())
+        of_source += 2 * left * difference
+        of_target -= 2 * right * difference
     return value, of_source, of_target

@@ -79,12 +79,12 @@ def mean_gap(features: Tensor, labels: Tensor, means: Tensor, known: Tensor) -> 
         known: which of them there are, `(classes,)`, bool; classes that the batch or the other
             domain lacks are left out.
     """
-    found = class_sums(features, labels, len(means))
-    counts = found["counts"]
-    here = found["sums"] / counts.clamp(min=1)[:, None]
+    sums = class_sums(features, labels, len(means))
+    counts = sums["counts"]
+    here = sums["sums"] / counts.clamp(min=1)[:, None]
     both = (counts > 0) & known
-    apart = (here - means).square().sum(dim=1)
-    return (apart * both).sum() / both.sum().clamp(min=1)
+    distances = (here - means).square().sum(dim=1)
+    return (distances * both).sum() / both.sum().clamp(min=1)
 
 
 def nearest_head(prototypes: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,9 +92,9 @@ def nearest_head(prototypes: Tensor) -> tuple[Tensor, Tensor]:
     return prototypes, -prototypes.square().sum(dim=1) / 2
 
 
-def updated(old: Tensor, found: Weights, keep: float) -> Tensor:
+def updated(old: Tensor, sums: Weights, keep: float) -> Tensor:
     """Return prototypes moved towards the classes' means; a class without examples stays."""
-    counts = found["counts"]
-    new = found["sums"] / counts.clamp(min=1)[:, None]
+    counts = sums["counts"]
+    new = sums["sums"] / counts.clamp(min=1)[:, None]
     moved = keep * old + (1 - keep) * new
     return torch.where(counts[:, None] > 0, moved, old)

@@ -24,7 +24,7 @@ class SubspaceSearch:
     descent: Descent
     pulls: Mapping[str, torch.Tensor]
     """By role: the discrepancy's derivative by its class sums, `(classes, 2 m)`."""
-    asked: int = 0
+    queries: int = 0
     steps: int = 0
 
     def question(self, role: str, steps: int) -> Weights:
@@ -36,11 +36,11 @@ class SubspaceSearch:
 
     def answered(self, merged: Merged, labels: LabelKernel) -> SubspaceSearch:
         """Return the search after a question; a role that gave no answer leaves it as it was."""
-        after = replace(self, asked=self.asked + 1)
-        told = [f"moments.{role}" for role in ("source", "target")]
-        if not all(name in merged.means for name in told):
+        after = replace(self, queries=self.queries + 1)
+        names = [f"moments.{role}" for role in ("source", "target")]
+        if not all(name in merged.means for name in names):
             return after
-        source, target = (merged.total(name) for name in told)
+        source, target = (merged.total(name) for name in names)
         if self.descent.needs == "slope":
             return replace(after, descent=self.descent.slope(source["slope"] + target["slope"]))
         value, *pulls = random_gap(ClassSums(**source), ClassSums(**target), labels)
@@ -60,18 +60,18 @@ class SubspaceSearch:
             "trial": now.trial,
             "point": now.point,
             "gradient": now.gradient,
-            "numbers": torch.tensor([*numbers, self.asked, self.steps], dtype=torch.float64),
+            "numbers": torch.tensor([*numbers, self.queries, self.steps], dtype=torch.float64),
             **{f"pull.{role}": pull for role, pull in self.pulls.items()},
         }
 
     @classmethod
-    def unpacked(cls, kept: Weights) -> SubspaceSearch:
+    def unpacked(cls, packed: Weights) -> SubspaceSearch:
         """Return what :meth:`packed` packed."""
-        here, before, size, shrunk, needs, asked, steps = kept["numbers"].tolist()
+        here, before, size, shrunk, needs, queries, steps = packed["numbers"].tolist()
         descent = Descent(
-            trial=kept["trial"],
-            point=kept["point"],
-            gradient=kept["gradient"],
+            trial=packed["trial"],
+            point=packed["point"],
+            gradient=packed["gradient"],
             needs=NEEDS[int(needs)],
             here=here,
             before=before,
@@ -79,6 +79,8 @@ class SubspaceSearch:
             shrunk=int(shrunk),
         )
         pulls = {
-            role: kept[f"pull.{role}"] for role in ("source", "target") if f"pull.{role}" in kept
+            role: packed[f"pull.{role}"]
+            for role in ("source", "target")
+            if f"pull.{role}" in packed
         }
-        return cls(descent, pulls, int(asked), int(steps))
+        return cls(descent, pulls, int(queries), int(steps))

@@ -42,8 +42,8 @@ def origin_of(source: Mapping[str, Any]) -> PluginOrigin:
     """
     use, path = str(source.get("use", "")), source.get("path")
     doc = _doc(use, "fedsim.data.sources")
-    said = re.search(r"^Licence:\s*((?:.+\n?)+)", doc, re.MULTILINE)
-    licence = " ".join(said[1].split()).rstrip(".") if said else ""
+    licence_text = re.search(r"^Licence:\s*((?:.+\n?)+)", doc, re.MULTILINE)
+    licence = " ".join(licence_text[1].split()).rstrip(".") if licence_text else ""
     name = f"{use} {str(path).rpartition('/')[2] if use != 'hf' else path}" if path else use
     return PluginOrigin(name, licence, tuple(_citation(text) for text in _references(doc)))
 
@@ -56,11 +56,11 @@ def cited_by(uses: list[str]) -> dict[str, list[Citation]]:
     Args:
         uses: strategies as scenarios name them: of the shelf, ``package.module:Class``, or a file.
     """
-    found = {}
+    cited = {}
     for use in dict.fromkeys(uses):
         if citations := [_citation(text) for text in _references(_doc(use))]:
-            found[use] = citations
-    return found
+            cited[use] = citations
+    return cited
 
 
 def _doc(use: str, shelf: str = "fedsim.strategies") -> str:
@@ -69,10 +69,10 @@ def _doc(use: str, shelf: str = "fedsim.strategies") -> str:
         if where.endswith(".py"):
             module = module_at(Path(where))
         else:
-            found = locate(where or f"{shelf}.{use}")
-            if found is None:
+            located = locate(where or f"{shelf}.{use}")
+            if located is None:
                 return ""
-            module = found
+            module = located
     except NotRead:
         return ""
     return ast.get_docstring(module.tree) or ""
@@ -85,7 +85,7 @@ def _references(doc: str) -> list[str]:
         return []
     joined = re.sub(r"[ \t]*\n[ \t]*", " ", part[1].strip())
     papers = re.split(r"(?<=\.) (?=\w[\w'-]*, [A-Z])", joined)
-    return [one.partition(".  ")[0].strip().rstrip(".") + "." for one in papers]  # no remarks
+    return [paper.partition(".  ")[0].strip().rstrip(".") + "." for paper in papers]  # no remarks
 
 
 _PAPER = re.compile(

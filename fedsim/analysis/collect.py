@@ -69,7 +69,7 @@ class Trial:
         if self.status != "finished":
             return None
         wanted = question.round or self.records[-1].round if self.records else 0
-        at = next((one for one in reversed(self.records) if one.round == wanted), None)
+        at = next((record for record in reversed(self.records) if record.round == wanted), None)
         return metric_of(at, question.metric) if at else None
 
 
@@ -94,8 +94,12 @@ class Collection:
 
     def of(self, level: str, setting: str) -> list[Trial]:
         """Return the trials of one cell of the table, by seed."""
-        found = [one for one in self.trials if (one.level, one.setting) == (level, setting)]
-        return sorted(found, key=lambda trial: trial.seed)
+        trials = [
+            candidate
+            for candidate in self.trials
+            if (candidate.level, candidate.setting) == (level, setting)
+        ]
+        return sorted(trials, key=lambda trial: trial.seed)
 
 
 def metric_of(record: RoundRecord, metric: str) -> float | None:
@@ -110,25 +114,25 @@ def metric_of(record: RoundRecord, metric: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def collect(paths: Sequence[Path], **asked: Any) -> Collection:
+def collect(paths: Sequence[Path], **options: Any) -> Collection:
     """Return the trials in ``paths``: one study, or runs and folders of runs.
 
     Args:
         paths: what is compared.
-        asked: fields of :class:`ComparisonQuestion` that go before what the study says.
+        **options: fields of :class:`ComparisonQuestion` that go before what the study says.
 
     Raises:
         RunFolderError: if there is no run that could be compared.
     """
     if len(paths) == 1 and (paths[0] / LEDGER).is_file():
-        return _study(paths[0], asked)
-    return _loose(paths, asked)
+        return _study(paths[0], options)
+    return _loose(paths, options)
 
 
-def _study(folder: Path, asked: Mapping[str, Any]) -> Collection:
+def _study(folder: Path, options: Mapping[str, Any]) -> Collection:
     ledger = StudyLedger.read(folder)
-    said = {key: value for key, value in ledger.report.items() if value is not None}
-    said["x"] = tuple(said.get("x", ComparisonQuestion.x))
+    report = {key: value for key, value in ledger.report.items() if value is not None}
+    report["x"] = tuple(report.get("x", ComparisonQuestion.x))
     axis, *others = ledger.axes
     trials, left_out = [], []
     for entry in ledger.cells:
@@ -136,8 +140,8 @@ def _study(folder: Path, asked: Mapping[str, Any]) -> Collection:
         setting = " · ".join(entry.levels[other] for other in others)
         trial, why = _trial(run, (entry.levels[axis], setting, entry.seed))
         if entry.status == "failed":
-            lost = "diverged" if _NOT_FINITE in entry.why else "failed"
-            trial, why = _as(trial, lost, entry.why), ""
+            status = "diverged" if _NOT_FINITE in entry.why else "failed"
+            trial, why = _as(trial, status, entry.why), ""
         if why:
             left_out.append((entry.name, why))
         trials.append(trial)
@@ -148,26 +152,26 @@ def _study(folder: Path, asked: Mapping[str, Any]) -> Collection:
         tuple(ledger.axes[axis]),
         tuple(dict.fromkeys(trial.setting for trial in trials)),
         tuple(sorted({trial.seed for trial in trials})),
-        ComparisonQuestion(**said | dict(asked)),
+        ComparisonQuestion(**report | dict(options)),
         tuple(trials),
         tuple(left_out),
         tuple(tuned(ledger)),
     )
 
 
-def _loose(paths: Sequence[Path], asked: Mapping[str, Any]) -> Collection:
+def _loose(paths: Sequence[Path], options: Mapping[str, Any]) -> Collection:
     folders = [run for path in paths for run in _runs(path)]
     read = [(run, run.read_scenario()) for run in dict.fromkeys(folders)]
-    known = [(run, said) for run, said in read if said.get("schema") == SCHEMA]
+    known = [(run, scenario) for run, scenario in read if scenario.get("schema") == SCHEMA]
     left_out = [
-        (run.path.name, f"its scenario is {said.get('schema') or 'damaged'}, not {SCHEMA}")
-        for run, said in read
-        if said.get("schema") != SCHEMA
+        (run.path.name, f"its scenario is {scenario.get('schema') or 'damaged'}, not {SCHEMA}")
+        for run, scenario in read
+        if scenario.get("schema") != SCHEMA
     ]
     trials: dict[tuple[str, str, int], Trial] = {}
-    named = label([said for _, said in known])
-    for (run, said), (level, setting) in zip(known, named, strict=True):
-        key = (level, setting, int(said.get("seed", 0)))
+    named = label([scenario for _, scenario in known])
+    for (run, scenario), (level, setting) in zip(known, named, strict=True):
+        key = (level, setting, int(scenario.get("seed", 0)))
         trial, why = _trial(run, key)
         if why:
             left_out.append((run.path.name, why))
@@ -180,13 +184,13 @@ def _loose(paths: Sequence[Path], asked: Mapping[str, Any]) -> Collection:
         reasons = "".join(f"\n{name}: {why}" for name, why in left_out)
         raise RunFolderError(f"there is no finished run to compare{reasons}")
     return Collection(
-        ", ".join(dict.fromkeys(str(said.get("name", "")) for _, said in known)),
+        ", ".join(dict.fromkeys(str(scenario.get("name", "")) for _, scenario in known)),
         "",
         "strategy",
         tuple(dict.fromkeys(level for level, _, _ in trials)),
         tuple(dict.fromkeys(setting for _, setting, _ in trials)),
         tuple(sorted({seed for _, _, seed in trials})),
-        ComparisonQuestion(**asked),
+        ComparisonQuestion(**options),
         tuple(trials.values()),
         tuple(left_out),
     )
@@ -194,7 +198,7 @@ def _loose(paths: Sequence[Path], asked: Mapping[str, Any]) -> Collection:
 
 def _runs(path: Path) -> list[RunFolder]:
     if (path / LEDGER).is_file():
-        return [RunFolder(path / "cells" / one.name) for one in StudyLedger.read(path).cells]
+        return [RunFolder(path / "cells" / cell.name) for cell in StudyLedger.read(path).cells]
     below = [] if (path / runs.SCENARIO).is_file() else runs.runs_in(path)
     return [RunFolder(run) for run in below] or [RunFolder.open(path)]
 
@@ -216,11 +220,11 @@ def _trial(run: RunFolder, key: tuple[str, str, int]) -> tuple[Trial, str]:
         state = "is still running" if status == "running" else "was interrupted"
         cut = replace(trial, records=records, why=f"{state}, {done}")
         return cut, f"{state} ({done})"
-    whole = replace(trial, status="finished", why=result.stopped, records=records, result=result)
+    finished = replace(trial, status="finished", why=result.stopped, records=records, result=result)
     if not _is_finite(result.loss) or not _is_finite(result.accuracy):
-        first = next((one.round for one in records if _lost(one)), len(records))
-        return _as(whole, "diverged", f"the loss is not finite from round {first}"), ""
-    return whole, ""
+        first = next((record.round for record in records if _lost(record)), len(records))
+        return _as(finished, "diverged", f"the loss is not finite from round {first}"), ""
+    return finished, ""
 
 
 def _lost(record: RoundRecord) -> bool:

@@ -86,7 +86,11 @@ class Comparison:
 
     def place(self, level: str, setting: str) -> Standing:
         """Return one place of the main table."""
-        return next(one for one in self.places if (one.level, one.setting) == (level, setting))
+        return next(
+            standing
+            for standing in self.places
+            if (standing.level, standing.setting) == (level, setting)
+        )
 
 
 def compare(collection: Collection) -> Comparison:
@@ -106,25 +110,27 @@ def compare(collection: Collection) -> Comparison:
         {setting: _references(collection, setting) for setting in collection.settings},
         _tests(places, baseline, collection),
         _ranks(places, collection),
-        tuple(one for cell in grid for one in reached(collection, *cell)),
+        tuple(target for cell in grid for target in reached(collection, *cell)),
         tuple(best for cell in grid if (best := _best(collection, *cell))),
         {cell: _costs(trials) for cell, trials in finished.items() if trials},
     )
 
 
 def _finished(collection: Collection, level: str, setting: str) -> list[Trial]:
-    return [one for one in collection.of(level, setting) if one.status == "finished"]
+    return [trial for trial in collection.of(level, setting) if trial.status == "finished"]
 
 
 def _place(collection: Collection, level: str, setting: str) -> Standing:
     trials = collection.of(level, setting)
     question = collection.question
-    values = {one.seed: v for one in trials if (v := one.value(question)) is not None}
-    names = [one.status for one in trials]
+    values = {trial.seed: v for trial in trials if (v := trial.value(question)) is not None}
+    names = [trial.status for trial in trials]
     states = {state: names.count(state) for state in dict.fromkeys(names)}
-    reasons = tuple(f"seed {one.seed}: {one.status}, {one.why}" for one in trials if one.why)
-    found = interval(list(values.values()), question.ci) if values else None
-    return Standing(level, setting, values, found, states, reasons)
+    reasons = tuple(
+        f"seed {trial.seed}: {trial.status}, {trial.why}" for trial in trials if trial.why
+    )
+    spread = interval(list(values.values()), question.ci) if values else None
+    return Standing(level, setting, values, spread, states, reasons)
 
 
 def is_lower_better(collection: Collection) -> bool:
@@ -141,29 +147,33 @@ def _ranked(
     quantity.  They still have to be beaten, over the seeds that they finished.
     """
     sign = -1 if is_lower_better(collection) else 1
-    rivals = [one for one in places if one.setting == setting and one.interval]
-    whole = [one for one in rivals if not one.lost]
-    if not whole or len(rivals) < 2:
+    rivals = [standing for standing in places if standing.setting == setting and standing.interval]
+    complete = [standing for standing in rivals if not standing.lost]
+    if not complete or len(rivals) < 2:
         return places
-    best = max(whole, key=lambda one: sign * one.interval.mean if one.interval else 0.0)
-    others = [one for one in rivals if one is not best]
+    best = max(
+        complete, key=lambda standing: sign * standing.interval.mean if standing.interval else 0.0
+    )
+    others = [standing for standing in rivals if standing is not best]
     is_apart = all(_is_apart(best, other, sign, collection.question.ci) for other in others)
     marked = replace(best, is_best=True, is_apart=is_apart)
-    return tuple(marked if one is best else one for one in places)
+    return tuple(marked if standing is best else standing for standing in places)
 
 
 def _is_apart(best: Standing, other: Standing, sign: int, level: float) -> bool:
     differences = [sign * difference for difference in _differences(best, other)]
     if len(differences) < FEWEST:
         return False
-    found = interval(differences, level)
-    return found.mean > 0 and found.excludes_zero()
+    spread = interval(differences, level)
+    return spread.mean > 0 and spread.excludes_zero()
 
 
-def _differences(one: Standing, other: Standing) -> list[float]:
+def _differences(standing: Standing, other: Standing) -> list[float]:
     """Return the paired differences over the seeds that both have."""
     return [
-        value - other.values[seed] for seed, value in one.values.items() if seed in other.values
+        value - other.values[seed]
+        for seed, value in standing.values.items()
+        if seed in other.values
     ]
 
 
@@ -171,7 +181,7 @@ def _tests(
     places: Sequence[Standing], baseline: str, collection: Collection
 ) -> tuple[SignificanceTest, ...]:
     question = collection.question
-    by = {(one.level, one.setting): one for one in places}
+    by = {(standing.level, standing.setting): standing for standing in places}
     single, blocked = [], []
     for level in collection.levels:
         if level == baseline:
@@ -181,28 +191,28 @@ def _tests(
             pairs = _differences(by[level, setting], by[baseline, setting])
             everywhere += pairs
             if pairs:
-                found = paired(pairs, question.ci, question.test)
-                single.append(SignificanceTest(level, setting, False, found, found.p))
+                comparison = paired(pairs, question.ci, question.test)
+                single.append(SignificanceTest(level, setting, False, comparison, comparison.p))
         if len(collection.settings) > 1 and everywhere:
-            found = paired(everywhere, question.ci, question.test)
-            blocked.append(SignificanceTest(level, "", True, found, found.p))
+            comparison = paired(everywhere, question.ci, question.test)
+            blocked.append(SignificanceTest(level, "", True, comparison, comparison.p))
     return (*_adjusted(single, question.correction), *_adjusted(blocked, question.correction))
 
 
 def _adjusted(tests: list[SignificanceTest], correction: str) -> list[SignificanceTest]:
-    known = [one.found.p for one in tests if one.found.p is not None]
+    known = [test.found.p for test in tests if test.found.p is not None]
     if correction != "holm" or len(known) < len(tests):
         return tests
     return [replace(t, adjusted=p) for t, p in zip(tests, holm(known), strict=True)]
 
 
 def _ranks(places: Sequence[Standing], collection: Collection) -> Ranks | None:
-    by = {(one.level, one.setting): one.interval for one in places}
+    by = {(standing.level, standing.setting): standing.interval for standing in places}
     rows = []
     for setting in collection.settings:
         row = [by[level, setting] for level in collection.levels]
         if all(row):
-            rows.append([one.mean for one in row if one])
+            rows.append([standing.mean for standing in row if standing])
     if len(rows) < 3:
         return None
     sign = -1.0 if is_lower_better(collection) else 1.0
@@ -211,13 +221,13 @@ def _ranks(places: Sequence[Standing], collection: Collection) -> Ranks | None:
 
 def _references(collection: Collection, setting: str) -> dict[str, Interval]:
     """Return the references' accuracies, one for each seed: all levels share the model."""
-    found: dict[str, dict[int, float]] = {}
+    accuracies: dict[str, dict[int, float]] = {}
     for trial in collection.trials:
         if trial.setting == setting and trial.result is not None:
             for name, value in trial.result.references.items():
-                found.setdefault(name, {}).setdefault(trial.seed, value)
+                accuracies.setdefault(name, {}).setdefault(trial.seed, value)
     level = collection.question.ci
-    return {name: interval(list(own.values()), level) for name, own in found.items()}
+    return {name: interval(list(by_seed.values()), level) for name, by_seed in accuracies.items()}
 
 
 def _best(collection: Collection, level: str, setting: str) -> Best | None:
@@ -232,11 +242,13 @@ def _best(collection: Collection, level: str, setting: str) -> Best | None:
 
 
 def _costs(trials: Sequence[Trial]) -> dict[str, float]:
-    def mean(of: str) -> float:
-        totals = [float(sum(getattr(record, of) for record in one.records)) for one in trials]
+    def mean(field: str) -> float:
+        totals = [
+            float(sum(getattr(record, field) for record in trial.records)) for trial in trials
+        ]
         return sum(totals) / len(totals)
 
-    dropped = [sum(len(record.dropped) for record in one.records) for one in trials]
+    dropped = [sum(len(record.dropped) for record in trial.records) for trial in trials]
     return {
         "bytes_up": mean("bytes_up"),
         "bytes_down": mean("bytes_down"),

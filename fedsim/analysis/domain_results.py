@@ -55,29 +55,35 @@ class DomainResults:
     names: tuple[str, ...]
     targets: tuple[str, ...]
     rows: tuple[DomainRow, ...]
-    seen: tuple[DomainView, ...]
+    views: tuple[DomainView, ...]
     """Of one run for each level and setting."""
 
 
 def domains_of(collection: Collection) -> DomainResults | None:
     """Return what is known of domains; None where runs have fewer than two, or no target."""
-    roles = {one.name: _roles(one) for one in collection.trials if one.result}
-    results = [one.result for one in collection.trials if one.result]
-    names = tuple(dict.fromkeys(name for one in results for name in one.domains))
+    roles = {
+        domain_view.name: _roles(domain_view)
+        for domain_view in collection.trials
+        if domain_view.result
+    }
+    results = [domain_view.result for domain_view in collection.trials if domain_view.result]
+    names = tuple(dict.fromkeys(name for domain_view in results for name in domain_view.domains))
     targets = tuple(
-        name for name in names if any(own.get(name) == "target" for own in roles.values())
+        name for name in names if any(role_of.get(name) == "target" for role_of in roles.values())
     )
     if len(names) < 2 or not targets:
         return None
     rows = tuple(_rows(collection, roles))
-    seen = tuple(one for trial in _first(collection) if (one := _seen(trial)) is not None)
-    return DomainResults(names, targets, rows, seen)
+    views = tuple(
+        domain_view for trial in _first(collection) if (domain_view := _seen(trial)) is not None
+    )
+    return DomainResults(names, targets, rows, views)
 
 
 def _roles(trial: Trial) -> dict[str, str]:
     try:
-        said: Any = trial.folder.read_json("partition.json") or {"clients": ()}
-        return {one["domain"]: one.get("role", "source") for one in said["clients"]}
+        partition: Any = trial.folder.read_json("partition.json") or {"clients": ()}
+        return {client["domain"]: client.get("role", "source") for client in partition["clients"]}
     except (RunFolderError, KeyError, TypeError):
         return {}
 
@@ -85,16 +91,19 @@ def _roles(trial: Trial) -> dict[str, str]:
 def _rows(collection: Collection, roles: Mapping[str, Mapping[str, str]]) -> Iterator[DomainRow]:
     for setting in collection.settings:
         for level in collection.levels:
-            trials = [one for one in collection.of(level, setting) if one.status == "finished"]
-            results = [one.result.domains for one in trials if one.result]
-            known = dict.fromkeys(name for own in results for name in own)
+            trials = [
+                trial for trial in collection.of(level, setting) if trial.status == "finished"
+            ]
+            results = [trial.result.domains for trial in trials if trial.result]
+            known = dict.fromkeys(name for by_domain in results for name in by_domain)
             if not known:
                 continue
-            own = roles.get(trials[0].name, {})
-            sources = tuple(name for name in known if own.get(name) == "source")
+            role_of = roles.get(trials[0].name, {})
+            sources = tuple(name for name in known if role_of.get(name) == "source")
             accuracy = {
                 name: interval(
-                    [one[name] for one in results if name in one], collection.question.ci
+                    [finished[name] for finished in results if name in finished],
+                    collection.question.ci,
                 )
                 for name in known
             }
@@ -105,29 +114,31 @@ def _first(collection: Collection) -> Iterator[Trial]:
     """Yield the first finished run of each level in each setting."""
     for setting in collection.settings:
         for level in collection.levels:
-            found = (one for one in collection.of(level, setting) if one.status == "finished")
-            yield from list(found)[:1]
+            finished = (
+                trial for trial in collection.of(level, setting) if trial.status == "finished"
+            )
+            yield from list(finished)[:1]
 
 
 def _seen(trial: Trial) -> DomainView | None:
     try:
-        said: Any = trial.folder.read_json("domains.json")
-        if said is None:
+        saved: Any = trial.folder.read_json("domains.json")
+        if saved is None:
             return None
         rounds = tables.read(trial.folder.path, "ratios")
         ratios: dict[str, dict[int, NDArray[Any]]] = {}
-        for number, found in rounds.items():
-            for pair, values in found.items():
+        for number, by_pair in rounds.items():
+            for pair, values in by_pair.items():
                 ratios.setdefault(pair, {})[number] = np.array(values, dtype=np.float64)
         return DomainView(
             trial.level,
             trial.setting,
             trial.seed,
-            tuple(said["classes"]),
-            {name: np.array(table) for name, table in said["confusion"].items()},
-            said["maps"],
+            tuple(saved["classes"]),
+            {name: np.array(table) for name, table in saved["confusion"].items()},
+            saved["maps"],
             ratios,
-            {pair: _ratio(said["counts"], pair) for pair in ratios},
+            {pair: _ratio(saved["counts"], pair) for pair in ratios},
         )
     except (RunFolderError, KeyError, TypeError, ValueError):
         return None  # the page goes without the pictures
@@ -136,6 +147,8 @@ def _seen(trial: Trial) -> DomainView | None:
 def _ratio(counts: Mapping[str, Sequence[float]], pair: str) -> NDArray[Any]:
     source, _, target = pair.partition(">")
     laws = [np.array(counts[name], dtype=np.float64) for name in (source, target)]
-    own, other = (law / law.sum() for law in laws)
-    ratio: NDArray[Any] = np.divide(other, own, out=np.full_like(own, np.nan), where=own > 0)
+    source_law, target_law = (law / law.sum() for law in laws)
+    ratio: NDArray[Any] = np.divide(
+        target_law, source_law, out=np.full_like(source_law, np.nan), where=source_law > 0
+    )
     return ratio

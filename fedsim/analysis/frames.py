@@ -55,8 +55,8 @@ def frames_of(collection: Collection) -> Frames:
         raise MissingPackage(
             "data frames need pandas; install it with: pip install 'fedsim[sim]'"
         ) from error
-    cells = pd.DataFrame([_cell(one, collection.axis) for one in collection.trials])
-    rounds = pd.DataFrame([row for one in collection.trials for row in _rounds(one, collection)])
+    cells = pd.DataFrame([_cell(cell, collection.axis) for cell in collection.trials])
+    rounds = pd.DataFrame([row for cell in collection.trials for row in _rounds(cell, collection)])
     clients = []
     for trial in collection.trials:
         path = trial.folder.path / "clients.parquet"
@@ -82,8 +82,8 @@ def _cell(trial: Trial, axis: str) -> dict[str, Any]:
     known = asdict(trial.result) if trial.result else {}
     for name in ("references", "targets"):
         for inner, value in (known.pop(name, None) or {}).items():
-            own = value if isinstance(value, dict) else {"accuracy": value}
-            known |= {f"{name}_{inner}_{key}": one for key, one in own.items()}
+            fields = value if isinstance(value, dict) else {"accuracy": value}
+            known |= {f"{name}_{inner}_{key}": entry for key, entry in fields.items()}
     known.pop("strategy", None)
     return _key(trial, axis) | {"status": trial.status, "why": trial.why} | known
 

@@ -29,9 +29,11 @@ def flat(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 def label(scenarios: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return for each scenario what its method and its setting are called."""
-    values = [dict(_told(said)) for said in scenarios]
-    settings = [{k: v for k, v in own.items() if not k.startswith(_OWN)} for own in values]
-    methods = [{k: v for k, v in own.items() if k.startswith(_OWN)} for own in values]
+    values = [dict(_told(scenario)) for scenario in scenarios]
+    settings = [
+        {k: v for k, v in flattened.items() if not k.startswith(_OWN)} for flattened in values
+    ]
+    methods = [{k: v for k, v in flattened.items() if k.startswith(_OWN)} for flattened in values]
     names = []
     for method, setting in zip(methods, settings, strict=True):
         use = method.get("strategy.use")
@@ -52,26 +54,26 @@ def _told_apart(
 ) -> list[tuple[str, str]]:
     """Return the names with a number where two methods, of files in two folders, share one."""
     known: dict[str, list[Mapping[str, object]]] = {}
-    apart = []
+    distinct = []
     for (name, setting), method in zip(names, methods, strict=True):
-        own = known.setdefault(name, [])
-        if method not in own:
-            own.append(method)
-        place = own.index(method) + 1
-        apart.append((name if place == 1 else f"{name} ({place})", setting))
-    return apart
+        namesakes = known.setdefault(name, [])
+        if method not in namesakes:
+            namesakes.append(method)
+        place = namesakes.index(method) + 1
+        distinct.append((name if place == 1 else f"{name} ({place})", setting))
+    return distinct
 
 
-def _told(said: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    for key, value in flat({k: v for k, v in said.items() if k not in _ASIDE}):
+def _told(scenario: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for key, value in flat({k: v for k, v in scenario.items() if k not in _ASIDE}):
         if key != "local.use":  # the strategy says which
             yield key, value
 
 
-def _differing(own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = dict.fromkeys(key for other in (own, *others) for key in other)
-    wanted = [key for key in keys if any(other.get(key) != own.get(key) for other in others)]
-    return [f"{_last(key)}={_said(own[key])}" for key in wanted if key in own]
+def _differing(mine: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for other in (mine, *others) for key in other)
+    wanted = [key for key in keys if any(other.get(key) != mine.get(key) for other in others)]
+    return [f"{_last(key)}={_said(mine[key])}" for key in wanted if key in mine]
 
 
 def _last(key: str) -> str:

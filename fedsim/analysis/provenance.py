@@ -36,26 +36,26 @@ def provenance_of(collection: Collection) -> Provenance:
     runs = []
     for trial in collection.trials:
         try:
-            said = trial.folder.read_json("manifest.json")
+            manifest = trial.folder.read_json("manifest.json")
         except RunFolderError:
-            said = None
-        said = said if isinstance(said, dict) else {}
-        if said:
-            manifests.append(said)
+            manifest = None
+        manifest = manifest if isinstance(manifest, dict) else {}
+        if manifest:
+            manifests.append(manifest)
         result = trial.result
         runs.append(
             {
                 "run": trial.name,
                 "seed": str(trial.seed),
                 "status": trial.status,
-                "data": str(said.get("data_sha256", ""))[:12],
+                "data": str(manifest.get("data_sha256", ""))[:12],
                 "metrics": result.metrics_sha256[:12] if result else "",
                 "weights": result.weights_sha256[:12] if result else "",
             }
         )
     facts: dict[str, list[str]] = {}
-    for said in manifests:
-        for name, value in _facts(said).items():
+    for manifest in manifests:
+        for name, value in _facts(manifest).items():
             facts.setdefault(name, []).append(value)
     distinct = {name: tuple(dict.fromkeys(values)) for name, values in facts.items()}
     uses = [_use(trial.scenario) for trial in collection.trials]
@@ -76,13 +76,13 @@ def _origins(collection: Collection) -> Iterator[PluginOrigin]:
             yield origin_of(source)
 
 
-def _facts(said: Mapping[str, Any]) -> dict[str, str]:
-    packages = said.get("packages")
+def _facts(manifest: Mapping[str, Any]) -> dict[str, str]:
+    packages = manifest.get("packages")
     versions = packages if isinstance(packages, dict) else {}
-    git = said.get("git")
+    git = manifest.get("git")
     commit = f"{git.get('commit')}{' with changes' if git.get('dirty') else ''}" if git else ""
-    plain = {name: _plain(said.get(name)) for name in _SHOWN}
-    known = {**plain, **{f"{name}": str(found) for name, found in versions.items()}}
+    plain = {name: _plain(manifest.get(name)) for name in _SHOWN}
+    known = {**plain, **{f"{name}": str(release) for name, release in versions.items()}}
     return {name: value for name, value in {**known, "git commit": commit}.items() if value}
 
 

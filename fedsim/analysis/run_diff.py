@@ -25,7 +25,7 @@ class Difference:
     second: object
 
 
-def differences(one: RunFolder, other: RunFolder) -> list[Difference]:
+def differences(first: RunFolder, second: RunFolder) -> list[Difference]:
     """Return everything in which the runs differ; empty for a run and its repetition.
 
     Times are not compared: no run takes as long twice.
@@ -34,15 +34,15 @@ def differences(one: RunFolder, other: RunFolder) -> list[Difference]:
         RunFolderError: if a run is damaged.
     """
     return [
-        *_between("configuration", one.read_scenario(), other.read_scenario()),
-        *_between("environment", _manifest(one), _manifest(other)),
-        *_metrics(one, other),
+        *_between("configuration", first.read_scenario(), second.read_scenario()),
+        *_between("environment", _manifest(first), _manifest(second)),
+        *_metrics(first, second),
     ]
 
 
 def _manifest(run: RunFolder) -> dict[str, Any]:
-    said = run.read_json("manifest.json") or {}
-    return {name: value for name, value in said.items() if name not in _NOT_NUMBERS}
+    manifest = run.read_json("manifest.json") or {}
+    return {name: value for name, value in manifest.items() if name not in _NOT_NUMBERS}
 
 
 def _between(
@@ -54,29 +54,29 @@ def _between(
             yield Difference(about, key, left.get(key), right.get(key))
 
 
-def _metrics(one: RunFolder, other: RunFolder) -> Iterator[Difference]:
-    yield from _between("metrics", _result(one), _result(other))
-    if (round_ := first_apart(one, other)) is not None:
-        at = [_at(run, round_) for run in (one, other)]
+def _metrics(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
+    yield from _between("metrics", _result(first), _result(second))
+    if (round_ := first_apart(first, second)) is not None:
+        at = [_at(run, round_) for run in (first, second)]
         yield Difference("metrics", f"first apart in round {round_}: accuracy", *at)
 
 
 def _result(run: RunFolder) -> dict[str, Any]:
-    said = run.read_json("result.json") or {}
-    return {name: value for name, value in said.items() if name not in ("seconds", "strategy")}
+    result = run.read_json("result.json") or {}
+    return {name: value for name, value in result.items() if name not in ("seconds", "strategy")}
 
 
 def _at(run: RunFolder, round_: int) -> float | None:
-    return next((one.accuracy for one in run.rounds() if one.round == round_), None)
+    return next((record.accuracy for record in run.rounds() if record.round == round_), None)
 
 
-def first_apart(one: RunFolder, other: RunFolder) -> int | None:
+def first_apart(first: RunFolder, second: RunFolder) -> int | None:
     """Return the first round whose metrics or cohort differ; None where there is none.
 
     Raises:
         RunFolderError: if a run is damaged.
     """
-    for left, right in zip(one.rounds(), other.rounds(), strict=False):
+    for left, right in zip(first.rounds(), second.rounds(), strict=False):
         same = (left.accuracy, left.loss, left.cohort) == (right.accuracy, right.loss, right.cohort)
         if not same or str(left.train) != str(right.train):
             return left.round

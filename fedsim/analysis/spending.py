@@ -30,12 +30,12 @@ class Spending:
         return self.curve[-1][1] if self.curve else None
 
 
-def by_statement(found: Sequence[Spending]) -> list[tuple[str, Spending]]:
+def by_statement(spendings: Sequence[Spending]) -> list[tuple[str, Spending]]:
     """Return each distinct statement once, with the names of all whom it is true of."""
     names: dict[tuple[tuple[str, str], ...], list[str]] = {}
     first: dict[tuple[tuple[str, str], ...], Spending] = {}
-    for one in found:
-        name = f"{one.level}, {one.setting}" if one.setting else one.level
-        names.setdefault(one.lines, []).append(name)
-        first.setdefault(one.lines, one)
-    return [("; ".join(names[lines]), one) for lines, one in first.items()]
+    for spending in spendings:
+        name = f"{spending.level}, {spending.setting}" if spending.setting else spending.level
+        names.setdefault(spending.lines, []).append(name)
+        first.setdefault(spending.lines, spending)
+    return [("; ".join(names[lines]), spending) for lines, spending in first.items()]

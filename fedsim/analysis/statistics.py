@@ -88,14 +88,16 @@ class Ranks:
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Return the mean with Student's interval, which takes the values for normal."""
-    own = np.asarray(values, dtype=np.float64)
-    mean = float(own.mean())
-    if len(own) < 2:
-        return Interval(mean, None, None, len(own))
+    sample = np.asarray(values, dtype=np.float64)
+    mean = float(sample.mean())
+    if len(sample) < 2:
+        return Interval(mean, None, None, len(sample))
     from scipy.stats import t
 
-    half = float(t.ppf((1 + level) / 2, len(own) - 1) * own.std(ddof=1) / math.sqrt(len(own)))
-    return Interval(mean, mean - half, mean + half, len(own))
+    half = float(
+        t.ppf((1 + level) / 2, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample))
+    )
+    return Interval(mean, mean - half, mean + half, len(sample))
 
 
 def bootstrap(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
@@ -104,15 +106,15 @@ def bootstrap(values: Sequence[float], level: float = 0.95) -> tuple[float, floa
     Up to five values every resample is looked at; beyond, 20,000 are drawn from a fixed stream.
     It assumes no law, and is too narrow for few values.
     """
-    own = np.asarray(values, dtype=np.float64)
-    n = len(own)
+    sample = np.asarray(values, dtype=np.float64)
+    n = len(sample)
     if n < 2:
         return None
     if n <= 5:
         chosen = np.array(list(product(range(n), repeat=n)))
     else:
         chosen = numpy_stream(0, "bootstrap", n).integers(n, size=(_DRAWS, n))
-    low, high = np.quantile(own[chosen].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(sample[chosen].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
@@ -123,25 +125,25 @@ def permutation(differences: Sequence[float]) -> float:
     the value is exact, and no smaller than ``2 / 2^n``; beyond, 20,000 assignments are drawn
     from a fixed stream, the one that was seen among them.
     """
-    own = np.asarray(differences, dtype=np.float64)
-    n = len(own)
+    sample = np.asarray(differences, dtype=np.float64)
+    n = len(sample)
     if n <= _ALL:
         bits = np.arange(2**n)[:, None] >> np.arange(n)
         signs = 1.0 - 2.0 * (bits & 1)  # (2^n, n)
     else:
         signs = numpy_stream(0, "permutation", n).choice([-1.0, 1.0], size=(_DRAWS, n))
         signs[0] = 1.0
-    sums = np.abs(signs @ own)
+    sums = np.abs(signs @ sample)
     # Sums that are equal on paper may differ in the last bit.
-    return float(np.mean(sums >= abs(own.sum()) - 1e-12 * np.abs(own).sum()))
+    return float(np.mean(sums >= abs(sample.sum()) - 1e-12 * np.abs(sample).sum()))
 
 
 def effect(differences: Sequence[float]) -> float | None:
     """Return Hedges's g of paired differences; None where they have no spread to compare with."""
-    own = np.asarray(differences, dtype=np.float64)
-    if len(own) < 3 or own.std(ddof=1) <= 1e-12 * max(1.0, float(np.abs(own).max())):
+    sample = np.asarray(differences, dtype=np.float64)
+    if len(sample) < 3 or sample.std(ddof=1) <= 1e-12 * max(1.0, float(np.abs(sample).max())):
         return None
-    return float(own.mean() / own.std(ddof=1) * (1 - 3 / (4 * (len(own) - 1) - 1)))
+    return float(sample.mean() / sample.std(ddof=1) * (1 - 3 / (4 * (len(sample) - 1) - 1)))
 
 
 def paired(differences: Sequence[float], level: float = 0.95, test: str = "auto") -> Paired:
@@ -168,12 +170,12 @@ def paired(differences: Sequence[float], level: float = 0.95, test: str = "auto"
 def _of_scipy(differences: Sequence[float], test: str) -> float:
     from scipy import stats
 
-    own = np.asarray(differences, dtype=np.float64)
-    if np.ptp(own) == 0:  # no spread: scipy divides by it
-        return 1.0 if own[0] == 0 else float(2.0 ** (1 - len(own)))
+    sample = np.asarray(differences, dtype=np.float64)
+    if np.ptp(sample) == 0:  # no spread: scipy divides by it
+        return 1.0 if sample[0] == 0 else float(2.0 ** (1 - len(sample)))
     if test == "t":
-        return float(stats.ttest_1samp(own, 0.0).pvalue)
-    return float(stats.wilcoxon(own, zero_method="pratt").pvalue)
+        return float(stats.ttest_1samp(sample, 0.0).pvalue)
+    return float(stats.wilcoxon(sample, zero_method="pratt").pvalue)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -200,17 +202,17 @@ def ranks(table: npt.ArrayLike, level: float = 0.95) -> Ranks | None:
     Returns:
         None for fewer than three settings or three levels.
     """
-    own = np.asarray(table, dtype=np.float64)
-    settings, levels = own.shape
+    scores = np.asarray(table, dtype=np.float64)
+    settings, levels = scores.shape
     if settings < 3 or levels < 3:
         return None
     from scipy import stats
 
-    placed = stats.rankdata(-own, axis=1)
+    placed = stats.rankdata(-scores, axis=1)
     if (placed == placed[:, :1]).all():
         chi2, p = 0.0, 1.0  # all alike everywhere
     else:
-        chi2, p = (float(value) for value in stats.friedmanchisquare(*own.T))
+        chi2, p = (float(value) for value in stats.friedmanchisquare(*scores.T))
     q = float(stats.studentized_range.ppf(level, levels, np.inf)) / math.sqrt(2)
     critical = q * math.sqrt(levels * (levels + 1) / (6 * settings))
     return Ranks(tuple(map(float, placed.mean(axis=0))), settings, chi2, p, critical)

@@ -26,28 +26,30 @@ class Reached:
     @property
     def times(self) -> int:
         """How many runs reached it."""
-        return sum(one is not None for one in self.rounds)
+        return sum(number is not None for number in self.rounds)
 
     def median(self, what: str) -> float | None:
         """Return the median, or None where fewer than half of the runs got there."""
-        found: Sequence[float | None] = getattr(self, what)
-        known = sorted(one if one is not None else float("inf") for one in found)
+        values: Sequence[float | None] = getattr(self, what)
+        known = sorted(value if value is not None else float("inf") for value in values)
         middle = statistics.median_high(known)
         return middle if middle < float("inf") else None
 
 
 def reached(collection: Collection, level: str, setting: str) -> list[Reached]:
     """Return when each target of a level in a setting was reached."""
-    trials = [one for one in collection.of(level, setting) if one.records]
-    metrics = dict.fromkeys(name for one in trials for name in _targets(one))
-    found = []
+    trials = [trial for trial in collection.of(level, setting) if trial.records]
+    metrics = dict.fromkeys(name for trial in trials for name in _targets(trial))
+    results = []
     for metric in metrics:
-        wanted = next(own[metric] for one in trials if metric in (own := _targets(one)))
-        steps = [_first(one, metric, wanted) for one in trials]
+        wanted = next(targets[metric] for trial in trials if metric in (targets := _targets(trial)))
+        steps = [_first(trial, metric, wanted) for trial in trials]
         rounds, sent, seconds = zip(*steps, strict=True)
         sign = "at most" if metric == "loss" else "at least"
-        found.append(Reached(f"{metric} {sign} {wanted:g}", level, setting, rounds, sent, seconds))
-    return found
+        results.append(
+            Reached(f"{metric} {sign} {wanted:g}", level, setting, rounds, sent, seconds)
+        )
+    return results
 
 
 def _targets(trial: Trial) -> Mapping[str, float]:

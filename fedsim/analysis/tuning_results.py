@@ -37,32 +37,32 @@ class Tuned:
     @property
     def score(self) -> float | None:
         """The score of what was taken."""
-        return next((one.score for one in self.tried if one.values == self.values), None)
+        return next((trial.score for trial in self.tried if trial.values == self.values), None)
 
     @property
     def failed(self) -> int:
         """How many trials failed."""
-        return sum(one.score is None for one in self.tried)
+        return sum(trial.score is None for trial in self.tried)
 
 
 def tuned(ledger: StudyLedger) -> Iterator[Tuned]:
     """Yield what became of each of a study's searches."""
     axis, *others = ledger.axes
     for search in ledger.searches:
-        own = [one for one in ledger.trials if one.levels == search.levels]
+        trials = [trial for trial in ledger.trials if trial.levels == search.levels]
         tried = []
-        for number in dict.fromkeys(one.trial for one in own):
-            turn = [one for one in own if one.trial == number]
-            if all(one.status in ("finished", "failed") for one in turn):
-                scores = [one.score for one in turn if one.score is not None]
-                whole = sum(scores) / len(scores) if len(scores) == len(turn) else None
-                tried.append(Tried(turn[0].values, whole))
+        for number in dict.fromkeys(trial.trial for trial in trials):
+            repeats = [trial for trial in trials if trial.trial == number]
+            if all(trial.status in ("finished", "failed") for trial in repeats):
+                scores = [trial.score for trial in repeats if trial.score is not None]
+                mean = sum(scores) / len(scores) if len(scores) == len(repeats) else None
+                tried.append(Tried(repeats[0].values, mean))
         yield Tuned(
             search.levels[axis],
             " · ".join(search.levels[other] for other in others),
             search.rounds,
-            len({one.seed for one in own}),
+            len({trial.seed for trial in trials}),
             tuple(tried),
-            next((one.values for one in ledger.cells if one.levels == search.levels), {}),
+            next((trial.values for trial in ledger.cells if trial.levels == search.levels), {}),
             frozenset(key for key, span in search.space.items() if "log" in span),
         )

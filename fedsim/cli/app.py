@@ -109,29 +109,29 @@ app.add_typer(_cluster, name="cluster", rich_help_panel="Reference")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    said: dict[str, object] = {}
+    options: dict[str, object] = {}
     try:
-        code = _invoke(words, said)
+        code = _invoke(words, options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone; nothing more can be said to it, not even by the final flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = _GONE
     except (KeyboardInterrupt, click.Abort):
-        Screen.of(said).note("interrupted")
+        Screen.of(options).note("interrupted")
         code = Interrupted.exit_code
     except Exception as error:
-        code = tell(error, Screen.of(said))
+        code = tell(error, Screen.of(options))
     if code == Interrupted.exit_code and argv is None:
         # A second Ctrl-C must not cut short what the interpreter still has to close.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
-def _invoke(words: list[str], said: dict[str, object]) -> int:
+def _invoke(words: list[str], options: dict[str, object]) -> int:
     command = typer.main.get_command(app)
     try:
-        with command.make_context("fedsim", words, obj=said) as context:
+        with command.make_context("fedsim", words, obj=options) as context:
             command.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code

@@ -100,7 +100,7 @@ def _wanted(file: Path | None, changes: list[str], address: str | None) -> tuple
 
 def _show(report: ClusterReport, screen: Screen) -> None:
     screen.table(_HEAD, [_row(node) for node in report.nodes], _RIGHT)
-    ours = ", ".join(f"{name} {found}" for name, found in report.versions.items())
+    ours = ", ".join(f"{name} {release}" for name, release in report.versions.items())
     others = any(node.notes or node.faults for node in report.nodes)
     screen.say(f"here     {ours}" if others else f"all have {ours}")
     for node in report.nodes:
@@ -119,7 +119,7 @@ def _show(report: ClusterReport, screen: Screen) -> None:
 
 def _row(node: NodeReport) -> list[str]:
     speed = "-" if node.bytes_per_second is None else f"{size(node.bytes_per_second)}/s"
-    seen = {None: "-", True: "seen", False: "shipped"}[node.sees_data]
+    data_access = {None: "-", True: "seen", False: "shipped"}[node.sees_data]
     return [
         node.id[:8],
         node.name,
@@ -127,7 +127,7 @@ def _row(node: NodeReport) -> list[str]:
         str(node.cpus),
         f"{node.gpus:g}",
         "-" if node.memory_bytes is None else size(node.memory_bytes),
-        seen,
+        data_access,
         "(here)" if node.is_here else speed,
         "(here)" if node.is_here else _clock(node.clock_seconds),
     ]

@@ -20,14 +20,14 @@ def diff(
 ) -> None:
     """Show in what two runs differ: configuration, environment, metrics."""
     screen = Screen.current()
-    one, other = RunFolder.open(first), RunFolder.open(second)
-    found = differences(one, other)
+    first_run, second_run = RunFolder.open(first), RunFolder.open(second)
+    found_differences = differences(first_run, second_run)
     if screen.json:
-        return screen.dump(found)
+        return screen.dump(found_differences)
     for about in ("configuration", "environment", "metrics"):
         rows = [
             [item.key, _shown(item.first), _shown(item.second)]
-            for item in found
+            for item in found_differences
             if item.about == about
         ]
         if rows:

@@ -72,13 +72,13 @@ def _findings() -> Iterator[SystemCheck]:
     )
     yield SystemCheck("fedsim", "ok", version("fedsim"))
     for package in _NEEDED:
-        found = _version(package)
-        advice = "" if found else "pip install fedsim"
-        yield SystemCheck(package, "ok" if found else "fail", found or "absent", advice)
+        release = _version(package)
+        advice = "" if release else "pip install fedsim"
+        yield SystemCheck(package, "ok" if release else "fail", release or "absent", advice)
     for package, purpose in _OPTIONAL.items():
-        found = _version(package)
-        advice = "" if found else f"for {purpose}: pip install 'fedsim[sim]'"
-        yield SystemCheck(package, "ok" if found else "warn", found or "absent", advice)
+        release = _version(package)
+        advice = "" if release else f"for {purpose}: pip install 'fedsim[sim]'"
+        yield SystemCheck(package, "ok" if release else "warn", release or "absent", advice)
     yield SystemCheck("processor", "ok", f"{os.cpu_count()} cores, {cpu_model()}")
     memory = memory_bytes()
     few = "" if memory > 4 * _GB else "large models and many workers will not fit"

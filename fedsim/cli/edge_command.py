@@ -104,12 +104,13 @@ def join(
     if check:
         from fedsim.edge.inspect import inspect
 
-        found = inspect(opened, data)
+        checks = inspect(opened, data)
         if screen.json:
-            screen.dump(found)
-        for one in [] if screen.json else found:
-            screen.say(f"{'ok ' if one.is_well else 'BAD'} {one.what:<12}{one.text}")
-        raise typer.Exit(0 if all(one.is_well for one in found) else 4)
+            screen.dump(checks)
+        for check_result in [] if screen.json else checks:
+            verdict = "ok " if check_result.is_well else "BAD"
+            screen.say(f"{verdict} {check_result.what:<12}{check_result.text}")
+        raise typer.Exit(0 if all(check_result.is_well for check_result in checks) else 4)
     from fedsim.edge.join import join as go_in
 
     go_in(opened, data, lambda line: screen.say(f"{opened.node}  {line}"))
@@ -132,14 +133,14 @@ def calibrate(
     screen = Screen.current()
     federation = Federation.load(folder)
     scenario = load(federation.scenario)
-    told = measured(scenario, federation)
+    calibration = measured(scenario, federation)
     if screen.json:
-        return screen.dump(told)
+        return screen.dump(calibration)
     path = output or Path("configs", "devices", f"{federation.name}.yaml")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text_of(told, federation.name, scenario.name), encoding="utf-8")
-    for one in told["devices"]:
-        screen.say(" · ".join(f"{name} {value}" for name, value in one.items()))
+    path.write_text(text_of(calibration, federation.name, scenario.name), encoding="utf-8")
+    for device in calibration["devices"]:
+        screen.say(" · ".join(f"{name} {value}" for name, value in device.items()))
     return screen.say(f"saved   {path}")
 
 
@@ -149,15 +150,15 @@ def status(folder: Folder) -> None:
     from fedsim.edge.status import look
 
     screen = Screen.current()
-    seen = look(Federation.load(folder))
+    current = look(Federation.load(folder))
     if screen.json:
-        return screen.dump(seen)
+        return screen.dump(current)
     head = ["node", "client", "state", "last seen", "address", "flwr", "up", "down"]
-    screen.table(head, [_cells(row) for row in seen.nodes], right=frozenset({"client"}))
+    screen.table(head, [_cells(row) for row in current.nodes], right=frozenset({"client"}))
     screen.say()
-    up = "up" if seen.is_up else "down"
-    screen.say(f"server {up}, its certificate is valid for {seen.days_left:.0f} days")
-    if not seen.is_up:
+    up = "up" if current.is_up else "down"
+    screen.say(f"server {up}, its certificate is valid for {current.days_left:.0f} days")
+    if not current.is_up:
         return screen.next(f"fedsim edge server {folder}")
     return None
 

@@ -72,9 +72,9 @@ def init(
         raise RunFolderError(f"cannot make {folder}: {error.strerror}") from error
     for name, content in contents.items():
         write(folder / name, content)
-    made = [str(folder / name) for name in contents]
+    created = [str(folder / name) for name in contents]
     if screen.json:
-        return screen.dump({"created": made})
-    screen.say(f"created {'  '.join(made)}")
+        return screen.dump({"created": created})
+    screen.say(f"created {'  '.join(created)}")
     place = "" if folder == Path() else f"cd {folder} && "
     return screen.next(f"{place}fedsim run scenario.yaml")

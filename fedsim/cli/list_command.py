@@ -52,18 +52,22 @@ def shelves(
     from fedsim.plugins.registry import describe, names
 
     screen = Screen.current()
-    found = {name: describe(kind.one, name) for name in names(kind.one)}
+    signatures = {name: describe(kind.one, name) for name in names(kind.one)}
     if screen.json:
         return screen.dump(
             [
-                {"name": name, "doc": _about(kind.one, name, one), "parameters": _parameters(one)}
-                for name, one in found.items()
+                {
+                    "name": name,
+                    "doc": _about(kind.one, name, signature),
+                    "parameters": _parameters(signature),
+                }
+                for name, signature in signatures.items()
             ]
         )
-    for name, one in found.items():
+    for name, signature in signatures.items():
         screen.say(name, "bold")
-        screen.say(f"    {_about(kind.one, name, one)}")
-        for parameter in _parameters(one):
+        screen.say(f"    {_about(kind.one, name, signature)}")
+        for parameter in _parameters(signature):
             what = f"{parameter['name']}: {parameter['type']}"
             if "default" in parameter:
                 what += f", by default {json.dumps(parameter['default'])}"
@@ -89,10 +93,10 @@ def _parameters(signature: Any) -> list[dict[str, Any]]:
 
     listed = []
     for parameter in signature.parameters.values():
-        one = {"name": parameter.name, "type": expected(parameter.type), "doc": parameter.doc}
+        entry = {"name": parameter.name, "type": expected(parameter.type), "doc": parameter.doc}
         if parameter.default is COMPUTED:
-            one["default"] = "computed"
+            entry["default"] = "computed"
         elif parameter.default is not REQUIRED:
-            one["default"] = parameter.plain(parameter.default)
-        listed.append(one)
+            entry["default"] = parameter.plain(parameter.default)
+        listed.append(entry)
     return listed

@@ -77,10 +77,10 @@ def row(run: RunFolder) -> RunRow:
 def _started(run: RunFolder) -> str:
     """Return when the run was started, to the minute; empty where nothing says it."""
     try:
-        said = (run.read_json("manifest.json") or {}).get("started", "")
+        started = (run.read_json("manifest.json") or {}).get("started", "")
     except (RunFolderError, AttributeError):
         return ""
-    return str(said)[:16].replace("T", " ")
+    return str(started)[:16].replace("T", " ")
 
 
 def _number(value: Any) -> int:

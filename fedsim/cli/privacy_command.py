@@ -46,40 +46,41 @@ def plan(
     scenario = load(file, sets or [])
     from fedsim.privacy.planning import curve_svg, plan_privacy
 
-    said, population = scenario.privacy, _population(scenario)
+    privacy, population = scenario.privacy, _population(scenario)
     noisier = _claim(scenario, population, epsilon)
-    found = plan_privacy(_claim(scenario, population), noisier, epsilon)
+    planned = plan_privacy(_claim(scenario, population), noisier, epsilon)
     if screen.json:
-        screen.dump(found)
+        screen.dump(planned)
     else:
-        for line in _wish_lines(found, scenario):
+        for line in _wish_lines(planned, scenario):
             screen.say(line)
     if output is not None:
-        delta = said.delta if said else 0.0
-        files.write(output, curve_svg(found.curve, f"epsilon at delta {delta:g}"))
+        delta = privacy.delta if privacy else 0.0
+        files.write(output, curve_svg(planned.curve, f"epsilon at delta {delta:g}"))
         screen.note(f"drawn   {output}")
-    screen.next(f"fedsim run {file} --set privacy.noise_multiplier={found.noise_multiplier:g}")
+    screen.next(f"fedsim run {file} --set privacy.noise_multiplier={planned.noise_multiplier:g}")
 
 
-def _wish_lines(found: PrivacyPlan, scenario: Scenario) -> list[str]:
-    said = scenario.privacy
-    unit = said.unit if said else ""
+def _wish_lines(planned: PrivacyPlan, scenario: Scenario) -> list[str]:
+    privacy = scenario.privacy
+    unit = privacy.unit if privacy else ""
     cohort, rounds = scenario.clients.per_round, scenario.rounds
     lines = [
-        f"unit {unit}, delta {said.delta if said else 0:g}, epsilon {found.epsilon:g} takes one of"
+        f"unit {unit}, delta {privacy.delta if privacy else 0:g}, "
+        f"epsilon {planned.epsilon:g} takes one of"
     ]
     lines.append(
-        f"  noise   {found.noise_multiplier:g} times the clip, for {rounds} rounds of {cohort}"
+        f"  noise   {planned.noise_multiplier:g} times the clip, for {rounds} rounds of {cohort}"
     )
-    if said is not None and said.noise_multiplier is not None:
-        noise = f"at noise {said.noise_multiplier:g}"
-        lines.append(f"  rounds  {found.rounds or 'not even one'}, {noise}, cohort {cohort}")
-        buys = found.cohort or "no smaller one would do"
+    if privacy is not None and privacy.noise_multiplier is not None:
+        noise = f"at noise {privacy.noise_multiplier:g}"
+        lines.append(f"  rounds  {planned.rounds or 'not even one'}, {noise}, cohort {cohort}")
+        buys = planned.cohort or "no smaller one would do"
         lines.append(f"  cohort  {buys}, {noise}, {rounds} rounds")
-        lines.append(f"as it is, all rounds come to epsilon {found.now:.4g}")
-    curve = spark([epsilon for _, epsilon in found.curve])
-    turns, last = found.curve[-1]
-    lines.append(f"curve   {found.curve[0][1]:.3g} {curve} {last:.3g}  over {turns} turns")
+        lines.append(f"as it is, all rounds come to epsilon {planned.now:.4g}")
+    curve = spark([epsilon for _, epsilon in planned.curve])
+    turns, last = planned.curve[-1]
+    lines.append(f"curve   {planned.curve[0][1]:.3g} {curve} {last:.3g}  over {turns} turns")
     return lines
 
 
@@ -126,26 +127,26 @@ def audit(
     screen = Screen.current()
     scenario = load(file, sets or [])
     claim, find = _audited(scenario)
-    found = find(rounds or scenario.rounds, canaries)
+    result = find(rounds or scenario.rounds, canaries)
     if screen.json:
-        screen.dump(found)
+        screen.dump(result)
     else:
         screen.say(
-            f"claimed  epsilon {found.claimed:.4g} at delta {claim.privacy.delta:g}, "
-            f"{claim.relation}, {found.rounds} rounds"
+            f"claimed  epsilon {result.claimed:.4g} at delta {claim.privacy.delta:g}, "
+            f"{claim.relation}, {result.rounds} rounds"
         )
         screen.say(
-            f"found    at least {found.lower:.4g}, with confidence {found.confidence:.0%}, "
-            f"by {found.canaries} canaries in one run"
+            f"found    at least {result.lower:.4g}, with confidence {result.confidence:.0%}, "
+            f"by {result.canaries} canaries in one run"
         )
-        screen.say(f"control  at least {found.control:.4g} where the noise is left out")
-        if found.control <= found.claimed:
+        screen.say(f"control  at least {result.control:.4g} where the noise is left out")
+        if result.control <= result.claimed:
             screen.say(
                 "so small a bound without noise refutes nothing here: this audit is weak; "
                 "try fewer rounds, more canaries or a smaller delta"
             )
-    if found.is_broken:
-        raise FedsimError(f"the claim is broken: epsilon is at least {found.lower:.4g}")
+    if result.is_broken:
+        raise FedsimError(f"the claim is broken: epsilon is at least {result.lower:.4g}")
 
 
 def _audited(scenario: Scenario) -> tuple[PrivacySpec, Callable[[int, int], AuditResult]]:
@@ -158,7 +159,7 @@ def _audited(scenario: Scenario) -> tuple[PrivacySpec, Callable[[int, int], Audi
     with tempfile.TemporaryDirectory(prefix="fedsim-") as store:
         data = prepare(scenario, Path(store, "data"))
         claim = privacy_spec_of(
-            scenario, len(data.clients), sum(one.examples for one in data.clients)
+            scenario, len(data.clients), sum(client.examples for client in data.clients)
         )
         model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
     if claim.half is not None:
@@ -193,8 +194,8 @@ def _claim(scenario: Scenario, population: int, epsilon: float | None = None) ->
     changes: dict[str, object] = {"budget": None}
     if epsilon is not None:
         changes = {"noise_multiplier": None, "budget": Budget(epsilon=epsilon)}
-    said = scenario.privacy and scenario.privacy.model_copy(update=changes)
-    return privacy_spec_of(scenario.model_copy(update={"privacy": said}), population)
+    privacy = scenario.privacy and scenario.privacy.model_copy(update=changes)
+    return privacy_spec_of(scenario.model_copy(update={"privacy": privacy}), population)
 
 
 def _statement(run: Path) -> Statement:

@@ -163,8 +163,10 @@ def result_lines(result: Result) -> list[str]:
         lines.append(f"dropped {result.dropped} {replies}; fedsim show says whose")
     for metric, reached in result.targets.items():
         when, cost = reached.get("round"), reached.get("bytes")
-        said = "not reached" if when is None else f"reached in round {when}, {size(cost or 0)} sent"
-        lines.append(f"target  {metric} {said}")
+        outcome = (
+            "not reached" if when is None else f"reached in round {when}, {size(cost or 0)} sent"
+        )
+        lines.append(f"target  {metric} {outcome}")
     if result.references:
         lines.append(f"compare {comparison(result.accuracy, result.references)}")
         lines.append(f"        {verdict(result.accuracy, result.references)}")

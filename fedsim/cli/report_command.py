@@ -39,14 +39,14 @@ def report(
     from fedsim.analysis.collect import collect
 
     screen = Screen.current()
-    asked = {"baseline": baseline} if baseline else {}
-    collection = collect(runs, **asked)
+    options = {"baseline": baseline} if baseline else {}
+    collection = collect(runs, **options)
     if baseline and baseline not in collection.levels:
         raise RunFolderError(
             f"no {collection.axis} is called {baseline!r}; there are {', '.join(collection.levels)}"
         )
     if times and "seconds" not in collection.question.x:
-        collection = collect(runs, **asked, x=(*collection.question.x, "seconds"))
+        collection = collect(runs, **options, x=(*collection.question.x, "seconds"))
     written = _write(collection, output, {"csv": csv, "latex": latex, "svg": svg})
     for name, why in collection.left_out:
         screen.note(f"left out: {name} {why}", "yellow")

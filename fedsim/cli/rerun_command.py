@@ -53,10 +53,10 @@ def rerun(
     if expected is None:
         raise RunFolderError(f"{before.path} is not finished; go on with: fedsim resume {run}")
     changes = ["tracking=[]"] if verify else []
-    if kept := before.read_json("cohort.json"):  # found by a trial, which may end otherwise now
-        changes.append(f"compute.cohort={kept['cohort']}")
-    if kept := before.read_json("compiled.json"):
-        changes.append(f"compute.compile={'on' if kept['use'] else 'off'}")
+    if settled := before.read_json("cohort.json"):  # found by a trial, which may end otherwise now
+        changes.append(f"compute.cohort={settled['cohort']}")
+    if settled := before.read_json("compiled.json"):
+        changes.append(f"compute.compile={'on' if settled['use'] else 'off'}")
     scenario = load(before.scenario, changes)
     with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
         after = RunFolder(Path(folder))
@@ -97,8 +97,8 @@ def _verify_first(before: RunFolder, rounds: int) -> None:
                     raise _EnoughError
 
             simulation.run(scenario, RunFolder(Path(folder)), until)
-        found = RunFolder(Path(folder)).rounds()
-    for old, new in zip(expected, found, strict=True):
+        repeated = RunFolder(Path(folder)).rounds()
+    for old, new in zip(expected, repeated, strict=True):
         if metrics_sha256([old]) != metrics_sha256([new]):
             raise RunError(f"{before.path} cannot be repeated: round {old.round} differs")
     many = f"the first {len(expected)} rounds" if len(expected) > 1 else "the first round"
@@ -108,13 +108,13 @@ def _verify_first(before: RunFolder, rounds: int) -> None:
 def _compare(
     expected: Result, result: Result, runs: tuple[RunFolder, RunFolder], verify: bool
 ) -> None:
-    apart = [name for name in _HASHES if getattr(expected, name) != getattr(result, name)]
-    if not apart:
+    differing = [name for name in _HASHES if getattr(expected, name) != getattr(result, name)]
+    if not differing:
         return
     round_ = first_apart(*runs)
     where = f", first in round {round_}" if round_ else ""
-    kept = "" if verify else f"; the new one is {runs[1].path}"
+    where_kept = "" if verify else f"; the new one is {runs[1].path}"
     raise RunError(
-        f"{runs[0].path} cannot be repeated: {' and '.join(apart)} differ{where} "
-        f"(accuracy {expected.accuracy:.6f} then, {result.accuracy:.6f} now){kept}"
+        f"{runs[0].path} cannot be repeated: {' and '.join(differing)} differ{where} "
+        f"(accuracy {expected.accuracy:.6f} then, {result.accuracy:.6f} now){where_kept}"
     )

@@ -31,16 +31,18 @@ class Screen:
     debug: bool = False
 
     @classmethod
-    def of(cls, said: Mapping[str, object]) -> Screen:
+    def of(cls, options: Mapping[str, object]) -> Screen:
         """Return the screen that the options in ``said``, a context's ``obj``, ask for."""
-        out, err = (_console(error, bool(said.get("fedsim.no_color"))) for error in (False, True))
+        out, err = (
+            _console(error, bool(options.get("fedsim.no_color"))) for error in (False, True)
+        )
         return cls(
             out,
             err,
-            json=said.get("fedsim.format") == "json",
-            quiet=bool(said.get("fedsim.quiet")),
-            verbose=bool(said.get("fedsim.verbose")),
-            debug=bool(said.get("fedsim.debug")),
+            json=options.get("fedsim.format") == "json",
+            quiet=bool(options.get("fedsim.quiet")),
+            verbose=bool(options.get("fedsim.verbose")),
+            debug=bool(options.get("fedsim.debug")),
         )
 
     @classmethod
@@ -135,10 +137,10 @@ def _everywhere() -> list[click.Parameter]:
 def _argument_helps(verb: Any) -> dict[str, str | None]:
     """Return what ``verb`` says of its arguments: click 8.5 loses it on the way from typer 0.20."""
     return {
-        name: said.help
+        name: marker.help
         for name, hint in get_type_hints(verb, include_extras=True).items()
-        for said in getattr(hint, "__metadata__", ())
-        if isinstance(said, ArgumentInfo)
+        for marker in getattr(hint, "__metadata__", ())
+        if isinstance(marker, ArgumentInfo)
     }
 
 

@@ -173,11 +173,11 @@ def _searched(ledger: StudyLedger) -> list[str]:
     """Return what came of each search so far, a line for each."""
     lines = []
     for search in ledger.searches:
-        own = [one for one in ledger.trials if one.levels == search.levels]
-        over = sum(one.status in ("finished", "failed") for one in own)
+        trials = [trial for trial in ledger.trials if trial.levels == search.levels]
+        over = sum(trial.status in ("finished", "failed") for trial in trials)
         given = next((c.values for c in ledger.cells if c.levels == search.levels), {})
         chosen = f": {_values(given)}" if given else ""
-        lines.append(f"tuned   {search.name}  {over} of {len(own)} trials{chosen}")
+        lines.append(f"tuned   {search.name}  {over} of {len(trials)} trials{chosen}")
     return lines
 
 
@@ -191,11 +191,11 @@ def _tell(progress: Progress, screen: Screen) -> None:
         return
     entry = ledger.line(news.cell)
     kind, lines = ("trial", ledger.trials) if entry.trial else ("cell ", ledger.cells)
-    done = sum(one.status in ("finished", "failed") for one in lines)
+    done = sum(entry_line.status in ("finished", "failed") for entry_line in lines)
     # The accuracy that a trial reached on the server's test set is nobody's business.
     reached = f"accuracy {number(news.accuracy)}"
     tried = f"score {number(entry.score)}  {_values(entry.values)}"
-    said = {
+    outcome = {
         "finished": f"finished  {tried if entry.trial else reached}",
         "failed": f"failed    {news.why[:160]}",
         "left": "stopped",
@@ -203,6 +203,6 @@ def _tell(progress: Progress, screen: Screen) -> None:
     left = progress.seconds_left
     eta = f"  {duration(left)} left" if left else ""
     screen.say(
-        f"{kind}   {done}/{len(lines)}  {news.cell}  {said}{eta}",
+        f"{kind}   {done}/{len(lines)}  {news.cell}  {outcome}{eta}",
         "red" if news.status == "failed" else "",
     )

@@ -28,9 +28,9 @@ class ByClass:
         """Return ``examples`` without the classes that have fewer than ``least``."""
         labels, counts = torch.unique(examples.labels, return_counts=True)
         classes, sizes = labels[counts >= least], counts[counts >= least]
-        kept = torch.isin(examples.labels, classes)
-        order = examples.labels[kept].argsort(stable=True)
-        return cls(examples.inputs[kept][order], classes, sizes)
+        is_enough = torch.isin(examples.labels, classes)
+        order = examples.labels[is_enough].argsort(stable=True)
+        return cls(examples.inputs[is_enough][order], classes, sizes)
 
     @property
     def owner(self) -> Tensor:
@@ -67,11 +67,11 @@ class Batch:
         most: of each class.
     """
 
-    def __init__(self, held: ByClass, most: int) -> None:
-        self._held = held
-        sizes = held.sizes.clamp(max=most)
+    def __init__(self, examples: ByClass, most: int) -> None:
+        self._held = examples
+        sizes = examples.sizes.clamp(max=most)
         within = torch.arange(int(sizes.max()), device=sizes.device)
-        self._places = (held.starts[:, None] + within)[within < sizes[:, None]]
+        self._places = (examples.starts[:, None] + within)[within < sizes[:, None]]
         owner = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
         self.average = torch.nn.functional.one_hot(owner).T / sizes[:, None]
         """The matrix of class means, ``(classes, batch)``: its product with one row per example

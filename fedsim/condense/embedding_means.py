@@ -42,7 +42,7 @@ class Steps:
 
 def released_means(
     sphere: Sphere,
-    held: PrivateExamples,
+    examples: PrivateExamples,
     clip_and_std: tuple[float, float],
     seed: int,
     source: NoiseSource,
@@ -51,19 +51,21 @@ def released_means(
 
     Args:
         sphere: the models.
-        held: the client's examples; its noisy counts are the denominators.
+        examples: the client's examples; its noisy counts are the denominators.
         clip_and_std: the sensitivity of the sums, and the standard deviation of their noise.
         seed: of the model.
         source: of the noise.
     """
     clip, std = clip_and_std
     _move(sphere, seed)
-    rows = each_embedded(sphere.model, held.inputs).double()
+    rows = each_embedded(sphere.model, examples.inputs).double()
     usable = rows.isfinite().all(dim=1, keepdim=True)
     terms = snap(shortened(torch.where(usable, rows, 0), clip), grid(std))
-    sums = terms.new_zeros(len(held.counts), terms.shape[1]).index_add_(0, held.owner, terms)
+    sums = terms.new_zeros(len(examples.counts), terms.shape[1]).index_add_(
+        0, examples.owner, terms
+    )
     noisy = sums + gaussian(sums, std, source)
-    return Means(seed, (noisy / held.counts[:, None].clamp(min=1)).float())
+    return Means(seed, (noisy / examples.counts[:, None].clamp(min=1)).float())
 
 
 def matched(images: Tensor, sphere: Sphere, means: list[Means], clip: float, rule: Steps) -> Tensor:
@@ -79,11 +81,11 @@ def matched(images: Tensor, sphere: Sphere, means: list[Means], clip: float, rul
     shape, images = images.shape, images.flatten(0, 1)
     velocity = torch.zeros_like(images)
     for step in range(rule.steps):
-        one = means[step % len(means)]
-        _move(sphere, one.seed)
+        target_mean = means[step % len(means)]
+        _move(sphere, target_mean.seed)
         images.requires_grad_()
-        made = shortened(embedded(sphere.model, images), clip)
-        loss = mismatch(one.target, made.reshape(*shape[:2], -1).mean(dim=1))
+        synthetic = shortened(embedded(sphere.model, images), clip)
+        loss = mismatch(target_mean.target, synthetic.reshape(*shape[:2], -1).mean(dim=1))
         (gradient,) = torch.autograd.grad(loss, images)
         velocity = rule.momentum * velocity + gradient
         images = images.detach() - rule.lr * velocity

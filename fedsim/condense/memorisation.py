@@ -12,7 +12,7 @@ from fedsim.condense.by_class import ByClass
 __all__ = ["nearest_distances"]
 
 
-def nearest_distances(images: Tensor, held: ByClass) -> dict[str, float]:
+def nearest_distances(images: Tensor, examples: ByClass) -> dict[str, float]:
     """Return the mean distance to the nearest real example of the same class, as two metrics.
 
     ``nearest`` is that of the synthetic images; ``nearest_real`` that of as many real ones to
@@ -21,15 +21,17 @@ def nearest_distances(images: Tensor, held: ByClass) -> dict[str, float]:
 
     Args:
         images: of the client, `(classes, per class, *features)`.
-        held: what they were made from.
+        examples: what they were made from.
     """
     each = images.shape[1]
-    owner = held.owner
+    owner = examples.owner
     # The last of each class: the first ones may be those that images began as.
-    chosen = (held.starts + held.sizes)[:, None] - 1 - torch.arange(each, device=owner.device)
-    chosen = torch.unique(chosen.maximum(held.starts[:, None]))
-    real, flat = held.inputs.flatten(1), images.flatten(0, 1).flatten(1)
-    label = torch.arange(len(held.sizes), device=owner.device).repeat_interleave(each)
+    chosen = (
+        (examples.starts + examples.sizes)[:, None] - 1 - torch.arange(each, device=owner.device)
+    )
+    chosen = torch.unique(chosen.maximum(examples.starts[:, None]))
+    real, flat = examples.inputs.flatten(1), images.flatten(0, 1).flatten(1)
+    label = torch.arange(len(examples.sizes), device=owner.device).repeat_interleave(each)
     is_other = torch.arange(len(real), device=owner.device) != chosen[:, None]
     return {
         "nearest": _mean_nearest(flat, real, label[:, None] == owner),
@@ -42,6 +44,6 @@ def nearest_distances(images: Tensor, held: ByClass) -> dict[str, float]:
 def _mean_nearest(rows: Tensor, real: Tensor, allowed: Tensor) -> float:
     """Return the mean over ``rows`` of the distance to the nearest that is allowed to it."""
     # Differences, not the product form of the distance, which loses small ones to rounding.
-    apart = torch.cdist(rows, real, compute_mode="donot_use_mm_for_euclid_dist")
-    nearest = apart.masked_fill(~allowed, torch.inf).amin(dim=1)
+    distances = torch.cdist(rows, real, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = distances.masked_fill(~allowed, torch.inf).amin(dim=1)
     return float(nearest[nearest.isfinite()].mean()) / math.sqrt(real.shape[1])

@@ -28,8 +28,8 @@ def encoded(images: Tensor, coding: Coding) -> Weights:
         return {"images": images.half()}
     low, high = torch.aminmax(images) if images.numel() else (images.new_zeros(()),) * 2
     step = (high - low) / 255
-    whole = ((images - low) / torch.where(step > 0, step, 1)).round()
-    return {"images": whole.clamp(0, 255).to(torch.uint8), "low": low, "step": step}
+    levels = ((images - low) / torch.where(step > 0, step, 1)).round()
+    return {"images": levels.clamp(0, 255).to(torch.uint8), "low": low, "step": step}
 
 
 def decoded(sent: Weights) -> Tensor:

@@ -66,12 +66,12 @@ class PrivateExamples:
     """Shape ``(classes,)``, public, float64: noisy."""
 
     @classmethod
-    def of(cls, examples: Examples, counts: Tensor, kept: Tensor) -> PrivateExamples:
+    def of(cls, examples: Examples, counts: Tensor, classes: Tensor) -> PrivateExamples:
         """Return the examples of the classes ``kept``, by the noisy ``counts`` of all classes."""
         place = torch.full_like(counts, -1, dtype=torch.int64)
-        place[kept] = torch.arange(len(kept), device=kept.device)
+        place[classes] = torch.arange(len(classes), device=classes.device)
         owner = place[examples.labels]
-        return cls(examples.inputs[owner >= 0], owner[owner >= 0], kept, counts[kept])
+        return cls(examples.inputs[owner >= 0], owner[owner >= 0], classes, counts[classes])
 
 
 def noisy_counts(labels: Tensor, classes: int, std: float, source: NoiseSource) -> Tensor:
@@ -119,16 +119,16 @@ def clipped_sum(
     if not len(inputs):
         return total
     flat = images.flatten(0, 1).detach().requires_grad_()
-    made = embedded(model, flat).reshape(*images.shape[:2], -1).mean(dim=1)  # (classes, D)
-    pulls = -2 * (each_embedded(model, inputs) - made[owner])  # (batch, D)
+    synthetic = embedded(model, flat).reshape(*images.shape[:2], -1).mean(dim=1)  # (classes, D)
+    pulls = -2 * (each_embedded(model, inputs) - synthetic[owner])  # (batch, D)
     slot = _slots(owner)
     for first in range(0, int(slot.max()) + 1, SLOTS):
         # A row holds one example of every class, for they touch different images.
         here = (slot >= first) & (slot < first + SLOTS)
-        rows = made.new_zeros(SLOTS, *made.shape)
+        rows = synthetic.new_zeros(SLOTS, *synthetic.shape)
         rows[slot[here] - first, owner[here]] = pulls[here]
         (gradients,) = torch.autograd.grad(
-            made, flat, rows, is_grads_batched=True, retain_graph=True
+            synthetic, flat, rows, is_grads_batched=True, retain_graph=True
         )
         total += _clipped(gradients.reshape(len(rows), *images.shape), mechanism)
     return total
@@ -136,7 +136,7 @@ def clipped_sum(
 
 def released(
     images: Tensor,
-    held: PrivateExamples,
+    examples: PrivateExamples,
     mechanism: ImageMechanism,
     on: tuple[Sphere, torch.Generator],
     source: NoiseSource,
@@ -147,18 +147,18 @@ def released(
 
     Args:
         images: noise, or what was released before: never real ones.
-        held: the client's examples.
+        examples: the client's examples.
         mechanism: clip, noise and rate.
         on: the models to match on, and the public stream that they are drawn from.
         source: of the sample and of the noise.
     """
     sphere, draws = on
     sphere.move(draws)
-    chosen = sampled(len(held.inputs), mechanism.rate, source).to(held.owner.device)
-    inputs, owner = held.inputs[chosen], held.owner[chosen]
+    chosen = sampled(len(examples.inputs), mechanism.rate, source).to(examples.owner.device)
+    inputs, owner = examples.inputs[chosen], examples.owner[chosen]
     total = clipped_sum(sphere.model, images, inputs, owner, mechanism)
     noisy = total + gaussian(total, mechanism.std, source)
-    return noisy / (mechanism.rate * held.counts.sum() / len(held.counts))
+    return noisy / (mechanism.rate * examples.counts.sum() / len(examples.counts))
 
 
 def _slots(owner: Tensor) -> Tensor:

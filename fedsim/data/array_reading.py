@@ -33,8 +33,8 @@ def reading(path: Path) -> Iterator[None]:
     except FedsimError:
         raise
     except Exception as error:  # Readers of foreign formats raise whatever their parsers do.
-        said = str(error).strip().partition("\n")[0]
-        raise DataError(f"{path} cannot be read: {said or type(error).__name__}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{path} cannot be read: {reason or type(error).__name__}") from error
 
 
 def as_inputs(values: Array) -> Array:
@@ -134,7 +134,7 @@ def _numbered(
         if both.min() < 0 or both.max() >= len(names):
             raise DataError(f"groups go from {both.min()} to {both.max()}, for {len(names)} names")
     else:
-        found, both = np.unique(both, return_inverse=True)
-        names = tuple(str(name) for name in found)
+        distinct, both = np.unique(both, return_inverse=True)
+        names = tuple(str(name) for name in distinct)
     train, test = np.split(both, [len(values)])
     return train, None if test_values is None else test, names

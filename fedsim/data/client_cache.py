@@ -35,19 +35,19 @@ class ClientCache:
 
     def get(self, key: Key) -> Examples | None:
         """Return what was put under ``key``, if it is still there."""
-        if (found := self._entries.pop(key, None)) is None:
+        if (entry := self._entries.pop(key, None)) is None:
             return None
-        self._entries[key] = found
-        return _tensors(found)
+        self._entries[key] = entry
+        return _tensors(entry)
 
     def put(self, key: Key, examples: Examples) -> Examples:
         """Keep ``examples`` under ``key``, drop the oldest for them, and return what is kept."""
-        kept = self._kept(examples.inputs.numpy(), examples.labels.numpy())
-        self._entries[key] = kept
-        self._held += _bytes(kept)
+        entry = self._kept(examples.inputs.numpy(), examples.labels.numpy())
+        self._entries[key] = entry
+        self._held += _bytes(entry)
         if self._held > self._most:
             self._drop()
-        return _tensors(kept)
+        return _tensors(entry)
 
     def _drop(self) -> None:
         """Drop the oldest, a few at once: to find the first of a dict's keys may take long."""
@@ -66,11 +66,11 @@ class ClientCache:
             slab = np.empty(_SLAB + 64, np.uint8)
             first = -slab.ctypes.data % 64
             self._slab, self._used = slab[first : first + _SLAB], 0
-        kept = _PackedCache(self._slab, self._used, len(labels), shape)
+        entry = _PackedCache(self._slab, self._used, len(labels), shape)
         self._used += room
-        for view, array in zip(kept.arrays(), (inputs, labels), strict=True):
+        for view, array in zip(entry.arrays(), (inputs, labels), strict=True):
             view[...] = array
-        return kept
+        return entry
 
 
 class _WholeCache(NamedTuple):
@@ -104,13 +104,13 @@ def _room(size: int) -> int:
     return -(-size // 64) * 64  # where vector instructions like it
 
 
-def _tensors(kept: _WholeCache | _PackedCache) -> Examples:
+def _tensors(entry: _WholeCache | _PackedCache) -> Examples:
     import torch
 
-    inputs, labels = kept.arrays()
+    inputs, labels = entry.arrays()
     return Examples(torch.from_numpy(inputs), torch.from_numpy(labels))
 
 
-def _bytes(kept: _WholeCache | _PackedCache) -> int:
-    inputs, labels = kept.arrays()
+def _bytes(entry: _WholeCache | _PackedCache) -> int:
+    inputs, labels = entry.arrays()
     return inputs.nbytes + labels.nbytes

@@ -121,8 +121,8 @@ class Shares(Sequence[Array]):
         if isinstance(at, slice):
             return [self[k] for k in range(*at.indices(len(self)))]
         which = range(len(self))[at]
-        own: Array = self.order[self.offsets[which] : self.offsets[which + 1]]
-        return own
+        indices: Array = self.order[self.offsets[which] : self.offsets[which + 1]]
+        return indices
 
 
 class Source(Protocol):

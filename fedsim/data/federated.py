@@ -150,29 +150,29 @@ class FederatedData:
     def part(self, client: int, part: Part) -> Examples | Unlabelled: ...
     def part(self, client: int, part: Part) -> Examples | Unlabelled:
         """Return one part of ``client``'s examples; ``val`` and ``test`` may be empty."""
-        held = self._part(client, part)
+        examples = self._part(client, part)
         is_withheld = part == "train" and self._arrays["target"][client]
-        return Unlabelled(held.inputs) if is_withheld else held
+        return Unlabelled(examples.inputs) if is_withheld else examples
 
     def _part(self, client: int, part: Part) -> Examples:
         at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
-        if (found := self._cache.get(at)) is None:
+        if (examples := self._cache.get(at)) is None:
             rows = slice(*self._arrays["offsets"][at : at + 2])
-            found = self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
-            found = self._cache.put(at, found)
-        return found
+            examples = self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
+            examples = self._cache.put(at, examples)
+        return examples
 
     def server_test(self, domain: str | None = None) -> Examples:
         """Return what the server tests on, or its examples of one domain; may be empty."""
         key = domain or ""
-        if (found := self._cache.get(key)) is None:
+        if (examples := self._cache.get(key)) is None:
             inputs, labels = self._arrays["test_inputs"], self._arrays["test_labels"]
             if domain is not None:
                 rows = self._arrays["test_domain"] == self.domain_names.index(domain)
                 inputs, labels = inputs[rows], labels[rows]
-            found = self._examples(inputs, labels)
-            found = self._cache.put(key, found)
-        return found
+            examples = self._examples(inputs, labels)
+            examples = self._cache.put(key, examples)
+        return examples
 
     def pooled(self, targets: bool = False) -> Examples:
         """Return the sources' training parts, in the order of clients: not cached.
@@ -197,8 +197,8 @@ class FederatedData:
             part = np.repeat(np.arange(3 * count), np.diff(begins))  # of each example
             labels, train = self._arrays["labels"][begins[0] : begins[-1]], part % 3 == 0
             cell = part[train] // 3 * self.classes + labels[train]
-            found = np.bincount(cell, minlength=count * self.classes)
-            yield found.reshape(count, self.classes)
+            counts = np.bincount(cell, minlength=count * self.classes)
+            yield counts.reshape(count, self.classes)
 
     @property
     def holders(self) -> tuple[Array, Array, Array]:

@@ -117,7 +117,7 @@ def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
     rest, test = cut(dataset.labels, [recipe.server_test], draws)
     if not len(test):
         return dataset, everything
-    held = replace(
+    reduced = replace(
         dataset,
         inputs=dataset.inputs[rest],
         labels=dataset.labels[rest],
@@ -127,7 +127,7 @@ def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
         test_labels=dataset.labels[test],
         test_domain=None if dataset.domain is None else dataset.domain[test],
     )
-    return held, rest
+    return reduced, rest
 
 
 def _server_test(dataset: Dataset) -> dict[str, Array]:
@@ -192,9 +192,9 @@ def _shifted(inputs: Array, offsets: Array, recipe: Recipe) -> Array:
     starts = offsets[::3]
     clients = len(starts) - 1
     for client in range(clients):
-        own = slice(starts[client], starts[client + 1])
+        rows = slice(starts[client], starts[client + 1])
         draws = numpy_stream(recipe.seed, "shift", client)
-        inputs[own] = recipe.shift.apply(inputs[own], client, clients, draws)
+        inputs[rows] = recipe.shift.apply(inputs[rows], client, clients, draws)
     return inputs
 
 
@@ -202,9 +202,11 @@ def _domains(domain: Array | None, owned: Shares) -> Array:
     """Return the domain of each client whose examples are all of one; -1 for the others."""
     if domain is None:
         return np.full(len(owned), -1)
-    held = domain[owned.order]
-    first = held[owned.offsets[:-1]].astype(np.int64)
-    pure = np.logical_and.reduceat(held == np.repeat(first, owned.sizes), owned.offsets[:-1])
+    domain_of_example = domain[owned.order]
+    first = domain_of_example[owned.offsets[:-1]].astype(np.int64)
+    pure = np.logical_and.reduceat(
+        domain_of_example == np.repeat(first, owned.sizes), owned.offsets[:-1]
+    )
     return np.where(pure, first, -1)
 
 

@@ -35,13 +35,13 @@ def label_skew(data: FederatedData) -> float:
     """
     if data in _SKEWS:
         return _SKEWS[data]
-    held = sum(some.sum(axis=0) for some in data.counts_by_block())
-    overall = held / held.sum()
+    totals = sum(some.sum(axis=0) for some in data.counts_by_block())
+    overall = totals / totals.sum()
     divergence, first = np.empty(len(data.clients)), 0
     for some in data.counts_by_block():
-        own = some / some.sum(axis=1, keepdims=True)
-        middle = (own + overall) / 2
-        bits = _bits(own, middle) + _bits(np.broadcast_to(overall, own.shape), middle)
+        shares = some / some.sum(axis=1, keepdims=True)
+        middle = (shares + overall) / 2
+        bits = _bits(shares, middle) + _bits(np.broadcast_to(overall, shares.shape), middle)
         divergence[first : first + len(some)] = bits / 2
         first += len(some)
     _SKEWS[data] = float(np.sqrt(np.maximum(divergence, 0)).mean())

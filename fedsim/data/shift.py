@@ -64,8 +64,8 @@ class Contrast:
         """
         _need_images(inputs, "contrast")
         mean = inputs.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
-        kept = np.float32(1 - self.strength * client / clients)
-        faded: Array = mean + kept * (inputs - mean)
+        contrast = np.float32(1 - self.strength * client / clients)
+        faded: Array = mean + contrast * (inputs - mean)
         return faded
 
 

@@ -68,8 +68,8 @@ def filled(
     known = ~np.isnan(train)
     total = np.where(known, train, 0).sum(axis=0, dtype=np.float64)
     value = total / np.maximum(known.sum(axis=0), 1) if missing == "mean" else np.zeros(1)
-    whole = [np.where(np.isnan(part), value, part).astype(np.float32) for part in parts]
-    return whole[0], None if test is None else whole[1]
+    complete = [np.where(np.isnan(part), value, part).astype(np.float32) for part in parts]
+    return complete[0], None if test is None else complete[1]
 
 
 def _number(column: Column, missing: Missing) -> tuple[Array, Array | None]:

@@ -28,7 +28,7 @@ def feed_of(folder: RunFolder, run: str) -> Feed:
     Raises:
         RunFolderError: if the folder is that of another run.
     """
-    told = folder.read_json(RUN) or {}
-    if told.get("run") != run:
+    attempt = folder.read_json(RUN) or {}
+    if attempt.get("run") != run:
         raise RunFolderError(f"{folder.path} is not the folder of this run")
     return Feed(folder.path / FEED)

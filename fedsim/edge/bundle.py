@@ -55,10 +55,10 @@ class Bundle:
         if path.is_file():
             path = _unpacked(path)
         try:
-            told = json.loads((path / FILE).read_text(encoding="utf-8"))
-            if told.pop("schema") != SCHEMA:
+            saved = json.loads((path / FILE).read_text(encoding="utf-8"))
+            if saved.pop("schema") != SCHEMA:
                 raise RunFolderError(f"{path / FILE} is not of schema {SCHEMA}")
-            return cls(path=path, **told)
+            return cls(path=path, **saved)
         except FileNotFoundError:
             raise RunFolderError(f"{path} is no bundle: {FILE} is absent") from None
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -38,7 +38,7 @@ _LOAD_BYTES = 4_000_000
 class _Timing:
     """What was seen of one device."""
 
-    asked: int = 0
+    requests: int = 0
     answered: int = 0
     turns: list[float] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
@@ -54,27 +54,27 @@ def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
     """
     data = setup.opened(scenario, folder, ())
     carrier = Transport(devices, strategy_of(scenario))
-    seen = {info.id: _Timing() for info in data.clients}
+    timings = {info.id: _Timing() for info in data.clients}
     nothing = Broadcast({})
     for _ in range(_PINGS):
-        for turn in _asked(carrier, DESCRIBE, nothing, data, seen).turns:
+        for turn in _asked(carrier, DESCRIBE, nothing, data, timings).turns:
             if not turn.fault:
-                one = seen[turn.client]
-                one.examples = turn.examples
-                one.pauses.append(max(0.0, devices.took[turn.client] - turn.seconds))
+                timing = timings[turn.client]
+                timing.examples = turn.examples
+                timing.pauses.append(max(0.0, devices.took[turn.client] - turn.seconds))
     load = replace(nothing, extras={"load": {"x": torch.zeros(_LOAD_BYTES // 4)}})
-    for turn in _asked(carrier, DESCRIBE, load, data, seen).turns:
+    for turn in _asked(carrier, DESCRIBE, load, data, timings).turns:
         if not turn.fault:
-            seen[turn.client].load_s = devices.took[turn.client] - turn.seconds
+            timings[turn.client].load_s = devices.took[turn.client] - turn.seconds
     model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
     for _ in range(2):  # the first one warms up
-        for turn in _asked(carrier, "train", Broadcast(weights_of(model)), data, seen).turns:
+        for turn in _asked(carrier, "train", Broadcast(weights_of(model)), data, timings).turns:
             if not turn.fault:
-                seen[turn.client].turns.append(turn.seconds)
+                timings[turn.client].turns.append(turn.seconds)
     epochs = float(scenario.local.parameters.get("epochs", 1))
     names = devices.names
-    told = [_told(names[client], one, epochs) for client, one in seen.items()]
-    folder.write(RESULT, {"devices": told})
+    devices_measured = [_told(names[client], timing, epochs) for client, timing in timings.items()]
+    folder.write(RESULT, {"devices": devices_measured})
 
 
 def _asked(
@@ -82,27 +82,27 @@ def _asked(
     phase: str,
     sent: Broadcast,
     data: FederatedData,
-    seen: dict[ClientId, _Timing],
+    timings: dict[ClientId, _Timing],
 ) -> Replies:
     gathered = carrier.exchange(0, phase, [(info, sent) for info in data.clients])
     for turn in gathered.turns:
-        seen[turn.client].asked += 1
-        seen[turn.client].answered += not turn.fault
+        timings[turn.client].requests += 1
+        timings[turn.client].answered += not turn.fault
     return gathered
 
 
-def _told(name: str, seen: _Timing, epochs: float) -> dict[str, Any]:
-    pause = statistics.median(seen.pauses) if seen.pauses else None
+def _told(name: str, timing: _Timing, epochs: float) -> dict[str, Any]:
+    pause = statistics.median(timing.pauses) if timing.pauses else None
     speed = None
-    if seen.load_s is not None and pause is not None and seen.load_s > pause:
-        speed = 2 * 8 * _LOAD_BYTES / 1e6 / (seen.load_s - pause)
+    if timing.load_s is not None and pause is not None and timing.load_s > pause:
+        speed = 2 * 8 * _LOAD_BYTES / 1e6 / (timing.load_s - pause)
     return {
         "name": name,
-        "examples": seen.examples,
-        "seconds_per_epoch": _rounded(seen.turns[-1] / epochs if seen.turns else None),
+        "examples": timing.examples,
+        "seconds_per_epoch": _rounded(timing.turns[-1] / epochs if timing.turns else None),
         "seconds_per_message": _rounded(pause),
         "mbit_per_s": _rounded(speed),
-        "dropout": _rounded(1 - seen.answered / seen.asked if seen.asked else None),
+        "dropout": _rounded(1 - timing.answered / timing.requests if timing.requests else None),
     }
 
 
@@ -110,7 +110,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def text_of(told: dict[str, Any], federation: str, scenario: str) -> str:
+def text_of(measured: dict[str, Any], federation: str, scenario: str) -> str:
     """Return the file: YAML, with what each number means."""
     import yaml
 
@@ -124,6 +124,6 @@ def text_of(told: dict[str, Any], federation: str, scenario: str) -> str:
         "federation": federation,
         "scenario": scenario,
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
-        **told,
+        **measured,
     }
     return head + yaml.safe_dump(body, sort_keys=False)

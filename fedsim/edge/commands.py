@@ -26,10 +26,10 @@ def program(name: str) -> str:
         MissingPackage: if it is not installed.
     """
     beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.is_file() else shutil.which(name)
-    if found is None:
+    path_found = str(beside) if beside.is_file() else shutil.which(name)
+    if path_found is None:
         raise MissingPackage(f"{name} is not installed: pip install 'fedsim[edge]'")
-    return found
+    return path_found
 
 
 def surroundings(home: Path) -> dict[str, str]:
@@ -58,19 +58,19 @@ def answer(words: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
         FedsimError: if the command cannot be run, or says that it failed, with its reason.
     """
     command = [program("flwr"), *words, "--format", "json"]
-    said = f"flwr {' '.join(words[:2])}"
+    what = f"flwr {' '.join(words[:2])}"
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired as error:
-        raise FedsimError(f"{said} gave no answer within {_SECONDS} s") from error
+        raise FedsimError(f"{what} gave no answer within {_SECONDS} s") from error
     start = done.stdout.find("{")
     try:
-        told = json.loads(done.stdout[start:]) if start >= 0 else {}
+        reply = json.loads(done.stdout[start:]) if start >= 0 else {}
     except json.JSONDecodeError:
-        told = {}
-    if not told.get("success"):
-        reason = told.get("error-message") or done.stderr or done.stdout or "no answer"
-        raise FedsimError(f"{said} failed: {' '.join(str(reason).split())[-400:]}")
-    return dict(told)
+        reply = {}
+    if not reply.get("success"):
+        reason = reply.get("error-message") or done.stderr or done.stdout or "no answer"
+        raise FedsimError(f"{what} failed: {' '.join(str(reason).split())[-400:]}")
+    return dict(reply)

@@ -31,10 +31,10 @@ class Deliveries:
         if path != PULL and path not in _OF_NO_MESSAGE:
             self._sent.pop(node, None)
 
-    def answer(self, node: str, found: bytes) -> bytes:
+    def answer(self, node: str, body: bytes) -> bytes:
         """Return what to answer to PULL, where Flower's server says ``found``: empty is nothing."""
-        if found:
-            self._sent[node] = found
+        if body:
+            self._sent[node] = body
         elif node in self._sent:
             self.repeated += 1
         return self._sent.get(node, b"")

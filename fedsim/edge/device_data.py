@@ -44,7 +44,7 @@ def data_terms(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
     """
     source = build("source", scenario.data.source, scenario.folder)
     plan = source.plan(scenario.folder) if isinstance(source, Columns) else None
-    columns = None if plan is None else [vars(one) for one in plan]
+    columns = None if plan is None else [vars(column) for column in plan]
     return {**data.terms(), "columns": columns}
 
 
@@ -100,15 +100,20 @@ def dealt_alone(path: Path, scenario: Scenario, client: int, clients: int) -> Pa
 
 def _key(path: str, scenario: Scenario, terms: Mapping[str, Any], client: int) -> str:
     """Return a name that is another when the file, or what is made of it, is another."""
-    told: list[Any] = [scenario.data.model_dump(mode="json"), scenario.seed, dict(terms), client]
-    told += [scenario.clients.count, path]
+    identity: list[Any] = [
+        scenario.data.model_dump(mode="json"),
+        scenario.seed,
+        dict(terms),
+        client,
+    ]
+    identity += [scenario.clients.count, path]
     if path != SCENARIO:
         try:
             state = Path(path).stat()
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from error
-        told += [state.st_mtime_ns, state.st_size]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        identity += [state.st_mtime_ns, state.st_size]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int) -> Partitioned:
@@ -146,8 +151,13 @@ def _read(path: Path, scenario: Scenario, terms: Mapping[str, Any]) -> tuple[Arr
     source = _source(path, scenario)
     if isinstance(source, Columns) and terms["columns"] is not None:
         plan = [
-            Planned(**{**one, "values": None if one["values"] is None else tuple(one["values"])})
-            for one in terms["columns"]
+            Planned(
+                **{
+                    **column,
+                    "values": None if column["values"] is None else tuple(column["values"]),
+                }
+            )
+            for column in terms["columns"]
         ]
         inputs, labels = source.follow(plan, path.parent)
         return inputs, _numbered(labels, terms, path)
@@ -163,9 +173,9 @@ def _source(path: Path, scenario: Scenario) -> Source:
     kind = _KINDS.get(path.suffix.lower())
     if kind is None:
         raise DataError(f"{path}: --data takes .npz, .csv or .parquet, or the word {SCENARIO}")
-    said = scenario.data.source.parameters
-    kept = {key: said[key] for key in _KEPT[kind] if key in said}
-    source: Source = find("source", kind, scenario.folder)(path=path.name, **kept)
+    parameters = scenario.data.source.parameters
+    applicable = {key: parameters[key] for key in _KEPT[kind] if key in parameters}
+    source: Source = find("source", kind, scenario.folder)(path=path.name, **applicable)
     return source
 
 

@@ -79,8 +79,8 @@ def calibrate(scenario: Scenario, federation: Federation) -> dict[str, Any]:
         folder = RunFolder.create(Path(place) / "calibration")
         scenario = _begun(scenario, folder, federation, lambda event: None, measures=True)
         _driven(scenario, folder, lambda event: None)
-        told: dict[str, Any] = folder.read_json(RESULT)
-        return told
+        measured: dict[str, Any] = folder.read_json(RESULT)
+        return measured
 
 
 def _begun(
@@ -92,8 +92,8 @@ def _begun(
 ) -> Scenario:
     """Write down which run it is and on whose devices; return the scenario that fits them."""
     (folder.path / RUN).parent.mkdir(exist_ok=True)
-    told = {"run": secrets.token_hex(8), "federation": federation.path, "measures": measures}
-    folder.write(RUN, told)
+    attempt = {"run": secrets.token_hex(8), "federation": federation.path, "measures": measures}
+    folder.write(RUN, attempt)
     return _fitted(scenario, federation, watch)
 
 
@@ -108,17 +108,19 @@ def _fitted(scenario: Scenario, federation: Federation, watch: Watch) -> Scenari
 
 
 def _driven(scenario: Scenario, folder: RunFolder, watch: Watch) -> None:
-    told = folder.read_json(RUN)
-    drive = _Drive(folder, Federation.load(told["federation"]), watch)
+    attempt = folder.read_json(RUN)
+    drive = _Drive(folder, Federation.load(attempt["federation"]), watch)
     with simulation.interruptible(folder):
         with folder.lock():
             data = setup.opened(scenario, folder, sys.argv[1:])
             if len(data.clients) != len(drive.federation.nodes):
                 what = f"{len(data.clients)}, but there are {len(drive.federation.nodes)} devices"
                 raise ScenarioError([Fault(scenario.name, 0, 0, "clients.count", what)])
-            whole, _ = settle_privacy(scenario, data.clients)
-            client_of(whole, strategy_of(whole))  # refused, if at all, before devices are asked
-            shipped = Shipped(told["run"], whole, data_terms(scenario, data))
+            settled_scenario, _ = settle_privacy(scenario, data.clients)
+            client_of(
+                settled_scenario, strategy_of(settled_scenario)
+            )  # refused, if at all, before devices are asked
+            shipped = Shipped(attempt["run"], settled_scenario, data_terms(scenario, data))
             write_app(folder.path / APP, shipped)
         try:
             drive.until_done()
@@ -210,7 +212,7 @@ class _Drive:
 
     def _follow(self, feed: Feed) -> str:
         """Pass events on until there are no more; return why, where no last one was written."""
-        began = asked = time.monotonic()
+        began = asked_at = time.monotonic()
         was_held = False
         while True:
             for event in feed.events():
@@ -222,8 +224,8 @@ class _Drive:
                 return "Flower's server lost the run"
             was_held = is_held
             now = time.monotonic()
-            if not is_held and now - asked > _ASK_S:
-                asked = now
+            if not is_held and now - asked_at > _ASK_S:
+                asked_at = now
                 if (status := self._status()).startswith("finished"):
                     list(map(self.watch, feed.events()))
                     return f"Flower's server says: {status}"

@@ -77,27 +77,27 @@ class Federation:
         """
         path = Path(path).absolute()
         try:
-            told = json.loads((path / FILE).read_text(encoding="utf-8"))
+            saved = json.loads((path / FILE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             hint = "fedsim edge init makes one"
             raise RunFolderError(f"{path} holds no federation ({FILE} is absent): {hint}") from None
         except (OSError, ValueError) as error:
             raise RunFolderError(f"{path / FILE} cannot be read: {error}") from error
-        if told.get("schema") != SCHEMA:
-            raise RunFolderError(f"{path / FILE}: schema is {told.get('schema')!r}, not {SCHEMA}")
+        if saved.get("schema") != SCHEMA:
+            raise RunFolderError(f"{path / FILE}: schema is {saved.get('schema')!r}, not {SCHEMA}")
         try:
-            nodes = tuple(DeviceNode(**node) for node in told["nodes"])
+            nodes = tuple(DeviceNode(**node) for node in saved["nodes"])
             return cls(
                 path=path,
                 nodes=nodes,
-                **{key: told[key] for key in ("name", "host", "versions", "port", "control_port")},
+                **{key: saved[key] for key in ("name", "host", "versions", "port", "control_port")},
             )
         except (KeyError, TypeError) as error:
             raise RunFolderError(f"{path / FILE} is damaged: {error}") from error
 
     def write(self) -> None:
         """Write ``federation.json``, whole or not at all."""
-        told: dict[str, Any] = {
+        content: dict[str, Any] = {
             "schema": SCHEMA,
             "name": self.name,
             "host": self.host,
@@ -106,7 +106,7 @@ class Federation:
             "nodes": self.nodes,
             "versions": self.versions,
         }
-        files.write(self.path / FILE, told)
+        files.write(self.path / FILE, content)
 
     @property
     def ca_certificate(self) -> Path:

@@ -81,22 +81,22 @@ class Feed:
                 self._read += len(line)
                 yield self._event(json.loads(line))
 
-    def _event(self, told: dict[str, Any]) -> Event:
-        kind = told.pop("kind")
+    def _event(self, values: dict[str, Any]) -> Event:
+        kind = values.pop("kind")
         if kind == "Ended":
-            raise _ended(told["error"], told["message"])
+            raise _ended(values["error"], values["message"])
         if kind == "RoundDone":
-            return RoundDone(rounds.decode(json.dumps(told["record"]).encode()))
+            return RoundDone(rounds.decode(json.dumps(values["record"]).encode()))
         for field in fields(_PLAIN[kind]):
-            if isinstance(told[field.name], list):
-                told[field.name] = tuple(told[field.name])
+            if isinstance(values[field.name], list):
+                values[field.name] = tuple(values[field.name])
             if field.name == "folder":
-                told[field.name] = Path(told[field.name])
-        event: Event = _PLAIN[kind](**told)
+                values[field.name] = Path(values[field.name])
+        event: Event = _PLAIN[kind](**values)
         return event
 
-    def _add(self, told: dict[str, Any]) -> None:
-        files.append(self._path, json.dumps(files.plain(told)))
+    def _add(self, values: dict[str, Any]) -> None:
+        files.append(self._path, json.dumps(files.plain(values)))
 
 
 def _ended(name: str, message: str) -> Ended:

@@ -72,8 +72,8 @@ class Shipped:
             ScenarioError: if this fedsim cannot run its scenario.
         """
         try:
-            told = json.loads((folder / _TERMS).read_text(encoding="utf-8"))
-            return cls(told["run"], load(folder / _SCENARIO), told["data"])
+            saved = json.loads((folder / _TERMS).read_text(encoding="utf-8"))
+            return cls(saved["run"], load(folder / _SCENARIO), saved["data"])
         except (OSError, ValueError, KeyError) as error:
             raise RunFolderError(f"{folder} is no app of fedsim's: {error}") from error
 

@@ -72,7 +72,7 @@ class Gate:
     upstream: httpx.AsyncClient
     """Speaks to Flower's server."""
     roll: NodeList = field(default_factory=NodeList)
-    seen: dict[str, DeviceContact] = field(default_factory=dict)
+    contacts: dict[str, DeviceContact] = field(default_factory=dict)
     """By the node's name."""
     deliveries: Deliveries = field(default_factory=Deliveries)
     _leases: dict[str, float] = field(default_factory=dict)
@@ -85,8 +85,8 @@ class Gate:
         try:
             await self._answer(scope, receive, send)
         except Denied as denied:
-            told = {"code": 0, "detail": denied.reason, "extra": f"fedsim: {denied.code}"}
-            await _say(send, denied.status, told)
+            refusal = {"code": 0, "detail": denied.reason, "extra": f"fedsim: {denied.code}"}
+            await _say(send, denied.status, refusal)
 
     async def _answer(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         path, method = scope["raw_path"].decode("latin-1"), scope["method"]
@@ -95,45 +95,47 @@ class Gate:
             raise Denied(403, "route", f"{method} {path[:100]} is not for devices")
         headers = _headers(scope)
         node = self._let_in(headers)
-        seen = self._note(node, headers, scope)
+        contact = self._note(node, headers, scope)
         if is_greeting:
             return await _say(send, 200, self._greeting(node))
         body = await _body(headers, receive)
-        seen.bytes_up += len(body)
-        kept = {key: value for key, value in headers.items() if key.startswith(_PASSED)}
-        request = self.upstream.build_request("POST", path, headers=kept, content=body)
+        contact.bytes_up += len(body)
+        passed_on = {key: value for key, value in headers.items() if key.startswith(_PASSED)}
+        request = self.upstream.build_request("POST", path, headers=passed_on, content=body)
         try:
             response = await self.upstream.send(request, stream=True)
         except httpx.TransportError as error:
             raise Denied(502, "server", "Flower's server does not answer") from error
         if path == PULL and response.status_code == 200:
-            return await self._deliver(node, response, seen, send)
+            return await self._deliver(node, response, contact, send)
         self.deliveries.asked(node.name, path)
         if path in _LEASE and response.status_code == 200:
             self._leases[node.name] = time.monotonic() + _LEASE[path]
-        return await self._pass_back(response, seen, send)
+        return await self._pass_back(response, contact, send)
 
     async def _deliver(
-        self, node: DeviceNode, response: httpx.Response, seen: DeviceContact, send: _Send
+        self, node: DeviceNode, response: httpx.Response, contact: DeviceContact, send: _Send
     ) -> None:
         try:
-            found = b"".join([piece async for piece in response.aiter_raw()])
+            body_found = b"".join([piece async for piece in response.aiter_raw()])
         finally:
             await response.aclose()
-        body = self.deliveries.answer(node.name, found)
-        seen.bytes_down += len(body)
+        body = self.deliveries.answer(node.name, body_found)
+        contact.bytes_down += len(body)
         length = (b"content-length", str(len(body)).encode())
         headers = [pair for pair in _returned(response) if pair[0] != length[0]]
         start = {"status": 200, "headers": [*headers, length]}
         await send({"type": "http.response.start", **start})
         await send({"type": "http.response.body", "body": body})
 
-    async def _pass_back(self, response: httpx.Response, seen: DeviceContact, send: _Send) -> None:
+    async def _pass_back(
+        self, response: httpx.Response, contact: DeviceContact, send: _Send
+    ) -> None:
         try:
             start = {"status": response.status_code, "headers": _returned(response)}
             await send({"type": "http.response.start", **start})
             async for piece in response.aiter_raw():
-                seen.bytes_down += len(piece)
+                contact.bytes_down += len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
@@ -145,20 +147,20 @@ class Gate:
 
     def _read_again(self) -> None:
         """Take the federation's file anew where it has changed: a revoked key is out at once."""
-        found = (self.federation.path / FILE).stat()
-        stamp = (found.st_mtime_ns, found.st_ino)
+        stat = (self.federation.path / FILE).stat()
+        stamp = (stat.st_mtime_ns, stat.st_ino)
         if stamp != self._read:
             self.federation = Federation.load(self.federation.path)
             self.roll.admit(self.federation.nodes)
             self._read = stamp
 
     def _note(self, node: DeviceNode, headers: Mapping[str, str], scope: _Scope) -> DeviceContact:
-        seen = self.seen.setdefault(node.name, DeviceContact())
-        seen.at = datetime.now(UTC).isoformat(timespec="seconds")
-        seen.address = (scope.get("client") or ("", 0))[0]
-        seen.flwr = headers.get("flwr-package-version", seen.flwr)[:32]
-        seen.requests += 1
-        return seen
+        contact = self.contacts.setdefault(node.name, DeviceContact())
+        contact.at = datetime.now(UTC).isoformat(timespec="seconds")
+        contact.address = (scope.get("client") or ("", 0))[0]
+        contact.flwr = headers.get("flwr-package-version", contact.flwr)[:32]
+        contact.requests += 1
+        return contact
 
     def _greeting(self, node: DeviceNode) -> Mapping[str, object]:
         return {
@@ -212,8 +214,8 @@ async def _pieces(receive: _Receive) -> AsyncIterator[bytes]:
             return
 
 
-async def _say(send: _Send, status: int, told: Mapping[str, object]) -> None:
-    body = json.dumps(told).encode()
+async def _say(send: _Send, status: int, content: Mapping[str, object]) -> None:
+    body = json.dumps(content).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

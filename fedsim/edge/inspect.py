@@ -55,16 +55,16 @@ def inspect(bundle: Bundle, data: str) -> list[DeviceCheck]:
         "versions": lambda: _versions(bundle),
         "data": lambda: _data(bundle, data),
     }
-    found = []
+    checks = []
     for what, look in looks.items():
         try:
-            found.append(DeviceCheck(what, True, look()))
+            checks.append(DeviceCheck(what, True, look()))
         except FedsimError as error:
-            found.append(DeviceCheck(what, False, str(error)))
+            checks.append(DeviceCheck(what, False, str(error)))
     # Who cannot be reached shows no certificate: one line says it.
-    if not found[0].is_well:
-        found = [one for one in found if one.what != "certificate"]
-    return found
+    if not checks[0].is_well:
+        checks = [check for check in checks if check.what != "certificate"]
+    return checks
 
 
 def _server(bundle: Bundle) -> str:
@@ -87,10 +87,10 @@ def _certificate(bundle: Bundle) -> str:
             socket.create_connection((bundle.host, bundle.port), timeout=15) as plain,
             trust.wrap_socket(plain, server_hostname=bundle.host) as secure,
         ):
-            told = secure.getpeercert() or {}
+            certificate = secure.getpeercert() or {}
     except OSError as error:
         raise FedsimError(f"the certificate cannot be seen: {error}") from error
-    days = (ssl.cert_time_to_seconds(str(told["notAfter"])) - time.time()) / 86400
+    days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
     if days < _DAYS:
         raise FedsimError(f"the server's certificate ends in {days:.0f} days: restart its server")
     return f"valid for {days:.0f} days"
@@ -105,10 +105,10 @@ def _versions(bundle: Bundle) -> str:
         if here[name] != there[name]:
             fix = "pip install -r requirements.txt, which is in the bundle"
             raise FedsimError(f"{name} is {here[name]} here and {there[name]} there: {fix}")
-    said = ", ".join(f"{name} {release}" for name, release in here.items())
+    listed = ", ".join(f"{name} {release}" for name, release in here.items())
     if here["torch"] != there["torch"]:
-        return f"{said}; torch is {there['torch']} there: last digits may differ"
-    return said
+        return f"{listed}; torch is {there['torch']} there: last digits may differ"
+    return listed
 
 
 def _data(bundle: Bundle, data: str) -> str:
@@ -128,16 +128,16 @@ def _data(bundle: Bundle, data: str) -> str:
         if data == SCENARIO:
             from fedsim.data.federated import prepare
 
-            held = prepare(scenario, store)
+            dataset = prepare(scenario, store)
         else:
             write(dealt_alone(Path(data), scenario, bundle.client, bundle.clients), store)
-            held = FederatedData.open(store)
+            dataset = FederatedData.open(store)
         strategy = strategy_of(scenario)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        worker = Worker(scenario, held, client_of(scenario, strategy), device)
+        worker = Worker(scenario, dataset, client_of(scenario, strategy), device)
         seconds = _turn(worker, strategy, bundle.client)
-        mine = held.counts()[bundle.client]
-    present = f"{int((mine > 0).sum())} of {held.classes} classes"
+        mine = dataset.counts()[bundle.client]
+    present = f"{int((mine > 0).sum())} of {dataset.classes} classes"
     epochs = int(scenario.local.parameters.get("epochs", 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)

@@ -156,8 +156,8 @@ class _Supervisor:
                 log.write(line)
                 log.flush()
                 last[:] = [*last[-9:], line]
-                if found := _ID.search(line):
-                    self._marker.write_bytes(found[1])
+                if match := _ID.search(line):
+                    self._marker.write_bytes(match[1])
                     self._said = ""
                     self.tell(f"joined {self.bundle.federation} as {self.bundle.node}")
 
@@ -186,21 +186,21 @@ def _toml(value: int | str) -> str:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 @contextmanager
 def _until_told() -> Iterator[threading.Event]:
     """Give an event that SIGTERM and Ctrl-C set."""
-    told = threading.Event()
+    stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield stopped
         return
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: told.set()) for number in numbers}
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in numbers}
     try:
-        yield told
+        yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

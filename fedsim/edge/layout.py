@@ -112,13 +112,13 @@ def _pack(federation: Federation, node: DeviceNode) -> None:
         port=federation.port,
         versions=federation.versions,
     )
-    told = {"schema": bundles.SCHEMA, **vars(packed)}
-    del told["path"]
-    files.write(folder / bundles.FILE, told)
+    content = {"schema": bundles.SCHEMA, **vars(packed)}
+    del content["path"]
+    files.write(folder / bundles.FILE, content)
     shutil.copyfile(federation.ca_certificate, packed.ca_certificate)
     shutil.copyfile(federation.scenario, packed.scenario)
     files.write(folder / "requirements.txt", "\n".join([*_pins(), ""]))
-    words = {**told, "address": packed.address, "python": _short(federation.versions["python"])}
+    words = {**content, "address": packed.address, "python": _short(federation.versions["python"])}
     for name in _TEMPLATES:
         text = (resources("fedsim.edge") / "templates" / name).read_text(encoding="utf-8")
         files.write(folder / name, Template(text).substitute(words))
@@ -132,9 +132,9 @@ def _short(python: str) -> str:
 def _pins() -> Iterable[str]:
     """Yield what a device installs: fedsim without its extras, every package as it is here."""
     yield f"fedsim[edge]=={version('fedsim')}"
-    for asked in requires("fedsim") or []:
-        if "extra ==" not in asked:
-            name = re.split(r"[<>=!~;\[ ]", asked)[0]
+    for requirement in requires("fedsim") or []:
+        if "extra ==" not in requirement:
+            name = re.split(r"[<>=!~;\[ ]", requirement)[0]
             yield f"{name}=={version(name).partition('+')[0]}"
 
 

@@ -43,8 +43,8 @@ class FileMemory:
             RunError: if the disk is full; what was kept before is kept.
         """
         turns = self._until((round, turn))
-        held = turns[-1][1] if turns else {}
-        if not memory and not held:
+        latest = turns[-1][1] if turns else {}
+        if not memory and not latest:
             return
         turns.append(((round, turn), dict(memory)))
         recent = [at for at, (place, _) in enumerate(turns) if place[0] > round - self._rounds]
@@ -61,7 +61,7 @@ class FileMemory:
         if not path.is_file():
             return []
         with safe_open(path, framework="pt") as file:
-            told = json.loads(file.metadata()["turns"])
+            index = json.loads(file.metadata()["turns"])
             return [
                 (
                     (round, turn),
@@ -70,22 +70,22 @@ class FileMemory:
                         for n, (name, keys) in enumerate(memory)
                     },
                 )
-                for at, (round, turn, memory) in enumerate(told)
+                for at, (round, turn, memory) in enumerate(index)
             ]
 
     def _write(self, turns: list[tuple[Place, dict[str, Weights]]]) -> None:
         from safetensors.torch import save
 
         self._tidy()
-        tensors, told = {}, []
+        tensors, index = {}, []
         for at, (place, memory) in enumerate(turns):
-            told.append([*place, [[name, list(kept)] for name, kept in memory.items()]])
-            for n, kept in enumerate(memory.values()):
-                for key, tensor in kept.items():
+            index.append([*place, [[name, list(weights)] for name, weights in memory.items()]])
+            for n, weights in enumerate(memory.values()):
+                for key, tensor in weights.items():
                     tensors[f"{at}/{n}/{key}"] = tensor.clone().contiguous()
         folder = self._folder / self._run
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        files.write(folder / _FILE, save(tensors, {"turns": json.dumps(told)}))
+        files.write(folder / _FILE, save(tensors, {"turns": json.dumps(index)}))
 
     def _tidy(self) -> None:
         """Forget the runs that were longest ago."""

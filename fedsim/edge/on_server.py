@@ -56,5 +56,5 @@ def members_of(federation: Federation, scenario: Scenario, run: str) -> Members:
             for node in federation.nodes
         },
         deadline_s=clients.deadline_s or DEADLINE_S,
-        quorum=lambda asked: clients.min_replies.of(asked, at_least=1),
+        quorum=lambda count: clients.min_replies.of(count, at_least=1),
     )

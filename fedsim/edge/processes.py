@@ -79,10 +79,10 @@ def family(pid: int) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         if (stat := _stat(int(folder.name))) is not None:
             parents[int(folder.name)] = int(stat[1])
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found[1:]
+    descendants = [pid]
+    for process in descendants:
+        descendants += [child for child, parent in parents.items() if parent == process]
+    return descendants[1:]
 
 
 def _born(pid: int) -> str:

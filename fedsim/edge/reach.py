@@ -51,16 +51,16 @@ def register(bundle: Bundle) -> Registration:
         Unreachable: if it does not answer, or may do so later.
     """
     began = time.time()
-    told = _ask(bundle, "GET", GREETING)
+    welcome = _ask(bundle, "GET", GREETING)
     ended = time.time()
     return Registration(
-        federation=str(told["federation"]),
-        node=str(told["node"]),
-        client=int(told["client"]),
-        node_id=told["node_id"],
-        skew=(began + ended) / 2 - float(told["time"]),
-        busy=float(told.get("busy", 0.0)),
-        versions=dict(told["versions"]),
+        federation=str(welcome["federation"]),
+        node=str(welcome["node"]),
+        client=int(welcome["client"]),
+        node_id=welcome["node_id"],
+        skew=(began + ended) / 2 - float(welcome["time"]),
+        busy=float(welcome.get("busy", 0.0)),
+        versions=dict(welcome["versions"]),
     )
 
 
@@ -107,8 +107,8 @@ def _ask(bundle: Bundle, method: str, path: str, body: bytes | None = None) -> d
 
 def _refusal(response: httpx.Response, bundle: Bundle, where: str) -> FedsimError:
     try:
-        told = response.json()
-        reason, code = str(told["detail"]), str(told.get("extra", "")).removeprefix("fedsim: ")
+        answer = response.json()
+        reason, code = str(answer["detail"]), str(answer.get("extra", "")).removeprefix("fedsim: ")
     except (ValueError, KeyError, TypeError, AttributeError):
         reason, code = f"answer {response.status_code}", ""
     if code in ("unknown", "signature"):

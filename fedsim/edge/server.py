@@ -137,7 +137,7 @@ async def _serve(federation: Federation, door: socket.socket, link: FlowerLink, 
         base_url=link.base, verify=link.trust, timeout=60.0, limits=limits, trust_env=False
     )
     async with upstream:
-        gate = Gate(federation, upstream, seen=_recalled(folder))
+        gate = Gate(federation, upstream, contacts=_recalled(folder))
         config = uvicorn.Config(
             gate,
             ssl_certfile=folder / "server.crt",
@@ -154,7 +154,7 @@ async def _serve(federation: Federation, door: socket.socket, link: FlowerLink, 
         async with _beside(_keep(server, link, tell), _remember(gate, folder), _say(server, tell)):
             with _signals(server):
                 await server.serve(sockets=[door])
-        files.write(folder / SEEN, gate.seen)
+        files.write(folder / SEEN, gate.contacts)
 
 
 async def _keep(server: uvicorn.Server, link: FlowerLink, tell: Tell) -> None:
@@ -175,17 +175,17 @@ async def _remember(gate: Gate, folder: Path) -> None:
     written = None
     while True:
         await asyncio.sleep(5.0)
-        told = files.plain(gate.seen)
-        if told != written:
-            files.write(folder / SEEN, told)
-            written = told
+        contacts = files.plain(gate.contacts)
+        if contacts != written:
+            files.write(folder / SEEN, contacts)
+            written = contacts
 
 
 def _recalled(folder: Path) -> dict[str, DeviceContact]:
     """Return what was known of the nodes when the server ended."""
     try:
-        told = json.loads((folder / SEEN).read_text(encoding="utf-8"))
-        return {name: DeviceContact(**known) for name, known in told.items()}
+        saved = json.loads((folder / SEEN).read_text(encoding="utf-8"))
+        return {name: DeviceContact(**known) for name, known in saved.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

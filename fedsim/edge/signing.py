@@ -91,21 +91,21 @@ class NodeList:
             Denied: if nobody of the federation did, or not now, or not for the first time.
         """
         now = time.time() if now is None else now
-        public, said, signature = _read(headers)
+        public, timestamp, signature = _read(headers)
         node, key = self._nodes.get(public, (None, None))
         if node is None or key is None:
             raise Denied(401, "unknown", "this key does not belong to the federation")
         try:
-            key.verify(signature, said.encode(), ec.ECDSA(hashes.SHA256()))
+            key.verify(signature, timestamp.encode(), ec.ECDSA(hashes.SHA256()))
         except InvalidSignature:
             raise Denied(401, "signature", f"the signature is not {node.name}'s") from None
         if node.revoked:
             raise Denied(401, "revoked", f"the key of {node.name} was revoked")
-        self._once(node, said, now)
+        self._once(node, timestamp, now)
         return node
 
-    def _once(self, node: DeviceNode, said: str, now: float) -> None:
-        signed = _seconds(said)
+    def _once(self, node: DeviceNode, timestamp: str, now: float) -> None:
+        signed = _seconds(timestamp)
         age = now - signed
         if not -AHEAD < age < BEHIND:
             ahead = "behind" if age > 0 else "ahead of"
@@ -115,25 +115,25 @@ class NodeList:
             raise Denied(503, "early", "signed before this server began: sign anew")
         if self._used and next(iter(self._used.values())) < now - BEHIND - AHEAD:
             self._used = {k: at for k, at in self._used.items() if at >= now - BEHIND - AHEAD}
-        if (node.client, said) in self._used:
+        if (node.client, timestamp) in self._used:
             raise Denied(503, "replay", f"a request of {node.name} was shown a second time")
-        self._used[node.client, said] = now
+        self._used[node.client, timestamp] = now
 
 
 def _read(headers: Mapping[str, str]) -> tuple[bytes, str, bytes]:
     try:
         public = base64.b64decode(headers[KEY], validate=True)
         signature = base64.b64decode(headers[SIGNATURE], validate=True)
-        said = headers[TIME]
+        timestamp = headers[TIME]
     except (KeyError, binascii.Error, ValueError):
         raise Denied(401, "unsigned", "the request is not signed by a node's key") from None
-    if not said.isascii() or len(said) > 64:
+    if not timestamp.isascii() or len(timestamp) > 64:
         raise Denied(401, "unsigned", "the request's timestamp is none")
-    return public, said, signature
+    return public, timestamp, signature
 
 
-def _seconds(said: str) -> float:
+def _seconds(timestamp: str) -> float:
     try:
-        return datetime.fromisoformat(said).timestamp()
+        return datetime.fromisoformat(timestamp).timestamp()
     except (ValueError, OverflowError):
         raise Denied(401, "clock", "the request's timestamp is none") from None

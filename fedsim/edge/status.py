@@ -50,27 +50,27 @@ def look(federation: Federation) -> Status:
         listed = flwr(federation, "supernode", "list", federation.connection().name)["nodes"]
         states = {node["node-id"]: node["status"] for node in listed}
     try:
-        seen = json.loads((federation.path / "server" / SEEN).read_text(encoding="utf-8"))
+        contacts = json.loads((federation.path / "server" / SEEN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        seen = {}
+        contacts = {}
     return Status(
         is_up=is_up,
         days_left=days_left(federation.path / "server" / "server.crt"),
-        nodes=tuple(_row(node, states, seen.get(node.name, {})) for node in federation.nodes),
+        nodes=tuple(_row(node, states, contacts.get(node.name, {})) for node in federation.nodes),
     )
 
 
-def _row(node: DeviceNode, states: Mapping[str, str], seen: Mapping[str, Any]) -> DeviceRow:
+def _row(node: DeviceNode, states: Mapping[str, str], contact: Mapping[str, Any]) -> DeviceRow:
     state = "revoked" if node.revoked else states.get(str(node.node_id), "unknown")
     return DeviceRow(
         name=node.name,
         client=node.client,
         state=state,
-        last_seen=str(seen.get("at", "")),
-        address=str(seen.get("address", "")),
-        flwr=str(seen.get("flwr", "")),
-        bytes_up=int(seen.get("bytes_up", 0)),
-        bytes_down=int(seen.get("bytes_down", 0)),
+        last_seen=str(contact.get("at", "")),
+        address=str(contact.get("address", "")),
+        flwr=str(contact.get("flwr", "")),
+        bytes_up=int(contact.get("bytes_up", 0)),
+        bytes_down=int(contact.get("bytes_down", 0)),
     )
 
 

@@ -36,7 +36,7 @@ def evaluate_domains(
         data: whose server test set knows its domains.
         weights: at the end.
     """
-    roles = {one.domain: one.role for one in data.clients} if data.domain_names else {}
+    roles = {client.domain: client.role for client in data.clients} if data.domain_names else {}
     if "target" not in roles.values():
         return None
     model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder).eval()
@@ -45,7 +45,7 @@ def evaluate_domains(
     load_weights(model, weights)
     maps |= {} if scenario.privacy else {"after": _map(model, data)}
     counts = data.counts()
-    domains = np.array([one.domain for one in data.clients])
+    domains = np.array([client.domain for client in data.clients])
     return {
         "classes": [str(name) for name in data.class_names or range(data.classes)],
         "roles": roles,
@@ -57,9 +57,9 @@ def evaluate_domains(
 
 def confusion(model: nn.Module, data: FederatedData, domain: str) -> NDArray[Any]:
     """Return how often each class (row) of a domain's test examples is taken for which (column)."""
-    held = data.server_test(domain)
-    guesses = [model(part).argmax(dim=1) for part in _parts(held.inputs)] or [held.labels]
-    cells = held.labels * data.classes + torch.cat(guesses)
+    test = data.server_test(domain)
+    guesses = [model(part).argmax(dim=1) for part in _parts(test.inputs)] or [test.labels]
+    cells = test.labels * data.classes + torch.cat(guesses)
     counts = torch.bincount(cells, minlength=data.classes**2)
     table: NDArray[Any] = counts.reshape(data.classes, data.classes).numpy()
     return table
@@ -74,18 +74,18 @@ def _parts(inputs: torch.Tensor) -> Iterator[torch.Tensor]:
 def _map(model: nn.Module, data: FederatedData) -> dict[str, Any]:
     """Return some test examples of each domain on the plane in which features differ most."""
     embed = getattr(model, "features", model)
-    held = {name: data.server_test(name) for name in data.domain_names}
+    tests = {name: data.server_test(name) for name in data.domain_names}
     rows = {
         name: np.linspace(0, len(part) - 1, min(len(part), SHOWN)).round().astype(int)
-        for name, part in held.items()
+        for name, part in tests.items()
         if len(part)
     }
     with torch.no_grad():
-        seen = [embed(held[name].inputs[at]).flatten(1).double() for name, at in rows.items()]
+        features = [embed(tests[name].inputs[at]).flatten(1).double() for name, at in rows.items()]
     return {
         "domain": [name for name, at in rows.items() for _ in at],
-        "label": [int(label) for name, at in rows.items() for label in held[name].labels[at]],
-        "at": plane(torch.cat(seen).numpy()).round(4).tolist(),
+        "label": [int(label) for name, at in rows.items() for label in tests[name].labels[at]],
+        "at": plane(torch.cat(features).numpy()).round(4).tolist(),
     }
 
 

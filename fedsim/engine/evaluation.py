@@ -52,17 +52,24 @@ class Evaluator:
         load_weights(self.model, weights)
         targets = [k.id for k in self.data.clients if k.role == "target"]
         sources = [k.id for k in self.data.clients if k.role == "source"]
-        told = [self._told(self.data.train(k).inputs) for k in targets]
+        judged = [self._told(self.data.train(k).inputs) for k in targets]
         if self.scenario.adapt.select == "entropy":
-            return certain(np.concatenate([soft for _, soft in told]))
-        held = [self.data.part(k, "val") for k in sources]
-        inputs, labels = (torch.cat([getattr(x, n) for x in held]) for n in ("inputs", "labels"))
+            return certain(np.concatenate([soft for _, soft in judged]))
+        validation = [self.data.part(k, "val") for k in sources]
+        inputs, labels = (
+            torch.cat([getattr(x, n) for x in validation]) for n in ("inputs", "labels")
+        )
         features, soft = self._told(inputs)
         if self.scenario.adapt.select == "source_val":
             return float((soft.argmax(axis=1) == labels.numpy()).mean())
         losses = -np.log(soft[np.arange(len(soft)), labels.numpy()].clip(1e-12))
         learnt = np.concatenate([self._told(self.data.train(k).inputs)[0] for k in sources])
-        return dev(learnt, np.concatenate([seen for seen, _ in told]), losses, features)
+        return dev(
+            learnt,
+            np.concatenate([target_features for target_features, _ in judged]),
+            losses,
+            features,
+        )
 
     def _told(self, inputs: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return features, or logits where the model has none, and predicted probabilities."""
@@ -73,16 +80,16 @@ class Evaluator:
             return embed(inputs).double().numpy(), logits.softmax(dim=1).numpy()
 
     def selected(
-        self, kept: Mapping[str, Weights], weights: Weights, number: int
+        self, best_so_far: Mapping[str, Weights], weights: Weights, number: int
     ) -> dict[str, Weights]:
         """Return what the server's memory keeps of the best round so far; the first of equals."""
         if self.scenario.adapt.select == "last":
             return {}
         standing = self.standing(weights)
-        if kept and float(kept[STANDING]["score"]) >= standing:
-            return dict(kept)
-        said = {"score": torch.tensor(standing).double(), "round": torch.tensor(number)}
-        return {SELECTED: {name: value.clone() for name, value in weights.items()}, STANDING: said}
+        if best_so_far and float(best_so_far[STANDING]["score"]) >= standing:
+            return dict(best_so_far)
+        score = {"score": torch.tensor(standing).double(), "round": torch.tensor(number)}
+        return {SELECTED: {name: value.clone() for name, value in weights.items()}, STANDING: score}
 
     def complete(
         self, record: RoundRecord, weights: Weights
@@ -112,21 +119,23 @@ class Evaluator:
         part = self.scenario.evaluation.part
         sent = Broadcast(weights, settings={"part": part})
         # What is judged on validation parts may choose a model, and a target's labels may not.
-        asked = [one for one in self.data.clients if part == "test" or one.role == "source"]
-        gathered = self.carrier.exchange(number, EVALUATE, [(info, sent) for info in asked])
+        judged = [
+            client for client in self.data.clients if part == "test" or client.role == "source"
+        ]
+        gathered = self.carrier.exchange(number, EVALUATE, [(info, sent) for info in judged])
         down = gathered.bytes_down // len(gathered.turns)
         rows = [self._row(number, turn, down) for turn in gathered.turns if not turn.fault]
         return rows, gathered.bytes_down, gathered.bytes_up
 
     def _row(self, number: int, turn: ReplyInfo, down: int) -> ClientRow:
-        seen = Score(turn.examples, int(turn.metrics["correct"]), turn.metrics["loss-sum"])
+        score = Score(turn.examples, int(turn.metrics["correct"]), turn.metrics["loss-sum"])
         return ClientRow(
             round=number,
             client=turn.client,
             domain=self.data.clients[turn.client].domain,
-            examples=seen.examples,
-            accuracy=seen.accuracy,
-            loss=seen.loss,
+            examples=score.examples,
+            accuracy=score.accuracy,
+            loss=score.loss,
             seconds=turn.seconds,
             bytes_up=turn.bytes_up,
             bytes_down=down,
@@ -135,14 +144,14 @@ class Evaluator:
 
 def _summary(rows: Sequence[ClientRow]) -> dict[str, float]:
     """Return the clients' accuracies as means; clients without test examples are left out."""
-    seen = [row for row in rows if row.examples]
-    if not seen:
+    judged = [row for row in rows if row.examples]
+    if not judged:
         return {}
-    total = sum(row.examples for row in seen)
-    ordered = sorted(row.accuracy for row in seen)
+    total = sum(row.examples for row in judged)
+    ordered = sorted(row.accuracy for row in judged)
     worst = ordered[: max(1, math.ceil(len(ordered) / 10))]
     return {
-        "accuracy": sum(row.accuracy * row.examples for row in seen) / total,
+        "accuracy": sum(row.accuracy * row.examples for row in judged) / total,
         "accuracy_uniform": sum(ordered) / len(ordered),
         "accuracy_worst_10": sum(worst) / len(worst),
         "examples": float(total),

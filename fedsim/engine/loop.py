@@ -109,14 +109,14 @@ class TrainingLoop:
         self._announce(done + 1)
         stopped = ""
         for number in range(done + 1, self.scenario.rounds + 1):
-            kept = {k: state.memory[k] for k in (SELECTED, STANDING) if k in state.memory}
+            best_so_far = {k: state.memory[k] for k in (SELECTED, STANDING) if k in state.memory}
             try:
                 state, record = self._round(number, state)
             except BudgetSpent as spent:
                 stopped = str(spent)
                 break
             weights = self.fed.strategy.evaluate(state)
-            best = self.judge.selected(kept, weights, number)
+            best = self.judge.selected(best_so_far, weights, number)
             state = replace(state, memory={**state.memory, **best})
             record, rows = self.judge.complete(record, weights)
             self.folder.append_clients(rows)
@@ -137,18 +137,20 @@ class TrainingLoop:
         return state, self.guard.cleaned(record)
 
     def _restored(self, state: ServerState) -> tuple[ServerState, int]:
-        found, notes = checkpoint.newest(self.folder.checkpoints)
+        restored, notes = checkpoint.newest(self.folder.checkpoints)
         for note in notes:
             self.watch(Note(note))
         if self.guard is not None:
-            self.guard.verify(found.plain.get("privacy") if found else None, self.folder.rounds())
-        if found is None:
+            self.guard.verify(
+                restored.plain.get("privacy") if restored else None, self.folder.rounds()
+            )
+        if restored is None:
             return state, 0
-        aside = {int(client): why for client, why in found.plain["set_aside"].items()}
-        self.fed.carrier.restore(found.clients, aside)
+        aside = {int(client): why for client, why in restored.plain["set_aside"].items()}
+        self.fed.carrier.restore(restored.clients, aside)
         return replace(
-            state, weights=found.weights, memory=found.memory, round=found.round
-        ), found.round
+            state, weights=restored.weights, memory=restored.memory, round=restored.round
+        ), restored.round
 
     def _save(self, number: int, state: ServerState) -> None:
         checkpoint.save(
@@ -174,8 +176,8 @@ class TrainingLoop:
         tables.append(self.folder.path, number, self.fed.strategy.tables(state))
 
         def real(client: int) -> tuple[torch.Tensor, torch.Tensor]:
-            held = self.data.train(client)
-            return held.inputs, held.labels
+            examples = self.data.train(client)
+            return examples.inputs, examples.labels
 
         title = f"{self.scenario.name}, round {number}: what clients sent"
         beside = real if self.scenario.privacy is None and self.data.is_here else None
@@ -210,10 +212,12 @@ class TrainingLoop:
         known: dict[str, float] = self.folder.read_json("references.json") or {}
         for name in self.scenario.references:
             if name not in known:
-                found = reference(name, self.fed.carrier, self.data.clients, self.scenario.rounds)
-                known[name] = found.accuracy
+                reference_done = reference(
+                    name, self.fed.carrier, self.data.clients, self.scenario.rounds
+                )
+                known[name] = reference_done.accuracy
                 self.folder.write("references.json", known)
-                self.watch(found)
+                self.watch(reference_done)
             else:
                 self.watch(ReferenceDone(name, known[name], "computed earlier"))
         return known
@@ -244,8 +248,8 @@ class TrainingLoop:
             domains=self.judge.by_domain(weights),
             stopped=stopped,
         )
-        if (seen := evaluate_domains(self.scenario, self.data, weights)) is not None:
-            self.folder.write("domains.json", seen)
+        if (domain_results := evaluate_domains(self.scenario, self.data, weights)) is not None:
+            self.folder.write("domains.json", domain_results)
         self.folder.write_weights(weights)
         self.folder.write("result.json", result)
         return result
@@ -254,8 +258,8 @@ class TrainingLoop:
 def described(scenario: Scenario, data: FederatedData) -> Event:
     sizes = np.sort(data.sizes)
     if not data.is_here:
-        held = f"{sizes[0]} to {sizes[-1]} examples of their own"
-        return Note(f"{len(sizes)} devices hold {held}, {sizes.sum()} in all")
+        span = f"{sizes[0]} to {sizes[-1]} examples of their own"
+        return Note(f"{len(sizes)} devices hold {span}, {sizes.sum()} in all")
     # For each client; in blocks, for a million's would stay in memory.
     labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
     return DataReady(

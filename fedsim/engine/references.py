@@ -33,19 +33,19 @@ def reference(
     nothing = Broadcast({})
     has_targets = any(info.role == "target" for info in clients)
     if name in ("centralized", "oracle"):
-        of, whose = POOL, "all sources'" if has_targets else "all"
+        pool, whose_examples = POOL, "all sources'" if has_targets else "all"
         if name == "oracle":
-            of, whose = ORACLE, "all, and the targets' withheld labels on,"
-        asked = [(clients[0], Broadcast({}, settings={"of": of}))]
-        detail = f"one model on {whose} examples, {rounds} rounds of local training"
+            pool, whose_examples = ORACLE, "all, and the targets' withheld labels on,"
+        requests = [(clients[0], Broadcast({}, settings={"of": pool}))]
+        detail = f"one model on {whose_examples} examples, {rounds} rounds of local training"
     else:
-        asked = [
+        requests = [
             (info, Broadcast(nothing.weights, settings={"of": info.id}))
             for info in clients
             if info.examples and info.role == "source"
         ]
-        detail = f"mean of {len(asked)} models, each of one client alone for {rounds} rounds"
-    turns = carrier.exchange(rounds, REFERENCE, asked).turns
+        detail = f"mean of {len(requests)} models, each of one client alone for {rounds} rounds"
+    turns = carrier.exchange(rounds, REFERENCE, requests).turns
     for turn in turns:
         if turn.fault:
             raise RunError(f"the {name} reference failed: client {turn.client}: {turn.fault}")

@@ -63,18 +63,18 @@ def run_round(number: int, state: ServerState, fed: RoundSetup) -> tuple[ServerS
     dropped = [Dropped(k, "cohort", f"set aside: {aside[k]}") for k in drawn if k in aside]
     for phase in fed.strategy.phases():
         state = replace(state, round=number, phase=phase)
-        asked = [info for info in cohort if fed.strategy.participates(phase, info)]
-        if cohort and not asked and not fed.release:
+        asked_clients = [info for info in cohort if fed.strategy.participates(phase, info)]
+        if cohort and not asked_clients and not fed.release:
             continue
-        tasks = _tasks(state, asked, fed)
+        tasks = _tasks(state, asked_clients, fed)
         reply = fed.carrier.exchange(number, phase, tasks).sifted(fed.strategy, fed.wanted)
         gathered.append(reply)
         dropped += [Dropped(turn.client, phase, turn.fault) for turn in reply.turns if turn.fault]
-        _check_quorum(number, len(drawn) - len(cohort) + len(asked), reply, fed)
+        _check_quorum(number, len(drawn) - len(cohort) + len(asked_clients), reply, fed)
         # Who failed in one phase is not asked in the next: it lacks what that one gave.
         failed = {turn.client for turn in reply.turns if turn.fault}
         cohort = [info for info in cohort if info.id not in failed]
-        if len(failed) < len(asked) or fed.release:
+        if len(failed) < len(asked_clients) or fed.release:
             where = zlib.crc32(phase.encode())
             draws = torch_stream(fed.seed, "server", number, where)
             with _blamed(fed.strategy, "aggregate", number):
@@ -96,10 +96,10 @@ def run_round(number: int, state: ServerState, fed: RoundSetup) -> tuple[ServerS
 
 
 def _tasks(
-    state: ServerState, asked: Sequence[ClientInfo], fed: RoundSetup
+    state: ServerState, clients: Sequence[ClientInfo], fed: RoundSetup
 ) -> Iterator[tuple[ClientInfo, Broadcast]]:
     """Yield what each client is sent; one by one, for a large cohort's would fill much room."""
-    for info in asked:
+    for info in clients:
         with _blamed(fed.strategy, "broadcast", state.round):
             broadcast = fed.strategy.broadcast(state, info)
         yield info, broadcast

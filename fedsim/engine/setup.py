@@ -88,18 +88,18 @@ def with_partition_drawing(data: FederatedData, folder: RunFolder, watch: Watch)
 
 def tried(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
     """Settle how clients train by trying, once for a run: a second trial may end otherwise."""
-    for key, name, kind, tried, settled_by in _TRIALS:
+    for key, name, kind, trial, settled_by in _TRIALS:
         if getattr(scenario.compute, key) == "off":
             continue
-        if kept := folder.read_json(name):
-            found = kind(**kept)
+        if saved := folder.read_json(name):
+            settings = kind(**saved)
         else:
             private, claim = settle_privacy(scenario, data.clients)
-            found = tried(private, data, strategy_of(private, claim), folder.store)
-            folder.write(name, found)
-        if found.note:
-            watch(Note(found.note))
-        scenario = settled_by(scenario, found)
+            settings = trial(private, data, strategy_of(private, claim), folder.store)
+            folder.write(name, settings)
+        if settings.note:
+            watch(Note(settings.note))
+        scenario = settled_by(scenario, settings)
     return scenario
 
 
@@ -126,17 +126,19 @@ def ask_devices(
         QuorumLost: if a device with examples of its own did not say how many.
     """
     known: dict[str, dict[str, float]] = folder.read_json("devices.json") or {}
-    asked = [(k, Broadcast({})) for k in data.clients if str(k.id) not in known]
-    turns = Transport(devices, strategy_of(scenario)).exchange(0, DESCRIBE, asked).turns
+    requests = [(k, Broadcast({})) for k in data.clients if str(k.id) not in known]
+    turns = Transport(devices, strategy_of(scenario)).exchange(0, DESCRIBE, requests).turns
     for turn in turns:
         if not turn.fault:
             known[str(turn.client)] = {"examples": turn.examples, **turn.metrics}
     folder.write("devices.json", known)
-    if known and all(one["data"] == mark_of(data.digest) for one in known.values()):
+    if known and all(answer["data"] == mark_of(data.digest) for answer in known.values()):
         return data  # a rehearsal: each device deals the scenario's data to itself
     if faults := [f"client {turn.client}: {turn.fault}" for turn in turns if turn.fault]:
         raise QuorumLost(f"each device is needed once, before round 1: {'; '.join(faults)}")
     if scenario.adapt.select != "last":
         fault = Fault(scenario.name, 0, 0, "adapt.select", "only 'last' works on real devices")
         raise ScenarioError([fault])
-    return data.elsewhere({int(client): int(one["examples"]) for client, one in known.items()})
+    return data.elsewhere(
+        {int(client): int(answer["examples"]) for client, answer in known.items()}
+    )

@@ -135,10 +135,10 @@ class _AsFlower(FlowerStrategy):
         for reply in replies:
             self._exchange.take(reply)
         gathered, self._exchange = self._exchange.finish(), None
-        seen = [turn for turn in gathered.turns if not turn.fault and turn.examples]
-        total = sum(turn.examples for turn in seen)
+        judged = [turn for turn in gathered.turns if not turn.fault and turn.examples]
+        total = sum(turn.examples for turn in judged)
         if not total:
             return None
-        correct = sum(turn.metrics["correct"] for turn in seen)
-        loss = sum(turn.metrics["loss-sum"] for turn in seen)
+        correct = sum(turn.metrics["correct"] for turn in judged)
+        loss = sum(turn.metrics["loss-sum"] for turn in judged)
         return MetricRecord({"accuracy": correct / total, "loss": loss / total})

@@ -53,17 +53,17 @@ class Chunk:
         A group that ends its second worker is taken apart, to find who does it.  Not before: its
         clients' last bits are others one by one, and perhaps none of them did it.
         """
-        apart = self.again and len(self.groups) == 1
-        groups = [1] * len(self.clients) if apart else self.groups
-        found, first = [], 0
+        is_split = self.again and len(self.groups) == 1
+        groups = [1] * len(self.clients) if is_split else self.groups
+        chunks, first = [], 0
         for size in groups:
             at = slice(first, first + size)
             clients, content_of = self.clients[at], self.content_of[at]
-            found.append(
+            chunks.append(
                 replace(self, clients=clients, content_of=content_of, groups=[size], again=True)
             )
             first += size
-        return found
+        return chunks
 
 
 @dataclass
@@ -84,12 +84,16 @@ class ChunkReply:
     """When the first turn began; the others follow one another."""
 
     def __getstate__(self) -> dict[str, Any]:
-        whole = {
+        tensors_by_update = {
             at: {"delta": update.delta, **{f"extra.{k}": v for k, v in update.extras.items()}}
             for at, update in enumerate(self.updates)
         }
         plain = [replace(update, delta={}, extras={}) for update in self.updates]
-        packed = {"updates": plain, "tensors": _packed(whole), "states": _packed(self.states)}
+        packed = {
+            "updates": plain,
+            "tensors": _packed(tensors_by_update),
+            "states": _packed(self.states),
+        }
         return {**self.__dict__, **packed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -105,12 +109,12 @@ class ChunkReply:
         ]
 
 
-def _packed(held: Mapping[int, Memory]) -> dict[int, Any]:
-    return {key: {name: bare(w) for name, w in of.items()} for key, of in held.items()}
+def _packed(by_client: Mapping[int, Memory]) -> dict[int, Any]:
+    return {key: {name: bare(w) for name, w in of.items()} for key, of in by_client.items()}
 
 
-def _unpacked(held: Mapping[int, Any]) -> dict[int, dict[str, Weights]]:
-    return {key: {name: dressed(w) for name, w in of.items()} for key, of in held.items()}
+def _unpacked(by_client: Mapping[int, Any]) -> dict[int, dict[str, Weights]]:
+    return {key: {name: dressed(w) for name, w in of.items()} for key, of in by_client.items()}
 
 
 def node_of(client: ClientId) -> int:

@@ -156,8 +156,8 @@ def update_in(content: RecordDict, client: ClientId) -> Update:
 
 def seconds_of(content: RecordDict) -> float:
     """Return how long a real device's turn took, as it says; 0 where it says nothing."""
-    said = content.metric_records.get(DEVICE, MetricRecord()).get("seconds", 0.0)
-    return float(said) if isinstance(said, int | float) and said >= 0 else 0.0
+    seconds = content.metric_records.get(DEVICE, MetricRecord()).get("seconds", 0.0)
+    return float(seconds) if isinstance(seconds, int | float) and seconds >= 0 else 0.0
 
 
 def memory_records(memory: Mapping[str, Weights]) -> RecordDict:

@@ -59,7 +59,7 @@ class Members:
     """Of fedsim's run, which outlives a restart of the server."""
     members: Mapping[ClientId, Member]
     deadline_s: float = DEADLINE_S
-    quorum: Callable[[int], int] = field(default=lambda asked: 1)
+    quorum: Callable[[int], int] = field(default=lambda count: 1)
     """How many of so many must be there for it to make sense to ask."""
     poll_s: float = 0.25
     look_s: float = 3.0
@@ -110,9 +110,9 @@ class Devices:
             if member is None or member.node is None:
                 yield client, "no device has joined for this client"
                 continue
-            asked = proof.Challenge(self._of.run, number, turn, phase, client, proof.nonce())
-            sent = proof.with_challenge(content, asked)
-            letters.append(_Letter(client, member, sent, asked, nodes.get(member.node, "")))
+            challenge = proof.Challenge(self._of.run, number, turn, phase, client, proof.nonce())
+            sent = proof.with_challenge(content, challenge)
+            letters.append(_Letter(client, member, sent, challenge, nodes.get(member.node, "")))
         yield from self._collected(number, phase, letters)
 
     def _exchange_of(self, number: int) -> int:
@@ -126,7 +126,7 @@ class Devices:
         began, self.took = time.monotonic(), {}
         waiting = self._sent(number, phase, letters)
         open_ = {letter.client: letter for letter in letters}
-        for unsent in open_.keys() - {one.client for one in waiting.values()}:
+        for unsent in open_.keys() - {letter_open.client for letter_open in waiting.values()}:
             yield unsent, f"the server knows no node {open_.pop(unsent).member.node}"
         end, look = began + self._of.deadline_s, began + self._of.look_s
         while open_:
@@ -146,7 +146,11 @@ class Devices:
                 lost = self._restarted(open_.values())
                 waiting |= self._sent(number, phase, lost)
                 look = time.monotonic() + self._of.look_s
-                for client in [one.client for one in open_.values() if self._is_lost(one)]:
+                for client in [
+                    letter_open.client
+                    for letter_open in open_.values()
+                    if self._is_lost(letter_open)
+                ]:
                     del open_[client]
                     yield client, _AWAY
             time.sleep(min(self._of.poll_s, max(0.0, end - time.monotonic())))
@@ -159,11 +163,11 @@ class Devices:
             return {}
         kind, ttl = message_type(phase), self._of.deadline_s + _ROOM_S
         messages = [
-            Message(one.content, one.member.node or 0, kind, group_id=str(number), ttl=ttl)
-            for one in letters
+            Message(letter.content, letter.member.node or 0, kind, group_id=str(number), ttl=ttl)
+            for letter in letters
         ]
         ids = list(self._grid.push_messages(messages))
-        return {name: one for name, one in zip(ids, letters, strict=False) if name}
+        return {name: letter for name, letter in zip(ids, letters, strict=False) if name}
 
     def _restarted(self, letters: Iterable[_Letter]) -> list[_Letter]:
         """Return the letters whose device has joined anew since it was asked."""

@@ -84,8 +84,8 @@ class Exchange:
         """Add the message to one client, which is Flower's node ``node``."""
         content = self._encoder.content(broadcast)
         if id(content) not in self._shared:
-            asked = Asked(self._phase, broadcast.weights, self._strategy, broadcast.settings)
-            self._shared[id(content)] = count_bytes(content), asked
+            request = Asked(self._phase, broadcast.weights, self._strategy, broadcast.settings)
+            self._shared[id(content)] = count_bytes(content), request
         self._gathered.bytes_down += self._shared[id(content)][0]
         self._asked[node] = info
         self.requests.append((node, content))
@@ -108,16 +108,16 @@ class Exchange:
     def answered(self, node: int, reply: Answer) -> None:
         """Use what came of asking ``node``: a reply, or why there is none."""
         self._contents = self._contents or dict(self.requests)
-        info, (_, asked) = self._asked.pop(node), self._shared[id(self._contents[node])]
+        info, (_, request) = self._asked.pop(node), self._shared[id(self._contents[node])]
         if isinstance(reply, str):  # why there is none
             update, turn = None, ReplyInfo(info.id, fault=reply)
         else:
-            update, turn = read(reply, info, asked)
+            update, turn = read(reply, info, request)
             if reply.has_content():
                 turn = replace(turn, seconds=codec.seconds_of(reply.content))
         if update is not None and self.summed:
             try:
-                self._gathered.sums.add(info.id, asked.addends(update))
+                self._gathered.sums.add(info.id, request.addends(update))
             except Exception as error:  # what cannot be summed is the client's fault
                 turn = replace(turn, fault=describe_exception(error))
         elif update is not None:

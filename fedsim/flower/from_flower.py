@@ -98,15 +98,15 @@ class FromFlower(Strategy):
 
 def _snapshot(rule: FlowerStrategy) -> dict[str, dict[str, torch.Tensor]]:
     """Return the attributes of ``rule`` that hold arrays: what it remembers between rounds."""
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    arrays: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in vars(rule).items():
         if isinstance(value, ArrayRecord):
-            found[f"{FLOWER}record.{name}"] = weights_of(value)
+            arrays[f"{FLOWER}record.{name}"] = weights_of(value)
         elif isinstance(value, dict) and value and _arrays(value.values()):
-            found[f"{FLOWER}dict.{name}"] = _tensors(value)
+            arrays[f"{FLOWER}dict.{name}"] = _tensors(value)
         elif isinstance(value, list) and value and _arrays(value):
-            found[f"{FLOWER}list.{name}"] = _tensors(dict(enumerate(value)))
-    return found
+            arrays[f"{FLOWER}list.{name}"] = _tensors(dict(enumerate(value)))
+    return arrays
 
 
 def _restore(rule: FlowerStrategy, memory: Mapping[str, Mapping[str, torch.Tensor]]) -> None:

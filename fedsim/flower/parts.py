@@ -31,16 +31,16 @@ def strategy_of(scenario: Scenario, claim: PrivacySpec | None = None) -> Strateg
         ScenarioError: if the class that is named is neither.
     """
     logging.getLogger("flwr").setLevel(logging.ERROR)  # A round's line is ours to print.
-    found: Any = build("strategy", scenario.strategy, scenario.folder)
-    if isinstance(found, Strategy):
+    built: Any = build("strategy", scenario.strategy, scenario.folder)
+    if isinstance(built, Strategy):
         is_central = scenario.privacy is not None and scenario.privacy.is_central
-        return PrivateStrategy(found, claim.mechanism if claim else None) if is_central else found
-    name = type(found).__name__
-    if not isinstance(found, FlowerStrategy):
+        return PrivateStrategy(built, claim.mechanism if claim else None) if is_central else built
+    name = type(built).__name__
+    if not isinstance(built, FlowerStrategy):
         raise _fault(scenario, "strategy.use", f"{name} is no strategy, neither ours nor Flower's")
     if name.startswith("FedXgb"):
         raise _fault(scenario, "strategy.use", f"{name} grows trees; our clients train networks")
-    return FromFlower(found)
+    return FromFlower(built)
 
 
 def _fault(scenario: Scenario, key: str, what: str) -> ScenarioError:
@@ -60,11 +60,11 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     if unread := sends - getattr(client, "reads", frozenset()):
         what = f"'{part.use}' does not read {', '.join(unread)}, which the strategy sends"
         raise _fault(scenario, "local.use", f"{what}; a client half that does: proximal")
-    said = scenario.privacy
-    if said is None or said.is_central:
+    privacy = scenario.privacy
+    if privacy is None or privacy.is_central:
         return client
-    terms = PrivacyParameters(said.clip, said.noise_multiplier or 0.0, said.rng)
-    if said.unit == "client":
+    terms = PrivacyParameters(privacy.clip, privacy.noise_multiplier or 0.0, privacy.rng)
+    if privacy.unit == "client":
         return NoisyStrategy(client, terms)
     half: PrivateRule = build("client", part, scenario.folder)
     if open_phases := unprotected(half, strategy.phases()):

@@ -90,10 +90,10 @@ def fault(content: RecordDict, question: Challenge, key: PublicKey) -> str:
     if proof is None:
         return "refused: the reply is not signed"
     for name in _FIELDS:
-        asked, said = getattr(question, name), proof.get(name)
-        if said != asked or type(said) is not type(asked):
-            what = "another question (a replay)" if name == "nonce" else f"{name} {said!r}"
-            return f"refused: the reply is for {what}, asked was {name} {asked!r}"
+        expected, signed_value = getattr(question, name), proof.get(name)
+        if signed_value != expected or type(signed_value) is not type(expected):
+            what = "another question (a replay)" if name == "nonce" else f"{name} {signed_value!r}"
+            return f"refused: the reply is for {what}, asked was {name} {expected!r}"
     body = _digest(content)
     if proof.get("sha256") != body:
         return "refused: the reply's body was changed after it was signed"

@@ -52,30 +52,30 @@ class Asked:
 Read = tuple[Update | None, ReplyInfo]
 
 
-def read(reply: Message, client: ClientInfo, asked: Asked) -> Read:
+def read(reply: Message, client: ClientInfo, request: Asked) -> Read:
     """Return the update that a reply carries, or None and, in the turn, what is wrong with it."""
     if reply.has_error():
         return None, ReplyInfo(client.id, fault=reply.error.reason or "an error without a reason")
-    return _opened(reply.content, client, asked)
+    return _opened(reply.content, client, request)
 
 
-def taken(update: Update, client: ClientInfo, asked: Asked, seconds: float = 0.0) -> Read:
+def taken(update: Update, client: ClientInfo, request: Asked, seconds: float = 0.0) -> Read:
     """Return what :func:`read` would of a reply with ``update``, mostly without making one."""
-    if (found := codec.received(update, client.id)) is None:
-        return _opened(codec.update_records(update), client, asked, seconds)
-    plain, size = found
-    fault = asked.fault(plain, client)
+    if (received := codec.received(update, client.id)) is None:
+        return _opened(codec.update_records(update), client, request, seconds)
+    plain, size = received
+    fault = request.fault(plain, client)
     turn = ReplyInfo(client.id, plain.examples, plain.metrics, seconds, size, fault)
     return (None if fault else plain), turn
 
 
-def _opened(content: RecordDict, client: ClientInfo, asked: Asked, seconds: float = 0.0) -> Read:
+def _opened(content: RecordDict, client: ClientInfo, request: Asked, seconds: float = 0.0) -> Read:
     size = count_bytes(content)
     try:
         update = codec.update_in(content, client.id)
     except Exception as error:  # any malformed content: the client's fault, never the run's end
         fault = f"unreadable reply: {error}"
         return None, ReplyInfo(client.id, seconds=seconds, bytes_up=size, fault=fault)
-    fault = asked.fault(update, client)
+    fault = request.fault(update, client)
     turn = ReplyInfo(client.id, update.examples, update.metrics, seconds, size, fault)
     return (None if fault else update), turn

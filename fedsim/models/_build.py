@@ -48,10 +48,10 @@ def load_weights(model: nn.Module, weights: Weights) -> None:
     Raises:
         ValueError: if the names or the shapes are not those of ``model``.
     """
-    own = _shared(model)
-    if own.keys() != weights.keys():
-        raise ValueError(f"not this model's weights: {sorted(own.keys() ^ weights.keys())}")
-    for name, value in own.items():
+    slots = _shared(model)
+    if slots.keys() != weights.keys():
+        raise ValueError(f"not this model's weights: {sorted(slots.keys() ^ weights.keys())}")
+    for name, value in slots.items():
         if value.shape != weights[name].shape:  # copy_ would broadcast
             raise ValueError(f"{name}: {tuple(weights[name].shape)}, not {tuple(value.shape)}")
         value.copy_(weights[name])

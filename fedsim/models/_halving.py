@@ -50,8 +50,8 @@ class _Halved(torch.autograd.Function):
     def backward(ctx: Any, error: Tensor) -> Tensor:
         high, wide = (side // 2 * 2 for side in ctx.sides)
         is_even = (high, wide) == tuple(ctx.sides)
-        made = error.new_empty if is_even else error.new_zeros
-        spread, quarter = made(*error.shape[:-2], *ctx.sides), error * 0.25
+        new = error.new_empty if is_even else error.new_zeros
+        spread, quarter = new(*error.shape[:-2], *ctx.sides), error * 0.25
         for row in range(2):
             for column in range(2):
                 spread[..., row:high:2, column:wide:2] = quarter

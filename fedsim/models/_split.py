@@ -46,8 +46,8 @@ class SplitModel(nn.Module):
 
     def features(self, inputs: Tensor) -> Tensor:
         """Return what the head sees of ``inputs``, `(n, width)`."""
-        made: Tensor = self.body(inputs)
-        return made.flatten(1)
+        features: Tensor = self.body(inputs)
+        return features.flatten(1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits, `(n, classes)`."""
@@ -122,13 +122,13 @@ def class_means(model: nn.Module, inputs: Tensor, average: Tensor) -> Tensor:
         return average @ torch.cat([embedded(model, part) for part in parts])
 
 
-def mismatch(real: Tensor, made: Tensor) -> Tensor:
+def mismatch(real: Tensor, synthetic: Tensor) -> Tensor:
     """Return equation 1: squared distances of class means, summed over coordinates and classes.
 
     As features and logits stand side by side, this is the sum of both terms.
 
     Args:
         real: means over each class's real batch, `(classes, width + classes of the model)`.
-        made: means over its synthetic images, likewise.
+        synthetic: means over its synthetic images, likewise.
     """
-    return (real - made).square().sum()
+    return (real - synthetic).square().sum()

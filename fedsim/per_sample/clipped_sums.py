@@ -52,8 +52,8 @@ def clipped_sum(
     """
     total = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in weights.items()}
     for part, count in in_slots(batch):
-        found = gradients(weights, part.inputs, part.labels)
-        wide = {name: g[:count].double().flatten(1) for name, g in found.items()}
+        by_example = gradients(weights, part.inputs, part.labels)
+        wide = {name: g[:count].double().flatten(1) for name, g in by_example.items()}
         squares = [g.square().sum(dim=1) for g in wide.values()]
         norms = torch.stack(squares).sum(dim=0).sqrt()  # (count,)
         scale = torch.where(norms <= clip * SHRINK, 1.0, clip / norms * SHRINK)

@@ -113,15 +113,15 @@ class _Step:
 
     name: str
     layer: nn.Module
-    own: Weights
+    parameters: Weights
     """Its weights, which descent changes in place."""
     trained: tuple[str, ...]
 
     @classmethod
     def of(cls, name: str, layer: nn.Module) -> _Step:
-        held = dict(layer.named_parameters())
-        trained = tuple(key for key, parameter in held.items() if parameter.requires_grad)
-        return cls(name, layer, {key: p.detach() for key, p in held.items()}, trained)
+        parameters = dict(layer.named_parameters())
+        trained = tuple(key for key, parameter in parameters.items() if parameter.requires_grad)
+        return cls(name, layer, {key: p.detach() for key, p in parameters.items()}, trained)
 
 
 class WrittenOut:
@@ -141,21 +141,23 @@ class WrittenOut:
 
         All that is done in float32 is done for the whole batch, also for what fills it up.
         """
-        x, met = batch.inputs, list[tuple[_Step, Tensor, Tensor]]()
+        x, traced = batch.inputs, list[tuple[_Step, Tensor, Tensor]]()
         with torch.enable_grad():
             for step in self._steps:
-                seen, x = _through(step.layer, step.own, x)
+                layer_input, x = _through(step.layer, step.parameters, x)
                 if step.trained:
                     x = x if x.requires_grad else x.requires_grad_()
-                    met.append((step, seen.detach(), x))
+                    traced.append((step, layer_input.detach(), x))
             loss = functional.cross_entropy(x, batch.labels, reduction="sum")
-            errors = torch.autograd.grad(loss, [made for *_, made in met])
-        found: dict[str, Piece] = {}
-        for (step, seen, _), error in zip(met, errors, strict=True):
+            errors = torch.autograd.grad(loss, [output for *_, output in traced])
+        pieces: dict[str, Piece] = {}
+        for (step, layer_input, _), error in zip(traced, errors, strict=True):
             for key in step.trained:
-                of = _of_weight if key == "weight" else _of_bias
-                found[f"{step.name}.{key}"] = of(step.layer, seen, error).only(slice(count))
-        return found
+                gradient_of = _of_weight if key == "weight" else _of_bias
+                pieces[f"{step.name}.{key}"] = gradient_of(step.layer, layer_input, error).only(
+                    slice(count)
+                )
+        return pieces
 
 
 def is_written(named: tuple[str, nn.Module]) -> bool:
@@ -178,32 +180,34 @@ def evenly(layer: nn.Module, x: Tensor) -> Tensor:
     return cast(Tensor, layer(flat))[:-REST].view(x.shape)
 
 
-def _through(layer: nn.Module, own: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+def _through(layer: nn.Module, parameters: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return what the layer's weight is multiplied with, and what comes of it."""
     if isinstance(layer, nn.Conv2d):
         # With channels last, as the weight says, a pool is several times as fast, and so are the
         # windows below.  A single channel's weight would be taken to be so already.
-        weight = own["weight"].permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        weight = (
+            parameters["weight"].permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+        )
         weight = weight.permute(0, 3, 1, 2)
-        return x, functional.conv2d(x, weight, own.get("bias"), layer.stride, layer.padding)
+        return x, functional.conv2d(x, weight, parameters.get("bias"), layer.stride, layer.padding)
     if isinstance(layer, nn.Linear):
-        return x, functional.linear(x, own["weight"], own.get("bias"))
-    if isinstance(layer, nn.GroupNorm) and own:
+        return x, functional.linear(x, parameters["weight"], parameters.get("bias"))
+    if isinstance(layer, nn.GroupNorm) and parameters:
         x = functional.group_norm(x, layer.num_groups, eps=layer.eps)
         each = (-1, *[1] * (x.dim() - 2))
-        return x, x * own["weight"].view(each) + own["bias"].view(each)
+        return x, x * parameters["weight"].view(each) + parameters["bias"].view(each)
     return x, evenly(layer, x)
 
 
-def _of_weight(layer: nn.Module, seen: Tensor, error: Tensor) -> Piece:
+def _of_weight(layer: nn.Module, layer_input: Tensor, error: Tensor) -> Piece:
     """Return the gradients of a layer's weight from its input and its error."""
     if isinstance(layer, nn.Conv2d):
-        return _of_kernel(layer, seen, error)
+        return _of_kernel(layer, layer_input, error)
     if isinstance(layer, nn.GroupNorm):
-        return _rows((seen * error).flatten(2).sum(dim=2))
-    if seen.dim() == 2:
-        return Outer(error, seen)
-    return _rows(error.flatten(1, -2).mT @ seen.flatten(1, -2))
+        return _rows((layer_input * error).flatten(2).sum(dim=2))
+    if layer_input.dim() == 2:
+        return Outer(error, layer_input)
+    return _rows(error.flatten(1, -2).mT @ layer_input.flatten(1, -2))
 
 
 def _of_bias(layer: nn.Module, _: Tensor, error: Tensor) -> Piece:
@@ -214,16 +218,16 @@ def _of_bias(layer: nn.Module, _: Tensor, error: Tensor) -> Piece:
     return _rows(torch.bmm(errors, errors.new_ones(len(errors), errors.shape[2], 1)).squeeze(2))
 
 
-def _of_kernel(layer: nn.Conv2d, seen: Tensor, error: Tensor) -> Piece:
+def _of_kernel(layer: nn.Conv2d, layer_input: Tensor, error: Tensor) -> Piece:
     """Return a convolution's: for each example one product of its errors with its windows."""
     high, wide = layer.kernel_size
     down, along = layer.stride
     rows, columns = (int(pad) for pad in layer.padding)
     if rows or columns:
-        seen = functional.pad(seen, (columns, columns, rows, rows))
+        layer_input = functional.pad(layer_input, (columns, columns, rows, rows))
     errors = error.permute(0, 2, 3, 1).flatten(1, 2)  # (n, places, outputs)
-    windows = seen.permute(0, 2, 3, 1).unfold(1, high, down).unfold(2, wide, along)
-    count, channels = len(seen), layer.in_channels  # (n, y, x, channels, high, wide)
+    windows = layer_input.permute(0, 2, 3, 1).unfold(1, high, down).unfold(2, wide, along)
+    count, channels = len(layer_input), layer.in_channels  # (n, y, x, channels, high, wide)
     if channels < WIDE:
         flat = windows.permute(0, 3, 4, 5, 1, 2).reshape(count, -1, errors.shape[1]).mT
         shape, order = (layer.out_channels, channels, high, wide), (0, 1, 2, 3)

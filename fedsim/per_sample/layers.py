@@ -64,11 +64,11 @@ Found = Iterator[tuple[str, StackedOuter | StackedRows]]
 class Layer(Protocol):
     """A layer with weights; those of all clients are ``own``, `(clients, *shape)` by name."""
 
-    def forth(self, own: Weights, x: Tensor) -> Tensor:
+    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return the layer's output."""
         ...
 
-    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return the error of ``x``, the layer's input, from that of its output."""
         ...
 
@@ -80,7 +80,7 @@ class Layer(Protocol):
 class Linear:
     """A linear layer, of inputs `(clients, slots, features)`."""
 
-    def forth(self, own: Weights, x: Tensor) -> Tensor:
+    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return a batched product; see :class:`Layer`.
 
         Raises:
@@ -88,13 +88,13 @@ class Linear:
         """
         if x.dim() != 3:
             raise RunError("this model cannot be stacked: a linear layer before it is flat")
-        if "bias" in own:
-            return torch.baddbmm(own["bias"].unsqueeze(1), x, own["weight"].mT)
-        return torch.bmm(x, own["weight"].mT)
+        if "bias" in parameters:
+            return torch.baddbmm(parameters["bias"].unsqueeze(1), x, parameters["weight"].mT)
+        return torch.bmm(x, parameters["weight"].mT)
 
-    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return a batched product; see :class:`Layer`."""
-        return torch.bmm(error, own["weight"])
+        return torch.bmm(error, parameters["weight"])
 
     def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
         """Yield outer products, which are never written down; see :class:`Layer`."""
@@ -109,20 +109,20 @@ class Convolution:
         self._layer = layer
         self._padding = tuple(int(pad) for pad in layer.padding)
 
-    def forth(self, own: Weights, x: Tensor) -> Tensor:
+    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return a grouped convolution; see :class:`Layer`."""
-        weight, bias = _lying(own["weight"]), own.get("bias")
+        weight, bias = _lying(parameters["weight"]), parameters.get("bias")
         bias = None if bias is None else bias.flatten()
-        layer, clients = self._layer, len(own["weight"])
+        layer, clients = self._layer, len(parameters["weight"])
         return functional.conv2d(x, weight, bias, layer.stride, self._padding, groups=clients)
 
-    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return a grouped convolution with the weights turned round; see :class:`Layer`."""
-        weight, stride = _lying(own["weight"]), self._layer.stride
-        made: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
-            list(x.shape), weight, error, stride, self._padding, groups=len(own["weight"])
+        weight, stride = _lying(parameters["weight"]), self._layer.stride
+        grad_input: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
+            list(x.shape), weight, error, stride, self._padding, groups=len(parameters["weight"])
         )
-        return made
+        return grad_input
 
     def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
         """Yield products of errors with windows, for each example; see :class:`Layer`."""
@@ -176,13 +176,13 @@ def _lying(weight: Tensor) -> Tensor:
 class StackedScale:
     """The scale and the shift of a norm's channels, `(slots, clients * channels, ...)`."""
 
-    def forth(self, own: Weights, x: Tensor) -> Tensor:
+    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return ``x`` scaled and shifted; see :class:`Layer`."""
-        return x * _each(own["weight"], x) + _each(own["bias"], x)
+        return x * _each(parameters["weight"], x) + _each(parameters["bias"], x)
 
-    def back(self, own: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return the error scaled; see :class:`Layer`."""
-        return error * _each(own["weight"], x)
+        return error * _each(parameters["weight"], x)
 
     def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
         """Yield sums over places; see :class:`Layer`."""
@@ -193,12 +193,12 @@ class StackedScale:
 def _summed(values: Tensor, channels: int) -> StackedRows:
     """Return sums over the places of each channel, which lie behind one another for that."""
 
-    def of(client: int, some: slice) -> Tensor:
-        own = values[some, client * channels : (client + 1) * channels]
-        return own.contiguous().flatten(2).sum(dim=2)
+    def rows_of(client: int, chosen: slice) -> Tensor:
+        block = values[chosen, client * channels : (client + 1) * channels]
+        return block.contiguous().flatten(2).sum(dim=2)
 
-    return StackedRows(of, (channels,), (0,))
+    return StackedRows(rows_of, (channels,), (0,))
 
 
-def _each(own: Tensor, x: Tensor) -> Tensor:
-    return own.reshape(-1, *[1] * (x.dim() - 2))
+def _each(parameter: Tensor, x: Tensor) -> Tensor:
+    return parameter.reshape(-1, *[1] * (x.dim() - 2))

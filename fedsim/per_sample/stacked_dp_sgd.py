@@ -130,8 +130,8 @@ class _DpSgdStack:
             totals = summed(self.weights[[*clients, *fill]], self._filled(parts), clip)
             for client, total in zip(clients, totals[: len(clients)], strict=True):
                 late[client] = late[client] + total if client in late else total
-        whole = self._filled([places[: self._slots] for places in batches])
-        for client, total in enumerate(summed(self.weights, whole, clip)):
+        first_pass = self._filled([places[: self._slots] for places in batches])
+        for client, total in enumerate(summed(self.weights, first_pass, clip)):
             yield total.add_(late[client]) if client in late else total
 
     def _batches(self) -> Iterator[Tensor]:

@@ -53,10 +53,10 @@ class _LayerInputs:
     """What a link met on the way forth."""
 
     link: _LayerStep
-    own: Weights
+    parameters: Weights
     """The weights of its layer, `(clients, *shape)`."""
     x: Tensor
-    made: Tensor
+    output: Tensor
     """The layer's output."""
     after: Tensor
     """That of the link."""
@@ -102,29 +102,29 @@ class SummedTogether:
             clip: the bound on the norm of one example's gradient, over all weights together.
         """
         inputs, labels, share = batch
-        found = self._found(self.split(rows), inputs, labels)
+        pieces = self._found(self.split(rows), inputs, labels)
         outer = {
             name: (piece.errors.double(), piece.inputs.double())
-            for name, piece in found.items()
+            for name, piece in pieces.items()
             if isinstance(piece, StackedOuter)
         }
-        written = {name: piece for name, piece in found.items() if isinstance(piece, StackedRows)}
+        written = {name: piece for name, piece in pieces.items() if isinstance(piece, StackedRows)}
         squares = torch.zeros(labels.shape, dtype=torch.float64, device=rows.device)
-        for errors, met in outer.values():
-            squares += errors.square().sum(dim=2) * met.square().sum(dim=2)
+        for errors, layer_inputs in outer.values():
+            squares += errors.square().sum(dim=2) * layer_inputs.square().sum(dim=2)
         counts = share.sum(dim=1, dtype=torch.int64).tolist()
         scale, sums = _cut(list(written.values()), squares, counts, clip)
         has_odd = not bool(torch.isfinite(squares).all())
         total = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
         sent = self.split(total)
-        for (name, piece), own in zip(written.items(), sums, strict=True):
-            lying = own.view(-1, *piece.shape).permute(0, *(1 + at for at in piece.order))
+        for (name, piece), row_sums in zip(written.items(), sums, strict=True):
+            lying = row_sums.view(-1, *piece.shape).permute(0, *(1 + at for at in piece.order))
             sent[name].copy_(lying)
-        for name, (errors, met) in outer.items():
+        for name, (errors, layer_inputs) in outer.items():
             if has_odd:
-                errors[scale == 0], met[scale == 0] = 0, 0
+                errors[scale == 0], layer_inputs[scale == 0] = 0, 0
             for client, cut in enumerate(errors.mul_(scale.unsqueeze(2))):
-                torch.mm(cut.mT, met[client], out=sent[name][client])
+                torch.mm(cut.mT, layer_inputs[client], out=sent[name][client])
         return total
 
     def split(self, rows: Tensor) -> Weights:
@@ -151,33 +151,35 @@ class SummedTogether:
 
     def _found(self, weights: Weights, inputs: Tensor, labels: Tensor) -> Found:
         """Go forth and back; return what every example's gradients are made of."""
-        clients, met, x = len(inputs), list[_LayerInputs](), inputs
+        clients, traced, x = len(inputs), list[_LayerInputs](), inputs
         if self._are_images and x.dim() == 5:
             x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         for plain in self._before:
             x = plain(x, clients)
         for link in self._links:
             start = f"{link.name}."
-            own = {n.removeprefix(start): w for n, w in weights.items() if n.startswith(start)}
-            made = link.layer.forth(own, x)
-            after = made.requires_grad_()
+            parameters = {
+                n.removeprefix(start): w for n, w in weights.items() if n.startswith(start)
+            }
+            output = link.layer.forth(parameters, x)
+            after = output.requires_grad_()
             with torch.enable_grad():
                 for plain in link.behind:
                     after = plain(after, clients)
                 if link is self._links[-1]:
                     flat = after.flatten(0, 1), labels.flatten()
                     after = functional.cross_entropy(*flat, reduction="sum")
-            met.append(_LayerInputs(link, own, x, made, after))
+            traced.append(_LayerInputs(link, parameters, x, output, after))
             x = after.detach()
-        found, error = Found(), None
-        for at in reversed(met):
-            (back,) = torch.autograd.grad(at.after, at.made, error)
+        pieces, error = Found(), None
+        for at in reversed(traced):
+            (back,) = torch.autograd.grad(at.after, at.output, error)
             for key, piece in at.link.layer.found(at.x, back, clients):
-                if key in at.own:
-                    found[f"{at.link.name}.{key}"] = piece
-            if at is not met[0]:
-                error = at.link.layer.back(at.own, at.x, back)
-        return found
+                if key in at.parameters:
+                    pieces[f"{at.link.name}.{key}"] = piece
+            if at is not traced[0]:
+                error = at.link.layer.back(at.parameters, at.x, back)
+        return pieces
 
 
 def _cut(

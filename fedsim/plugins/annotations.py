@@ -58,9 +58,9 @@ def _type(node: ast.expr, module: Module, depth: int) -> Any:
     name = ast.unparse(node)
     if name in _TYPES:
         return _TYPES[name]
-    found = module.follow(node) if isinstance(node, ast.Name | ast.Attribute) else None
-    if found and found[0] and found[1] in found[0].assigned:
-        return _type(found[0].assigned[found[1]], found[0], depth + 1)
+    followed = module.follow(node) if isinstance(node, ast.Name | ast.Attribute) else None
+    if followed and followed[0] and followed[1] in followed[0].assigned:
+        return _type(followed[0].assigned[followed[1]], followed[0], depth + 1)
     raise NotRead(f"the type {name}")
 
 
@@ -75,7 +75,7 @@ def _subscript(node: ast.Subscript, module: Module, depth: int) -> Any:
     name = ast.unparse(node.value).rpartition(".")[2]
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "Literal":
-        return Literal[tuple(literal(one, module) for one in inner)]
+        return Literal[tuple(literal(part, module) for part in inner)]
     if name == "Annotated":
         extras = [_constraint(extra, module) for extra in inner[1:]]
         known = tuple(extra for extra in extras if extra is not None)
@@ -83,15 +83,15 @@ def _subscript(node: ast.Subscript, module: Module, depth: int) -> Any:
         return Annotated[(kind, *known)] if known else kind
     if name in ("Final", "InitVar", "Required"):
         return _type(inner[0], module, depth)
-    of = tuple(... if _is_dots(one) else _type(one, module, depth) for one in inner)
+    inner_types = tuple(... if _is_dots(part) else _type(part, module, depth) for part in inner)
     if name == "Optional":
-        return Optional[of[0]]  # noqa: UP045  (a type at run time)
+        return Optional[inner_types[0]]  # noqa: UP045  (a type at run time)
     if name == "Union":
-        return functools.reduce(operator.or_, of)
+        return functools.reduce(operator.or_, inner_types)
     if name == "Sequence":
-        return tuple[of[0], ...]  # type: ignore[valid-type]
+        return tuple[inner_types[0], ...]  # type: ignore[valid-type]
     if name in ("tuple", "list", "dict", "Mapping"):
-        return _TYPES[name][of]
+        return _TYPES[name][inner_types]
     raise NotRead(f"the type {name}")
 
 
@@ -108,7 +108,9 @@ def _constraint(node: ast.expr, module: Module) -> Any:
     if name not in _CONSTRAINTS:
         return None
     words = {str(word.arg): literal(word.value, module) for word in node.keywords}
-    return getattr(annotated_types, name)(*(literal(one, module) for one in node.args), **words)
+    return getattr(annotated_types, name)(
+        *(literal(argument, module) for argument in node.args), **words
+    )
 
 
 def literal(node: ast.expr, module: Module) -> Any:
@@ -121,8 +123,8 @@ def literal(node: ast.expr, module: Module) -> Any:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError):
         pass
-    if isinstance(node, ast.Name | ast.Attribute) and (found := module.follow(node)):
-        home, name = found
+    if isinstance(node, ast.Name | ast.Attribute) and (followed := module.follow(node)):
+        home, name = followed
         if home and name in home.assigned and home.assigned[name] is not node:
             return literal(home.assigned[name], home)
     raise NotRead(ast.unparse(node))
@@ -136,7 +138,7 @@ def tidy(kind: Any) -> Any:
     if kind in (None, type(None), Path, dict, list, tuple) or origin is Literal:
         return kind
     if origin in (Union, types.UnionType):
-        return functools.reduce(operator.or_, (tidy(one) for one in inner))
+        return functools.reduce(operator.or_, (tidy(part) for part in inner))
     if origin in (tuple, list, dict):
-        return origin[tuple(one if one is ... else tidy(one) for one in inner)]
+        return origin[tuple(part if part is ... else tidy(part) for part in inner)]
     return Any

@@ -90,8 +90,10 @@ def _facts(name: str, module: Module, depth: int = 0) -> _Facts:
     bases = [_facts_of_base(base, home, depth + 1) for base in node.bases]
     doc = ast.get_docstring(node) or ""
     client = _client(node, home) or next((b.client for b in bases if b.client), "")
-    own = {statement.name for statement in node.body if isinstance(statement, ast.FunctionDef)}
-    methods = frozenset(own).union(*(base.methods for base in bases))
+    methods_here = {
+        statement.name for statement in node.body if isinstance(statement, ast.FunctionDef)
+    }
+    methods = frozenset(methods_here).union(*(base.methods for base in bases))
     return _Facts(_first_paragraph(doc), client, _parameters(node, home, bases), methods)
 
 
@@ -100,10 +102,10 @@ def _facts_of_base(base: ast.expr, module: Module, depth: int) -> _Facts:
         base = base.value
     if module.origin(base).partition(".")[0] in _WITHOUT_PARAMETERS:
         return _Facts("", "", None)
-    found = module.follow(base)
-    if found is None or found[0] is None:
+    followed = module.follow(base)
+    if followed is None or followed[0] is None:
         raise NotRead(f"{module.path}: the base {ast.unparse(base)}")
-    return _facts(found[1], found[0], depth)
+    return _facts(followed[1], followed[0], depth)
 
 
 def _parameters(
@@ -148,14 +150,14 @@ def _field_default(value: ast.expr | None, module: Module) -> Any:
     is_field = isinstance(value, ast.Call) and ast.unparse(value.func).endswith("field")
     if not is_field:
         return _default(value, module)
-    said = {word.arg: word.value for word in value.keywords}  # type: ignore[attr-defined]
-    if "init" in said and ast.unparse(said["init"]) == "False":
+    arguments = {word.arg: word.value for word in value.keywords}  # type: ignore[attr-defined]
+    if "init" in arguments and ast.unparse(arguments["init"]) == "False":
         return _SKIPPED
-    if "default" in said:
-        return _default(said["default"], module)
-    if "default_factory" not in said:
+    if "default" in arguments:
+        return _default(arguments["default"], module)
+    if "default_factory" not in arguments:
         return REQUIRED
-    factory = _FACTORIES.get(ast.unparse(said["default_factory"]))
+    factory = _FACTORIES.get(ast.unparse(arguments["default_factory"]))
     return factory() if factory else COMPUTED
 
 
@@ -189,9 +191,9 @@ def _argument_docs(*docstrings: str | None) -> dict[str, str]:
             if indent == 0 and text:
                 is_inside = text == "Args:"
             elif is_inside and indent == 4 and ":" in text:
-                name, _, said = text.partition(":")
+                name, _, text_after = text.partition(":")
                 name = name.split(" ")[0]
-                docs[name] = said.strip()
+                docs[name] = text_after.strip()
             elif is_inside and name and text:
                 docs[name] += " " + text
     return docs

@@ -39,10 +39,10 @@ class Module:
         """
         if name in self.classes:
             return self, self.classes[name]
-        found = self.follow(ast.Name(name))
-        if found is None or found[0] is None or found[0] == self:
+        followed = self.follow(ast.Name(name))
+        if followed is None or followed[0] is None or followed[0] == self:
             raise NotRead(f"{self.path} has no class {name}")
-        return found[0].class_named(found[1])
+        return followed[0].class_named(followed[1])
 
     def origin(self, name: ast.expr) -> str:
         """Return the full dotted name behind an imported one; empty where it is not imported."""
@@ -96,8 +96,8 @@ class Module:
             return node.module or ""
         package = self.name.split(".")
         is_package = self.path.name == "__init__.py"
-        kept = package[: len(package) - node.level + is_package]
-        return ".".join([*kept, *([node.module] if node.module else [])])
+        above = package[: len(package) - node.level + is_package]
+        return ".".join([*above, *([node.module] if node.module else [])])
 
 
 def locate(name: str) -> Module | None:

@@ -84,11 +84,11 @@ def find(kind: str, name: str, beside: Path = Path()) -> type[Any]:
         raise
     except (Exception, SystemExit) as error:  # importing runs whatever the author wrote
         raise _refusal(kind, f"{name!r} cannot be imported: {_told(error)}") from error
-    found = getattr(module, origin.attribute, None)
-    if not inspect.isclass(found):
+    cls = getattr(module, origin.attribute, None)
+    if not inspect.isclass(cls):
         there = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise _no_class(kind, origin, there)
-    return found
+    return cls
 
 
 def describe(kind: str, name: str, beside: Path = Path()) -> Signature:
@@ -168,9 +168,9 @@ def _shelved(kind: str) -> dict[str, _ImportTarget]:
         return {}
     if shelf.path.name != "__init__.py":
         return {
-            _snake(one): _ImportTarget(shelf.name, one)
-            for one in shelf.classes
-            if _is_public(shelf, one)
+            _snake(name): _ImportTarget(shelf.name, name)
+            for name in shelf.classes
+            if _is_public(shelf, name)
         }
     files = shelf.path.parent.glob("[!_]*.py")
     return {
@@ -195,7 +195,7 @@ def _namesake(path: Path) -> str:
     except NotRead:
         classes = {}
     return next(
-        (one for one in classes if one.lower() == wanted), path.stem.title().replace("_", "")
+        (name for name in classes if name.lower() == wanted), path.stem.title().replace("_", "")
     )
 
 

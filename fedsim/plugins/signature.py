@@ -124,11 +124,11 @@ def _misfits(parameter: Parameter, value: Any) -> Iterator[Wrong]:
     try:
         parameter.value(value)
     except ValidationError as error:
-        seen = set()
+        reported = set()
         for detail in error.errors(include_url=False, include_context=False):
             steps = walked(value, detail["loc"])
-            if steps not in seen:
-                seen.add(steps)
+            if steps not in reported:
+                reported.add(steps)
                 yield Wrong(
                     (parameter.name, *steps),
                     misfit(inside(parameter.type, steps), at(value, steps)),

@@ -76,8 +76,8 @@ def epsilon(releases: Sequence[Release], delta: float, accountant: Accountant = 
         MissingPackage: if dp-accounting is needed and absent.
     """
     alike: Counter[tuple[float, float, Sampling]] = Counter()
-    for one in releases:
-        alike[one.noise_multiplier, one.sample_rate, one.sampling] += one.times
+    for release in releases:
+        alike[release.noise_multiplier, release.sample_rate, release.sampling] += release.times
     facts = tuple(sorted((*kind, times) for kind, times in alike.items() if times))
     if any(noise <= 0 for noise, *_ in facts):
         return math.inf
@@ -221,11 +221,11 @@ def noise_for(target: float, epsilon_of: Callable[[float], float], start: float 
     while high[0] - low[0] > 1e-6 and target - math.exp(high[1]) > CLOSE:
         share = (above - math.log(target)) / (above - below)
         middle = low[0] + min(max(share, 0.02), 0.98) * (high[0] - low[0])
-        found = math.log(max(epsilon_of(math.exp(middle)), 1e-300))
-        if found > math.log(target):
-            low, above, below = (middle, found), found, (below + math.log(target)) / 2
+        log_epsilon = math.log(max(epsilon_of(math.exp(middle)), 1e-300))
+        if log_epsilon > math.log(target):
+            low, above, below = (middle, log_epsilon), log_epsilon, (below + math.log(target)) / 2
         else:
-            high, below, above = (middle, found), found, (above + math.log(target)) / 2
+            high, below, above = (middle, log_epsilon), log_epsilon, (above + math.log(target)) / 2
     # Six digits are what a scenario file would say; rounded upwards, never below the target.
     noise = math.exp(high[0])
     unit = 10.0 ** (math.floor(math.log10(noise)) - 5)

@@ -116,7 +116,7 @@ def _round(
 
     mechanism = claim.mechanism
     strategy, sums = PrivateStrategy(Strategy(), mechanism), Sums()
-    told = {CLIP: mechanism.clip, STEP: mechanism.step(mechanism.clip)}
+    settings = {CLIP: mechanism.clip, STEP: mechanism.step(mechanism.clip)}
     names, sizes = sorted(like), [like[name].numel() for name in sorted(like)]
     for canary in np.flatnonzero(taking_part).tolist():
         flat = torch.zeros(sum(sizes))
@@ -125,7 +125,7 @@ def _round(
         delta = {
             name: part.reshape(like[name].shape) for name, part in zip(names, parts, strict=True)
         }
-        sums.add(canary, strategy.clipped(Update(canary, delta, 1), told))
+        sums.add(canary, strategy.clipped(Update(canary, delta, 1), settings))
     released = mechanism.release(sums, like, mechanism.clip, source).delta
     flat = torch.cat([released[name].flatten() for name in names])
     return flat[: len(taking_part)].numpy() / mechanism.clip
@@ -143,26 +143,26 @@ def lower_bound(
         confidence: that the bound holds, over all numbers of guesses that are tried.
     """
     order = np.argsort(scores, kind="stable")
-    found, many = 0.0, len(scores)
+    bound, many = 0.0, len(scores)
     sizes = sorted({many // share for share in SHARES} - {0})
     tried = [(low, high) for high in sizes for low in (0, high)]
     for low, high in tried:
         right = int((~is_in[order[:low]]).sum() + is_in[order[-high:]].sum())
         guesses = _Guesses(many, low + high, right)
-        found = max(found, guesses.lower(delta, 1 - (1 - confidence) / len(tried)))
-    return found
+        bound = max(bound, guesses.lower(delta, 1 - (1 - confidence) / len(tried)))
+    return bound
 
 
 @dataclass(frozen=True)
 class _Guesses:
     canaries: int
-    made: int
+    guessed: int
     right: int
 
     def chance(self, epsilon: float, delta: float) -> float:
         """Return how likely so many right guesses are at most, under (epsilon, delta)-privacy."""
-        tail = _binomial_tail(self.made, 1 / (1 + math.exp(-epsilon)))
-        by_luck = tail[self.right]  # P[at least ``right`` of ``made``]
+        tail = _binomial_tail(self.guessed, 1 / (1 + math.exp(-epsilon)))
+        by_luck = tail[self.right]  # P[at least ``right`` of ``guessed``]
         less = np.arange(1, self.right + 1)
         lift = float(np.max((tail[self.right - less] - by_luck) / less, initial=0.0))
         return min(1.0, float(by_luck) + 2 * self.canaries * delta * lift)

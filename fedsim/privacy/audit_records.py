@@ -46,13 +46,13 @@ def _scores(claim: PrivacySpec, turns: int, canaries: int) -> Scores:
     """Return which canaries were in, and how much it looks as if, `(canaries,)` both."""
     seed, half = claim.crowd.seed, _swift(claim.half, canaries)
     is_in = numpy_stream(seed, "audit").random(canaries) < 0.5
-    held = torch.from_numpy(np.flatnonzero(is_in))
-    examples = Examples(LOUD * torch.eye(canaries)[held], torch.zeros(len(held)).long())
+    members = torch.from_numpy(np.flatnonzero(is_in))
+    examples = Examples(LOUD * torch.eye(canaries)[members], torch.zeros(len(members)).long())
     phase, scores = auditable(half), np.zeros(canaries)
     for number in range(1, turns + 1):
         model = _Separation(canaries)
         sent = Broadcast({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        task = Instruction(number, phase, ClientInfo(0, len(held)), sent)
+        task = Instruction(number, phase, ClientInfo(0, len(members)), sent)
         verb = getattr(half.under(claim.terms), phase)
         update: Update = verb(model, examples, task, torch_stream(seed, "audit", number))
         scores += _SEEN[phase](update, canaries).double().numpy()

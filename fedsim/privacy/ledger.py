@@ -70,21 +70,23 @@ class PrivacyLedger:
             RunFolderError: if it was edited, or begins with another promise.
             RunError: if the disk refuses it.
         """
-        found = cls.read(path)
+        existing = cls.read(path)
         if path.is_file() and (torn := path.read_bytes().rpartition(b"\n"))[2]:
             files.write(path, torn[0] + torn[1])
-        if found is None:
+        if existing is None:
             ledger = cls(path, promise, [])
             ledger._append({"promise": dict(promise)})
             return ledger
         wanted = json.loads(json.dumps(promise))
-        if found.promise != wanted:
-            keys = {k for k in found.promise | wanted if found.promise.get(k) != wanted.get(k)}
+        if existing.promise != wanted:
+            keys = {
+                k for k in existing.promise | wanted if existing.promise.get(k) != wanted.get(k)
+            }
             raise RunFolderError(
                 f"{path} was begun with another promise: {', '.join(sorted(keys))} differ; "
                 "start a new run"
             )
-        return found
+        return existing
 
     @classmethod
     def read(cls, path: Path) -> PrivacyLedger | None:
@@ -155,9 +157,9 @@ class PrivacyLedger:
         try:
             entry: dict[str, Any] = json.loads(line)
             claimed = entry.pop("sha256")
-            found = _hash(json.dumps(entry, sort_keys=True, allow_nan=False))
+            computed = _hash(json.dumps(entry, sort_keys=True, allow_nan=False))
             previous = self._hashes[-1] if self._hashes else START
-            if found != claimed or entry.pop("previous") != previous:
+            if computed != claimed or entry.pop("previous") != previous:
                 raise ValueError("its hash is not that of what it says, or of the line before")
             if number == 1:
                 self.promise = entry["promise"]
@@ -171,9 +173,9 @@ class PrivacyLedger:
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         clients = tuple(entry["clients"]) if "clients" in entry else None
-        one = LedgerCharge(entry["round"], entry["attempt"], clients, entry.get("digest", ""))
-        self.charges.append(one)
-        self._by_round.setdefault(one.round, []).append(one)
+        charge = LedgerCharge(entry["round"], entry["attempt"], clients, entry.get("digest", ""))
+        self.charges.append(charge)
+        self._by_round.setdefault(charge.round, []).append(charge)
 
 
 def _hash(text: str) -> str:

@@ -179,13 +179,13 @@ def perturbed(value: Tensor, std: float, source: NoiseSource) -> Tensor:
     if std == 0:
         return value.double()
     step, flat = grid(std), value.detach().cpu().double().flatten()
-    made = torch.empty_like(flat)
-    for first in range(0, len(made), BLOCK):
-        part = made[first : first + BLOCK]
+    noisy_values = torch.empty_like(flat)
+    for first in range(0, len(noisy_values), BLOCK):
+        part = noisy_values[first : first + BLOCK]
         normals = _pairs(source.words(len(part) + len(part) % 2))[: len(part)]
         torch.add(flat[first : first + BLOCK], normals, alpha=std, out=part)
         part.mul_(1 / step).round_().mul_(step)
-    return made.reshape(value.shape).to(value.device)
+    return noisy_values.reshape(value.shape).to(value.device)
 
 
 def _check(std: float) -> None:
@@ -197,17 +197,17 @@ def _normals(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Return one standard normal for each word: the lowest bit its sign, the rest its tail."""
     import torch
 
-    made = np.empty(len(words))
+    normals = np.empty(len(words))
     for first in range(0, len(words), BLOCK):
-        some, tail = words[first : first + BLOCK], made[first : first + BLOCK]
+        block, tail = words[first : first + BLOCK], normals[first : first + BLOCK]
         # Below 2**63 a word is the same signed, which a processor converts faster.
-        tail[:] = (some >> np.uint64(1)).view(np.int64)
+        tail[:] = (block >> np.uint64(1)).view(np.int64)
         tail += 0.5
         tail *= 2.0**-64  # in (0, 1/2]
         size = torch.from_numpy(tail)
         torch.special.ndtri(size, out=size)  # <= 0
-        tail.view(np.uint64)[:] ^= some << np.uint64(63)
-    return made
+        tail.view(np.uint64)[:] ^= block << np.uint64(63)
+    return normals
 
 
 def _pairs(words: NDArray[np.uint64]) -> Tensor:

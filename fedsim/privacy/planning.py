@@ -50,11 +50,11 @@ def plan_privacy(claim: PrivacySpec, noisier: PrivacySpec, epsilon: float) -> Pr
 
 
 def _cohort(claim: PrivacySpec, epsilon: float, turns: int) -> int | None:
-    def of(size: int) -> float:
+    def epsilon_at(size: int) -> float:
         return replace(claim, crowd=replace(claim.crowd, cohort=size)).epsilon(turns)
 
-    found = affordable(epsilon, of, claim.crowd.population)
-    return found or None
+    cohort = affordable(epsilon, epsilon_at, claim.crowd.population)
+    return cohort or None
 
 
 def curve_svg(points: Sequence[tuple[int, float]], title: str) -> str:

@@ -77,16 +77,16 @@ class PrivacyEngine:
     @property
     def notes(self) -> list[str]:
         """What a user should see before the first round."""
-        said, most = self.claim.privacy, self.claim.most_turns()
+        privacy, most = self.claim.privacy, self.claim.most_turns()
         first = (
-            f"privacy: {said.unit} level, {self.claim.relation}; noise multiplier "
+            f"privacy: {privacy.unit} level, {self.claim.relation}; noise multiplier "
             f"{self.claim.noise_multiplier:g}, all rounds epsilon {self.claim.epsilon(most):.4g} "
-            f"at delta {said.delta:g} ({said.accountant})"
+            f"at delta {privacy.delta:g} ({privacy.accountant})"
         )
         notes = [first]
         if self._is_simulated:
             notes.append("privacy: noise comes from the seed (rng: simulation): not for release")
-        if said.metrics == "simulation":
+        if privacy.metrics == "simulation":
             notes.append("privacy: clients' metrics are kept without noise: simulation only")
         return notes
 
@@ -160,7 +160,9 @@ class PrivacyEngine:
                 for key, tensor in part.total().items()
             }
             charge = replace(charge, digest=_digest(total, clip))
-        replay = next((one for one in done if charge.digest and one.digest == charge.digest), None)
+        replay = next(
+            (earlier for earlier in done if charge.digest and earlier.digest == charge.digest), None
+        )
         if replay is None:
             self._afford(number, [0])
             self._pay(charge)

@@ -47,10 +47,10 @@ class Population:
 
     def turns(self) -> Counter[int]:
         """Return how many rounds each client is asked in, over the whole run."""
-        asked: Counter[int] = Counter()
+        turns: Counter[int] = Counter()
         for number in range(1, self.rounds + 1):
-            asked.update(self.drawn(number))
-        return asked
+            turns.update(self.drawn(number))
+        return turns
 
     def drawn(self, number: int) -> list[int]:
         """Return the clients of round ``number``."""
@@ -115,11 +115,11 @@ class PrivacySpec:
     @property
     def mechanism(self) -> CentralGaussian:
         """What the server does under central privacy."""
-        said, adaptive = self.privacy, None
-        if said.clipping == "adaptive":
-            adaptive = AdaptiveClip(said.quantile or 0.5, said.clip_lr or 0.2)
+        privacy, adaptive = self.privacy, None
+        if privacy.clipping == "adaptive":
+            adaptive = AdaptiveClip(privacy.quantile or 0.5, privacy.clip_lr or 0.2)
         expected = float(self.crowd.cohort)
-        return CentralGaussian(self.noise_multiplier, expected, said.clip, adaptive)
+        return CentralGaussian(self.noise_multiplier, expected, privacy.clip, adaptive)
 
     def releases(self, turns: int) -> tuple[Release, ...]:
         """Return what ``turns`` turns release."""
@@ -153,14 +153,14 @@ class PrivacySpec:
 
     def facts(self) -> dict[str, Any]:
         """Return what has to stay the same for the whole run, as plain values."""
-        said = self.privacy.model_dump(mode="json")
+        fields = self.privacy.model_dump(mode="json")
         return {
-            **said,
+            **fields,
             "relation": self.relation,
             "sampling": [self.sampling, self.sample_rate],
             "population": self.crowd.population,
             "cohort": self.crowd.cohort,
-            "one_turn": [list(vars(one).values()) for one in self.releases(1)],
+            "one_turn": [list(vars(release).values()) for release in self.releases(1)],
         }
 
     def checked(self, turns: int) -> tuple[float, float]:
@@ -188,12 +188,12 @@ def privacy_spec_of(scenario: Scenario, population: int, records: int = 0) -> Pr
         ScenarioError: if the promise cannot be kept: no delta, noise or budget like that.
         MissingPackage: if accounting for it needs a package that is absent.
     """
-    said = scenario.privacy
-    if said is None:
+    privacy = scenario.privacy
+    if privacy is None:
         raise _fault(scenario, "privacy", "is missing: nothing is promised")
-    units = population if said.unit == "client" else records
-    if units and said.delta >= 1 / units:
-        message = f"{said.delta:g} with {units} units ({said.unit}s): must be below 1/{units}"
+    units = population if privacy.unit == "client" else records
+    if units and privacy.delta >= 1 / units:
+        message = f"{privacy.delta:g} with {units} units ({privacy.unit}s): must be below 1/{units}"
         raise _fault(scenario, "privacy.delta", message)
     crowd = Population(
         population,
@@ -202,14 +202,14 @@ def privacy_spec_of(scenario: Scenario, population: int, records: int = 0) -> Pr
         registry.build("sampler", scenario.clients.sampler, scenario.folder),
         scenario.seed,
     )
-    if said.unit == "client" and type(crowd.sampler) not in (Poisson, Uniform):
+    if privacy.unit == "client" and type(crowd.sampler) not in (Poisson, Uniform):
         message = f"{type(crowd.sampler).__name__} cannot be accounted for"
         raise _fault(scenario, "clients.sampler", message)
     half = registry.build("client", scenario.local, scenario.folder)
     if hasattr(half, "serving"):  # what a turn costs depends on how often a round asks
         strategy = registry.build("strategy", scenario.strategy, scenario.folder)
         half = half.serving(strategy.phases())
-    claim = PrivacySpec(said, crowd, half if said.unit == "record" else None)
+    claim = PrivacySpec(privacy, crowd, half if privacy.unit == "record" else None)
     return _affordable(scenario, _with_noise(scenario, claim))
 
 
@@ -224,15 +224,15 @@ def settle_privacy(
 
 
 def _with_noise(scenario: Scenario, claim: PrivacySpec) -> PrivacySpec:
-    said = claim.privacy
-    if said.noise_multiplier is None and said.budget is not None:
-        turns, target = claim.most_turns(), said.budget.epsilon
+    privacy = claim.privacy
+    if privacy.noise_multiplier is None and privacy.budget is not None:
+        turns, target = claim.most_turns(), privacy.budget.epsilon
         try:
             noise = _noise(target, _epsilon_of(claim, turns), claim.accountant)
         except ValueError as error:
             raise _fault(scenario, "privacy.budget", f"cannot be met: {error}") from error
-        claim = replace(claim, privacy=said.model_copy(update={"noise_multiplier": noise}))
-    if said.is_central:
+        claim = replace(claim, privacy=privacy.model_copy(update={"noise_multiplier": noise}))
+    if privacy.is_central:
         try:
             claim.mechanism.delta_multiplier  # noqa: B018  # asked here to be refused here
         except ValueError as error:
@@ -245,11 +245,11 @@ EpsilonOf = Callable[[float, Accountant], float]
 
 def _epsilon_of(claim: PrivacySpec, turns: int) -> EpsilonOf:
     @lru_cache
-    def of(noise: float, accountant: Accountant) -> float:
-        told = claim.privacy.model_copy(update={"noise_multiplier": noise})
-        return replace(claim, privacy=told).epsilon(turns, accountant)
+    def epsilon_at(noise: float, accountant: Accountant) -> float:
+        privacy = claim.privacy.model_copy(update={"noise_multiplier": noise})
+        return replace(claim, privacy=privacy).epsilon(turns, accountant)
 
-    return of
+    return epsilon_at
 
 
 def _noise(target: float, of: EpsilonOf, accountant: Accountant) -> float:

@@ -78,15 +78,15 @@ class PrivateStrategy(Strategy):
         """Send what ``inner`` sends, and the bound in force."""
         sent = self.inner.broadcast(state, replace(to, examples=0))
         clip, mechanism = self.bound(state), self.server_side
-        told: dict[str, Setting] = {CLIP: clip, STEP: mechanism.step(clip)}
+        settings: dict[str, Setting] = {CLIP: clip, STEP: mechanism.step(clip)}
         if mechanism.adaptive is not None:
-            told[BITS] = True
-        return replace(sent, settings={**sent.settings, **told})
+            settings[BITS] = True
+        return replace(sent, settings={**sent.settings, **settings})
 
     def bound(self, state: ServerState) -> float:
         """Return the bound in force."""
-        kept = state.memory.get(MEMORY)
-        return float(kept[CLIP]) if kept else self.server_side.clip
+        adapted = state.memory.get(MEMORY)
+        return float(adapted[CLIP]) if adapted else self.server_side.clip
 
     @property
     def server_side(self) -> CentralGaussian:
@@ -129,8 +129,8 @@ class PrivateStrategy(Strategy):
 
         below = float(merged.means[BELOW][BELOW])
         clip = adaptive.moved(self.bound(state), below)
-        kept = {CLIP: torch.tensor(clip, dtype=torch.float64)}
-        return replace(after, memory={**after.memory, MEMORY: kept})
+        adapted = {CLIP: torch.tensor(clip, dtype=torch.float64)}
+        return replace(after, memory={**after.memory, MEMORY: adapted})
 
     def evaluate(self, state: ServerState) -> Weights:
         """Return the weights that ``inner`` would judge."""

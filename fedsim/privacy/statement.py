@@ -42,9 +42,9 @@ def statement_of(folder: RunFolder, scenario: Scenario) -> Statement:
     if scenario.privacy is None or ledger is None:
         raise RunFolderError(f"{folder.path} has no privacy ledger: nothing was promised")
     noise = ledger.promise["noise_multiplier"]
-    said = scenario.privacy.model_copy(update={"noise_multiplier": noise})
+    privacy = scenario.privacy.model_copy(update={"noise_multiplier": noise})
     claim = privacy_spec_of(
-        scenario.model_copy(update={"privacy": said}), int(ledger.promise["population"])
+        scenario.model_copy(update={"privacy": privacy}), int(ledger.promise["population"])
     )
     ledger.verify(None, [record.round for record in folder.rounds()])
     lines = (
@@ -65,18 +65,18 @@ def statement_of(folder: RunFolder, scenario: Scenario) -> Statement:
 
 def _promise(claim: PrivacySpec, ledger: PrivacyLedger) -> str:
     """Return what is promised as one sentence, for readers who skip the rest."""
-    said, seen = claim.privacy, "the models of all rounds"
-    if not said.is_central:
-        seen = "all that clients send, the server too,"
+    privacy, visible = claim.privacy, "the models of all rounds"
+    if not privacy.is_central:
+        visible = "all that clients send, the server too,"
     hidden = "whether any one client took part"
-    if said.unit == "record":
+    if privacy.unit == "record":
         hidden = "whether any one example was among a client's data"
     elif claim.sensitivity > 1:
         hidden = "any one client's data from another's"
-    bound = f"(epsilon {claim.epsilon(_most(claim, ledger)):.4g}, delta {said.delta:g})"
-    if said.rng == "simulation":
+    bound = f"(epsilon {claim.epsilon(_most(claim, ledger)):.4g}, delta {privacy.delta:g})"
+    if privacy.rng == "simulation":
         return f"none: the noise comes from a seed; with rng: secure it would be {bound} as below"
-    return f"who sees {seen} cannot tell {hidden}, up to {bound}"
+    return f"who sees {visible} cannot tell {hidden}, up to {bound}"
 
 
 def _unit(claim: PrivacySpec) -> str:
@@ -86,12 +86,18 @@ def _unit(claim: PrivacySpec) -> str:
 
 
 def _mechanism(claim: PrivacySpec) -> str:
-    said = claim.privacy
-    what = "the sum of the round's updates" if said.is_central else "each client's update"
-    if said.unit == "record":
+    privacy = claim.privacy
+    what = "the sum of the round's updates" if privacy.is_central else "each client's update"
+    if privacy.unit == "record":
         what = "sums of clipped shares of examples"
-    who = "the server, which is trusted" if said.is_central else "each client: no server is trusted"
-    clip = f"clip {said.clip:g}" + (" at first, then adaptive" if said.clipping != "fixed" else "")
+    who = (
+        "the server, which is trusted"
+        if privacy.is_central
+        else "each client: no server is trusted"
+    )
+    clip = f"clip {privacy.clip:g}" + (
+        " at first, then adaptive" if privacy.clipping != "fixed" else ""
+    )
     return (
         f"Gaussian noise on {what}, {clip}, noise multiplier {claim.noise_multiplier:g} "
         f"(standard deviation over clip), added by {who}"
@@ -99,11 +105,11 @@ def _mechanism(claim: PrivacySpec) -> str:
 
 
 def _sampling(claim: PrivacySpec) -> str:
-    crowd, said = claim.crowd, claim.privacy
+    crowd, privacy = claim.crowd, claim.privacy
     how = type(crowd.sampler).__name__.lower()
     drawn = f"{how}, {crowd.cohort} of {crowd.population} clients a round"
-    if said.unit == "record":
-        each = "; ".join(_release(one) for one in claim.releases(1))
+    if privacy.unit == "record":
+        each = "; ".join(_release(subsampled) for subsampled in claim.releases(1))
         return f"{drawn}: no amplification claimed by that; a turn releases {each}"
     if claim.sample_rate >= 1:
         return f"{drawn}: no amplification claimed"
@@ -114,13 +120,13 @@ def _sampling(claim: PrivacySpec) -> str:
     return f"{drawn}, each on its own coin flip with chance {claim.sample_rate:g}: amplification"
 
 
-def _release(one: Release) -> str:
+def _release(release: Release) -> str:
     """Return one kind of release of a client half, in words."""
     who = "of all examples: no amplification"
-    if one.sample_rate < 1:
-        who = f"of samples, each example in with chance {one.sample_rate:g}: amplification"
-    times = "once" if one.times == 1 else f"{one.times} times"
-    return f"{times} a sum {who} claimed, noise {one.noise_multiplier:g} times the sensitivity"
+    if release.sample_rate < 1:
+        who = f"of samples, each example in with chance {release.sample_rate:g}: amplification"
+    times = "once" if release.times == 1 else f"{release.times} times"
+    return f"{times} a sum {who} claimed, noise {release.noise_multiplier:g} times the sensitivity"
 
 
 def _accountant(claim: PrivacySpec) -> str:
@@ -177,15 +183,15 @@ def _rng(claim: PrivacySpec) -> str:
 
 
 def _not_covered(claim: PrivacySpec, scenario: Scenario) -> list[str]:
-    said = claim.privacy
+    privacy = claim.privacy
     gaps = ["choosing settings by runs on the same data", "the first weights, which are public"]
-    if said.metrics == "simulation":
+    if privacy.metrics == "simulation":
         gaps.append("clients' metrics in this folder: simulation only, never to be released")
-    if said.unit == "client":
+    if privacy.unit == "client":
         gaps.append("that a client exists at all (the number of clients is public)")
     if claim.sample_rate < 1:
         gaps.append("who took part: cohorts and bytes in rounds.jsonl stay with the server")
-    if said.unit == "record":
+    if privacy.unit == "record":
         gaps.append("clients as a whole: only single examples are hidden")
         gaps.append("whether a client holds any example at all")
     if scenario.references:

@@ -95,8 +95,8 @@ def clients_of(trial: Trial) -> ClientFigures | None:
     if not len(table):
         return None
     last = pc.max(table["round"]).as_py()
-    seen = (pc.field("round") == last) & (pc.field("examples") > 0)
-    table = table.filter(seen).sort_by("client")
+    is_last = (pc.field("round") == last) & (pc.field("examples") > 0)
+    table = table.filter(is_last).sort_by("client")
     return ClientFigures(
         last,
         table["accuracy"].to_numpy(),
@@ -112,38 +112,38 @@ def spreads(collection: Collection, known: Mapping[str, ClientFigures]) -> list[
         collection: the trials.
         known: the clients by trial; trials without any are left out.
     """
-    found = []
+    rows = []
     for setting in collection.settings:
         for level in collection.levels:
             trials = collection.of(level, setting)
-            runs = [known[one.name] for one in trials if one.name in known]
+            runs = [known[trial.name] for trial in trials if trial.name in known]
             if runs:
-                found.append(_spread(level, setting, runs, collection.question.ci))
-    return found
+                rows.append(_spread(level, setting, runs, collection.question.ci))
+    return rows
 
 
 def _spread(level: str, setting: str, runs: Sequence[ClientFigures], ci: float) -> Spread:
     def over(values: list[float]) -> Interval:
         return interval(values, ci)
 
-    names = sorted({name for one in runs for name in one.domain if name})
+    names = sorted({name for run in runs for name in run.domain if name})
     domains = {
-        name: over([v for one in runs if (v := _of_domain(one, name)) is not None])
+        name: over([v for run in runs if (v := _of_domain(run, name)) is not None])
         for name in names
     }
     return Spread(
         level,
         setting,
-        over([float(np.average(one.accuracy, weights=one.examples)) for one in runs]),
-        over([float(one.accuracy.mean()) for one in runs]),
-        over([_worst(one.accuracy) for one in runs]),
-        over([float(one.accuracy.std()) for one in runs]),
+        over([float(np.average(run.accuracy, weights=run.examples)) for run in runs]),
+        over([float(run.accuracy.mean()) for run in runs]),
+        over([_worst(run.accuracy) for run in runs]),
+        over([float(run.accuracy.std()) for run in runs]),
         domains if len(names) > 1 else {},
     )
 
 
 def _of_domain(clients: ClientFigures, name: str) -> float | None:
-    mask = np.array([one == name for one in clients.domain])
+    mask = np.array([domain == name for domain in clients.domain])
     return float(clients.accuracy[mask].mean()) if mask.any() else None
 
 
@@ -160,7 +160,7 @@ def client_figures(collection: Collection, known: Mapping[str, ClientFigures]) -
         for index, level in enumerate(collection.levels):
             runs = [known[t.name] for t in collection.of(level, setting) if t.name in known]
             if runs:
-                curves.append((index, np.sort(np.concatenate([one.accuracy for one in runs]))))
+                curves.append((index, np.sort(np.concatenate([run.accuracy for run in runs]))))
         if not curves:
             continue
 
@@ -181,22 +181,22 @@ def client_figures(collection: Collection, known: Mapping[str, ClientFigures]) -
 
 def partition_figures(collection: Collection) -> list[PartitionFigure]:
     """Return for each setting who holds what; settings that are dealt alike are shown once."""
-    found: dict[str, PartitionFigure] = {}
+    distinct: dict[str, PartitionFigure] = {}
     for number, setting in enumerate(collection.settings):
-        trials = [one for one in collection.trials if one.setting == setting]
-        for trial in sorted(trials, key=lambda one: one.seed):
+        trials = [trial_run for trial_run in collection.trials if trial_run.setting == setting]
+        for trial in sorted(trials, key=lambda trial_run: trial_run.seed):
             path = trial.folder.path / "partition.json"
             if path.is_file() and (deal := _deal(path, trial, number)) is not None:
-                found.setdefault(deal.drawing.svg.partition("<defs>")[2], deal)
+                distinct.setdefault(deal.drawing.svg.partition("<defs>")[2], deal)
                 break
-    return list(found.values())
+    return list(distinct.values())
 
 
 def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
     try:
-        said = json.loads(path.read_bytes())
-        labels = np.array([one["labels"] for one in said["clients"]], dtype=np.float64)
-        skew = float(said["label_skew"])
+        partition = json.loads(path.read_bytes())
+        labels = np.array([client["labels"] for client in partition["clients"]], dtype=np.float64)
+        skew = float(partition["label_skew"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the page goes without the picture
     if labels.ndim != 2 or not labels.size:

@@ -41,23 +41,25 @@ def series(collection: Collection, level: str, setting: str, axis: str) -> Serie
     """Return the mean curve of the runs that finished, at the rounds that all of them judged."""
     metric = collection.question.metric
     curves = [
-        _points(one, metric, axis)
-        for one in collection.of(level, setting)
-        if one.status == "finished"
+        _points(points, metric, axis)
+        for points in collection.of(level, setting)
+        if points.status == "finished"
     ]
-    shared = sorted(set.intersection(*(set(one) for one in curves))) if curves else []
+    shared = sorted(set.intersection(*(set(points) for points in curves))) if curves else []
     if not shared:
         return None
     if len(shared) > MOST:
         shared = [shared[int(k)] for k in np.linspace(0, len(shared) - 1, MOST).round()]
-    x = [float(np.mean([one[at][0] for one in curves])) for at in shared]
-    found = [interval([one[at][1] for one in curves], collection.question.ci) for at in shared]
+    x = [float(np.mean([points[at][0] for points in curves])) for at in shared]
+    intervals = [
+        interval([points[at][1] for points in curves], collection.question.ci) for at in shared
+    ]
     return Series(
         level,
         tuple(x),
-        tuple(one.mean for one in found),
-        tuple(one.mean if one.low is None else one.low for one in found),
-        tuple(one.mean if one.high is None else one.high for one in found),
+        tuple(points.mean for points in intervals),
+        tuple(points.mean if points.low is None else points.low for points in intervals),
+        tuple(points.mean if points.high is None else points.high for points in intervals),
     )
 
 
@@ -78,27 +80,29 @@ def _points(trial: Trial, metric: str, axis: str) -> dict[int, tuple[float, floa
 def curve_drawings(collection: Collection, axis: str) -> list[Drawing]:
     """Return a figure for each setting, all with the same height of scale."""
     drawings = []
-    found = {
+    all_series = {
         (level, setting): series(collection, level, setting, axis)
         for setting in collection.settings
         for level in collection.levels
     }
     metric = collection.question.metric
     gone = {setting: _gone(collection, setting, axis) for setting in collection.settings}
-    limits = _limits([one for one in found.values() if one], gone.values(), metric)
+    limits = _limits([line for line in all_series.values() if line], gone.values(), metric)
     for number, setting in enumerate(collection.settings):
-        own = [found[level, setting] for level in collection.levels]
-        lost = gone[setting]
-        if not any(own) and not lost:
+        shown = [all_series[level, setting] for level in collection.levels]
+        lost_runs = gone[setting]
+        if not any(shown) and not lost_runs:
             continue
 
-        def fill(axes: Axes, own: list[Series | None] = own, lost: list[Lost] = lost) -> None:
-            _curves(axes, own)
-            _lost(axes, lost)
+        def fill(
+            axes: Axes, shown: list[Series | None] = shown, lost_runs: list[Lost] = lost_runs
+        ) -> None:
+            _curves(axes, shown)
+            _lost(axes, lost_runs)
             axes.set(xlabel=AXES[axis], ylabel=METRICS[metric], ylim=limits)
             axes.locator_params(axis="x", nbins=6, integer=axis == "rounds")
 
-        ends = [f"{one.level} ends at {one.mean[-1]:.3f}" for one in own if one]
+        ends = [f"{line.level} ends at {line.mean[-1]:.3f}" for line in shown if line]
         about = f"{METRICS[metric]} over {AXES[axis]}. {'; '.join(ends)}."
         name = f"curves-{axis}-{number + 1}"
         drawings.append(draw(name, setting, about, fill))
@@ -111,18 +115,18 @@ Lost = tuple[int, list[tuple[float, float]]]
 def _gone(collection: Collection, setting: str, axis: str) -> list[Lost]:
     """Return the curves of the runs that failed or diverged, as far as there are numbers."""
     lost = []
-    for one in collection.trials:
-        if one.setting == setting and one.status in ("failed", "diverged"):
-            points = list(_points(one, collection.question.metric, axis).values())
-            lost += [(collection.levels.index(one.level), points)] if points else []
+    for trial in collection.trials:
+        if trial.setting == setting and trial.status in ("failed", "diverged"):
+            points = list(_points(trial, collection.question.metric, axis).values())
+            lost += [(collection.levels.index(trial.level), points)] if points else []
     return lost
 
 
 def _limits(
-    found: Sequence[Series], gone: Iterable[Sequence[Lost]], metric: str
+    lines: Sequence[Series], gone: Iterable[Sequence[Lost]], metric: str
 ) -> tuple[float, float] | None:
     """Return a scale for all panels: the means with a margin, and bands as far as they fit."""
-    values = [mean for one in found for mean in one.mean]
+    values = [mean for line in lines for mean in line.mean]
     if metric != "loss":  # a loss that explodes would flatten all others
         values += [value for lost in gone for _, points in lost for _, value in points]
     if not values:
@@ -134,15 +138,15 @@ def _limits(
     return max(0.0, low - margin), min(1.005, high + margin)
 
 
-def _curves(axes: Axes, found: Sequence[Series | None]) -> None:
-    for number, one in enumerate(found):
-        if one is None:
+def _curves(axes: Axes, lines: Sequence[Series | None]) -> None:
+    for number, line in enumerate(lines):
+        if line is None:
             continue
         colour, dash = COLOURS[number % len(COLOURS)], _dash(number)
-        if one.low != one.mean:
-            axes.fill_between(one.x, one.low, one.high, color=colour, alpha=0.11, linewidth=0)
-        marker = "o" if len(one.x) == 1 else None
-        axes.plot(one.x, one.mean, color=colour, linestyle=dash, marker=marker)
+        if line.low != line.mean:
+            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.11, linewidth=0)
+        marker = "o" if len(line.x) == 1 else None
+        axes.plot(line.x, line.mean, color=colour, linestyle=dash, marker=marker)
 
 
 def _dash(number: int) -> Any:
@@ -166,11 +170,11 @@ def cost_drawings(comparison: Comparison) -> list[Drawing]:
     for number, setting in enumerate(collection.settings):
         points = []
         for index, level in enumerate(collection.levels):
-            found = comparison.place(level, setting).interval
+            spread = comparison.place(level, setting).interval
             cost = comparison.costs.get((level, setting))
-            if found and cost:
+            if spread and cost:
                 sent = (cost["bytes_up"] + cost["bytes_down"]) / 1e6
-                points.append((index, sent, found.mean, found.half or 0.0))
+                points.append((index, sent, spread.mean, spread.half or 0.0))
         if len(points) < 2:
             continue
 
@@ -213,22 +217,22 @@ def _front(axes: Axes, points: Sequence[Point], lower_is_better: bool) -> None:
 
 def rank_drawing(comparison: Comparison) -> Drawing | None:
     """Return the levels on a line by mean rank, with the difference that would tell them apart."""
-    found, levels = comparison.ranks, comparison.collection.levels
-    if found is None:
+    ranking, levels = comparison.ranks, comparison.collection.levels
+    if ranking is None:
         return None
-    order = sorted(range(len(levels)), key=lambda index: found.mean[index])
+    order = sorted(range(len(levels)), key=lambda index: ranking.mean[index])
 
     def fill(axes: Axes) -> None:
         for height, index in enumerate(order):
             colour = COLOURS[index % len(COLOURS)]
-            axes.plot([1, found.mean[index]], [height, height], color=colour, linewidth=1.2)
-            axes.plot([found.mean[index]], [height], color=colour, marker="o")
-        best = found.mean[order[0]]
-        axes.axvspan(best, best + found.critical, color=INK, alpha=0.08, linewidth=0)
+            axes.plot([1, ranking.mean[index]], [height, height], color=colour, linewidth=1.2)
+            axes.plot([ranking.mean[index]], [height], color=colour, marker="o")
+        best = ranking.mean[order[0]]
+        axes.axvspan(best, best + ranking.critical, color=INK, alpha=0.08, linewidth=0)
         axes.set_yticks(range(len(order)), [shorten(levels[i], 24) for i in order])
         axes.set(xlabel="mean rank, 1 is best", xlim=(0.9, len(levels) + 0.1))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
 
-    ends = "; ".join(f"{levels[index]}: {found.mean[index]:.2f}" for index in order)
+    ends = "; ".join(f"{levels[index]}: {ranking.mean[index]:.2f}" for index in order)
     return draw("ranks", "", f"Mean ranks. {ends}.", fill, left=1.9, height=0.9 + 0.3 * len(levels))

@@ -37,7 +37,7 @@ class Drawings:
     @property
     def all(self) -> list[Drawing]:
         """Every figure."""
-        return [one for own in fields(self) for one in getattr(self, own.name)]
+        return [drawing for group in fields(self) for drawing in getattr(self, group.name)]
 
 
 def drawings_of(collection: Collection, domains: DomainResults) -> Drawings:
@@ -45,9 +45,9 @@ def drawings_of(collection: Collection, domains: DomainResults) -> Drawings:
     return Drawings(
         tuple(_bars(collection, domains.targets, domains.rows)),
         tuple(_curves(collection)),
-        tuple(_ratios(collection, domains.seen)),
-        tuple(_confusions(domains.seen))[:MOST],
-        tuple(_maps(domains.seen))[:MOST],
+        tuple(_ratios(collection, domains.views)),
+        tuple(_confusions(domains.views))[:MOST],
+        tuple(_maps(domains.views))[:MOST],
     )
 
 
@@ -55,14 +55,21 @@ def _bars(
     collection: Collection, targets: Sequence[str], rows: Sequence[DomainRow]
 ) -> Iterator[Drawing]:
     for number, setting in enumerate(collection.settings):
-        own = [one for one in rows if one.setting == setting and set(targets) <= set(one.accuracy)]
-        found = [(float(np.mean([one.accuracy[t].mean for t in targets])), one) for one in own]
-        found.sort(key=lambda one: one[0])
-        if len(found) < 2:
+        complete = [
+            domain_row
+            for domain_row in rows
+            if domain_row.setting == setting and set(targets) <= set(domain_row.accuracy)
+        ]
+        ranked = [
+            (float(np.mean([domain_row.accuracy[t].mean for t in targets])), domain_row)
+            for domain_row in complete
+        ]
+        ranked.sort(key=lambda domain_row: domain_row[0])
+        if len(ranked) < 2:
             continue
 
-        def fill(axes: Axes, found: Sequence[tuple[float, DomainRow]] = found) -> None:
-            for height, (mean, row) in enumerate(found):
+        def fill(axes: Axes, ranked: Sequence[tuple[float, DomainRow]] = ranked) -> None:
+            for height, (mean, row) in enumerate(ranked):
                 halves = [row.accuracy[target].half or 0.0 for target in targets]
                 colour = COLOURS[collection.levels.index(row.level) % len(COLOURS)]
                 whisker = max(halves) if len(targets) == 1 else None
@@ -72,26 +79,28 @@ def _bars(
                     reach = [[min(whisker, mean)], [above]]
                     axes.errorbar(mean, height, xerr=reach, color=INK, capsize=2, linewidth=0.9)
                 axes.annotate(f"{mean:.3f}", (mean + above + 0.015, height), va="center")
-            axes.set_yticks(range(len(found)), [shorten(row.level, 24) for _, row in found])
+            axes.set_yticks(range(len(ranked)), [shorten(row.level, 24) for _, row in ranked])
             axes.set(xlabel=f"accuracy on {shorten(', '.join(targets), 40)}", xlim=(0, 1.2))
             axes.set_xticks([tick / 5 for tick in range(6)])  # the rest is room for the numbers
             axes.invert_yaxis()
             axes.grid(axis="y", visible=False)
 
-        about = "; ".join(f"{row.level}: {mean:.3f}" for mean, row in found)
-        size = {"left": 1.6, "height": 0.8 + 0.3 * len(found)}
+        about = "; ".join(f"{row.level}: {mean:.3f}" for mean, row in ranked)
+        size = {"left": 1.6, "height": 0.8 + 0.3 * len(ranked)}
         yield draw(f"targets-{number + 1}", setting, about, fill, **size)
 
 
 def _curves(collection: Collection) -> Iterator[Drawing]:
     """Yield the accuracy in each domain over rounds, means over seeds, a figure for each level."""
     for number, (setting, level) in enumerate(_grid(collection)):
-        trials = [one for one in collection.of(level, setting) if one.status == "finished"]
-        names = dict.fromkeys(n for one in trials for record in one.records for n in record.domains)
+        trials = [trial for trial in collection.of(level, setting) if trial.status == "finished"]
+        names = dict.fromkeys(
+            n for trial in trials for record in trial.records for n in record.domains
+        )
         lines = {}
         for name in names:
             judged: dict[int, list[float]] = {}
-            for record in (record for one in trials for record in one.records):
+            for record in (record for trial in trials for record in trial.records):
                 if name in record.domains:
                     judged.setdefault(record.round, []).append(record.domains[name])
             lines[name] = sorted((at, values) for at, values in judged.items())
@@ -101,11 +110,11 @@ def _curves(collection: Collection) -> Iterator[Drawing]:
         def fill(axes: Axes, lines: Any = lines) -> None:
             for index, (name, points) in enumerate(lines.items()):
                 x = [at for at, _ in points]
-                found = [interval(values, collection.question.ci) for _, values in points]
+                intervals = [interval(values, collection.question.ci) for _, values in points]
                 colour, style = COLOURS[index % len(COLOURS)], dash(index)
-                mean = [one.mean for one in found]
+                mean = [trial.mean for trial in intervals]
                 axes.plot(x, mean, color=colour, linestyle=(0, style) if style else "-", label=name)
-                half = [one.half or 0.0 for one in found]
+                half = [trial.half or 0.0 for trial in intervals]
                 low, high = np.subtract(mean, half), np.add(mean, half)
                 axes.fill_between(x, low, high, color=colour, alpha=0.11, linewidth=0)
             axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.005))
@@ -121,29 +130,33 @@ def _grid(collection: Collection) -> list[tuple[str, str]]:
     return [(setting, level) for setting in collection.settings for level in collection.levels]
 
 
-def _ratios(collection: Collection, seen: Sequence[DomainView]) -> Iterator[Drawing]:
+def _ratios(collection: Collection, views: Sequence[DomainView]) -> Iterator[Drawing]:
     """Yield estimated against true class ratios at the end, and the error over rounds."""
     groups: dict[tuple[str, str], list[DomainView]] = {}
-    for one in seen:
-        for pair in one.ratios:
-            groups.setdefault((one.setting, pair), []).append(one)
-    for number, ((setting, pair), own) in enumerate(groups.items()):
+    for view in views:
+        for pair in view.ratios:
+            groups.setdefault((view.setting, pair), []).append(view)
+    for number, ((setting, pair), group) in enumerate(groups.items()):
 
-        def last(axes: Axes, own: Sequence[DomainView] = own, pair: str = pair) -> None:
-            true = own[0].true[pair]
+        def last(axes: Axes, group: Sequence[DomainView] = group, pair: str = pair) -> None:
+            true = group[0].true[pair]
             axes.plot(range(len(true)), true, "_", color=INK, markersize=13, markeredgewidth=2)
-            for one in own:
-                colour, marker = _look(collection, one)
-                found = one.ratios[pair][max(one.ratios[pair])]
-                axes.plot(range(len(found)), found, marker, color=colour, markersize=5, alpha=0.8)
+            for view in group:
+                colour, marker = _look(collection, view)
+                estimated = view.ratios[pair][max(view.ratios[pair])]
+                axes.plot(
+                    range(len(estimated)), estimated, marker, color=colour, markersize=5, alpha=0.8
+                )
             axes.set(xlabel="class", ylabel="class ratio")
-            axes.set_xticks(range(len(true)), [shorten(name, 8) for name in own[0].classes])
+            axes.set_xticks(range(len(true)), [shorten(name, 8) for name in group[0].classes])
 
-        def error(axes: Axes, own: Sequence[DomainView] = own, pair: str = pair) -> None:
-            for one in own:
-                rounds = sorted(one.ratios[pair])
-                apart = [np.nanmean(np.abs(one.ratios[pair][r] - one.true[pair])) for r in rounds]
-                axes.plot(rounds, apart, color=_look(collection, one)[0])
+        def error(axes: Axes, group: Sequence[DomainView] = group, pair: str = pair) -> None:
+            for view in group:
+                rounds = sorted(view.ratios[pair])
+                errors = [
+                    np.nanmean(np.abs(view.ratios[pair][r] - view.true[pair])) for r in rounds
+                ]
+                axes.plot(rounds, errors, color=_look(collection, view)[0])
             axes.set(xlabel="round", ylabel="mean error of a ratio")
             axes.set_ylim(bottom=0)
 
@@ -153,29 +166,29 @@ def _ratios(collection: Collection, seen: Sequence[DomainView]) -> Iterator[Draw
         yield draw(f"ratio-errors-{number + 1}", f"{title}: error", about, error)
 
 
-def _look(collection: Collection, one: DomainView) -> tuple[str, str]:
-    index = collection.levels.index(one.level)
+def _look(collection: Collection, view: DomainView) -> tuple[str, str]:
+    index = collection.levels.index(view.level)
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
-def _confusions(seen: Sequence[DomainView]) -> Iterator[Drawing]:
+def _confusions(views: Sequence[DomainView]) -> Iterator[Drawing]:
     number = 0
-    for one in seen:
-        for domain, table in one.confusion.items():
+    for view in views:
+        for domain, table in view.confusion.items():
             if not table.sum():
                 continue
             number += 1
             shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
 
-            def fill(axes: Axes, shares: Any = shares, one: DomainView = one) -> None:
+            def fill(axes: Axes, shares: Any = shares, view: DomainView = view) -> None:
                 _heat(axes, shares)
-                if len(one.classes) <= 12:
-                    names = [shorten(name, 4) for name in one.classes]
+                if len(view.classes) <= 12:
+                    names = [shorten(name, 4) for name in view.classes]
                     axes.set_xticks(range(len(names)), names)
                     axes.set_yticks(range(len(names)), names)
 
             right = float(np.trace(table) / table.sum())
-            title = ", ".join(filter(None, (one.level, one.setting, domain)))
+            title = ", ".join(filter(None, (view.level, view.setting, domain)))
             about = f"{right:.3f} of {int(table.sum())} examples are taken for what they are"
             yield draw(f"confusion-{number}", title, about, fill, **SMALL)
 
@@ -192,29 +205,31 @@ def _heat(axes: Axes, shares: Any) -> None:
     axes.set_ylim(size - 0.4, -0.6)
 
 
-def _maps(seen: Sequence[DomainView]) -> Iterator[Drawing]:
+def _maps(views: Sequence[DomainView]) -> Iterator[Drawing]:
     """Yield the features' plane before training, once for each setting, and after, for each run."""
     drawn: set[str] = set()
     number = 0
-    for one in seen:
-        for when, found in one.maps.items():
-            if when == "before" and one.setting in drawn:
+    for view in views:
+        for when, positions in view.maps.items():
+            if when == "before" and view.setting in drawn:
                 continue
-            drawn.add(one.setting)
+            drawn.add(view.setting)
             number += 1
-            names = list(dict.fromkeys(found["domain"]))
-            at = np.array(found["at"])
+            names = list(dict.fromkeys(positions["domain"]))
+            at = np.array(positions["at"])
 
-            def fill(axes: Axes, names: Any = names, found: Any = found, at: Any = at) -> None:
+            def fill(
+                axes: Axes, names: Any = names, positions: Any = positions, at: Any = at
+            ) -> None:
                 for index, name in enumerate(names):
-                    mask = np.array(found["domain"]) == name
+                    mask = np.array(positions["domain"]) == name
                     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
                     x, y = at[mask].T
                     axes.scatter(x, y, 9, color=colour, marker=marker, alpha=0.6, label=name)
                 axes.set(xticks=(), yticks=(), xlabel="first component", ylabel="second")
                 axes.legend(frameon=False, fontsize=8, markerscale=1.5)
 
-            who = "before training" if when == "before" else f"after {one.level}"
-            title = f"{who}, {one.setting}" if one.setting else who
+            who = "before training" if when == "before" else f"after {view.level}"
+            title = f"{who}, {view.setting}" if view.setting else who
             about = f"{len(at)} test examples on the plane of their features' most variance"
             yield draw(f"map-{number}", title, about, fill, **SMALL)

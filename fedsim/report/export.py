@@ -21,8 +21,8 @@ __all__ = ["latex", "numbers", "write_csv", "write_latex", "write_svg"]
 
 def numbers(page: Page) -> Any:
     """Return the page's numbers as plain values: what ``report.json`` holds."""
-    made = page.comparison
-    collection = made.collection
+    comparison = page.comparison
+    collection = comparison.collection
     return plain(
         {
             "format": 1,
@@ -34,27 +34,27 @@ def numbers(page: Page) -> Any:
             "question": collection.question,
             "answer": page.answer,
             "notes": page.notes,
-            "places": made.places,
-            "references": made.references,
-            "baseline": made.baseline,
-            "tests": made.tests,
-            "ranks": made.ranks,
-            "reached": made.reached,
-            "best_rounds": made.best,
+            "places": comparison.places,
+            "references": comparison.references,
+            "baseline": comparison.baseline,
+            "tests": comparison.tests,
+            "ranks": comparison.ranks,
+            "reached": comparison.reached,
+            "best_rounds": comparison.best,
             "costs": [
                 {"level": level, "setting": setting, **cost}
-                for (level, setting), cost in _costs(made).items()
+                for (level, setting), cost in _costs(comparison).items()
             ],
             "clients": page.spreads,
             "privacy": page.spendings,
             "deals": [
-                {"setting": one.setting, "seed": one.seed, "label_skew": one.label_skew}
-                for one in page.partition_figures
+                {"setting": entry.setting, "seed": entry.seed, "label_skew": entry.label_skew}
+                for entry in page.partition_figures
             ],
             "domains": page.domains.rows if page.domains else [],
             "tuning": [
-                {name: value for name, value in vars(one).items() if name != "log"}
-                for one in collection.tuned
+                {name: value for name, value in vars(entry).items() if name != "log"}
+                for entry in collection.tuned
             ],
             "runs": page.provenance.runs,
             "left_out": [{"run": name, "why": why} for name, why in collection.left_out],
@@ -62,12 +62,12 @@ def numbers(page: Page) -> Any:
     )
 
 
-def _costs(made: Comparison) -> dict[tuple[str, str], dict[str, float]]:
+def _costs(comparison: Comparison) -> dict[tuple[str, str], dict[str, float]]:
     """Return the costs, and times only where they were asked for: no machine has them twice."""
-    timed = "seconds" in made.collection.question.x
+    timed = "seconds" in comparison.collection.question.x
     return {
         cell: {name: value for name, value in cost.items() if timed or name != "seconds"}
-        for cell, cost in made.costs.items()
+        for cell, cost in comparison.costs.items()
     }
 
 
@@ -125,11 +125,14 @@ def _made(folder: Path) -> None:
         raise RunFolderError(f"cannot make {folder}: {error.strerror}") from error
 
 
-def _main(made: Comparison) -> str:
-    collection = made.collection
+def _main(comparison: Comparison) -> str:
+    collection = comparison.collection
     head = [collection.axis, *(setting or "all runs" for setting in collection.settings)]
     rows = [
-        [latex(level), *(_cell(made.place(level, setting)) for setting in collection.settings)]
+        [
+            latex(level),
+            *(_cell(comparison.place(level, setting)) for setting in collection.settings),
+        ]
         for level in collection.levels
     ]
     metric = METRICS[collection.question.metric]
@@ -152,26 +155,28 @@ def _cell(place: Standing) -> str:
     return value + (rf" \textit{{({latex(lost)})}}" if lost else "")
 
 
-def _tests(made: Comparison) -> str:
-    head = [made.collection.axis, "setting", "pairs", "difference", "$p$", "adjusted", "$g$"]
+def _tests(comparison: Comparison) -> str:
+    head = [comparison.collection.axis, "setting", "pairs", "difference", "$p$", "adjusted", "$g$"]
     rows = []
-    for one in made.tests:
-        found = one.found
-        half = "" if found.difference.half is None else rf" \pm {found.difference.half:.4f}"
+    for test in comparison.tests:
+        result = test.found
+        half = "" if result.difference.half is None else rf" \pm {result.difference.half:.4f}"
         rows.append(
             [
-                latex(one.level),
-                "all settings" if one.blocked else latex(one.setting),
-                str(found.difference.n),
-                f"${found.difference.mean:.4f}{half}$",
+                latex(test.level),
+                "all settings" if test.blocked else latex(test.setting),
+                str(result.difference.n),
+                f"${result.difference.mean:.4f}{half}$",
                 *(
                     f"${value:.3f}$" if value is not None else "--"
-                    for value in (found.p, one.adjusted)
+                    for value in (result.p, test.adjusted)
                 ),
-                f"${found.effect:.2f}$" if found.effect is not None else "--",
+                f"${result.effect:.2f}$" if result.effect is not None else "--",
             ]
         )
-    caption = f"Paired differences to {made.baseline} ({made.tests[0].found.test} test)."
+    caption = (
+        f"Paired differences to {comparison.baseline} ({comparison.tests[0].found.test} test)."
+    )
     return _table(head, rows, caption)
 
 

@@ -64,12 +64,12 @@ def number(value: float | None, digits: int = 3) -> str:
     return NONE if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def spread(found: Interval | None, digits: int = 3) -> str:
+def spread(interval: Interval | None, digits: int = 3) -> str:
     """Return a mean with half of its interval: ``0.912 ± 0.010``."""
-    if found is None:
+    if interval is None:
         return NONE
-    mean = number(found.mean, digits)
-    return mean if found.half is None else f"{mean} ± {number(found.half, digits)}"
+    mean = number(interval.mean, digits)
+    return mean if interval.half is None else f"{mean} ± {number(interval.half, digits)}"
 
 
 def p_value(value: float | None) -> str:

@@ -144,37 +144,37 @@ def answer(comparison: Comparison) -> str:
     """Return the comparison in a sentence or two."""
     collection = comparison.collection
     metric = METRICS[collection.question.metric]
-    ahead = [one for one in comparison.places if one.is_best]
+    ahead = [standing for standing in comparison.places if standing.is_best]
     if not ahead:
-        finished = [one for one in comparison.places if one.interval]
+        finished = [standing for standing in comparison.places if standing.interval]
         if len(finished) == 1 and finished[0].interval:
             only = finished[0]
             return f"{only.level} reaches a {metric} of {finished[0].interval.mean:.3f}."
         return "There is nothing to compare: fewer than two of them finished their runs."
-    apart = [one for one in ahead if one.is_apart]
+    separated = [standing for standing in ahead if standing.is_apart]
     many = len(collection.settings) > 1
     parts = []
-    for level in dict.fromkeys(one.level for one in ahead):
-        where = [one.setting for one in ahead if one.level == level]
+    for level in dict.fromkeys(standing.level for standing in ahead):
+        where = [standing.setting for standing in ahead if standing.level == level]
         parts.append(level + (f" in {_listed(where)}" if many else ""))
     kind = "lowest" if collection.question.metric == "loss" else "highest"
     lead = f"The {kind} {metric} is that of {_listed(parts)}."
-    return f"{lead} {_certainty(apart, ahead, comparison)}"
+    return f"{lead} {_certainty(separated, ahead, comparison)}"
 
 
-def _certainty(apart: Sequence[Any], ahead: Sequence[Any], comparison: Comparison) -> str:
+def _certainty(separated: Sequence[Any], ahead: Sequence[Any], comparison: Comparison) -> str:
     percent = f"{comparison.collection.question.ci:.4g}".removeprefix("0.")
     level = f"{float('0.' + percent) * 100:g} %"
     if len(comparison.collection.seeds) < FEWEST:
         return f"Fewer than {FEWEST} seeds do not tell whether it is apart from the others."
-    if not apart:
+    if not separated:
         return (
             f"Nowhere do the paired {level} intervals tell it apart from all others: "
             "these runs do not settle which is best."
         )
-    if len(apart) == len(ahead):
+    if len(separated) == len(ahead):
         return f"Its paired {level} interval to every other excludes zero."
-    where = _listed([one.setting for one in apart])
+    where = _listed([standing.setting for standing in separated])
     return f"Only in {where} does its paired {level} interval to every other exclude zero."
 
 
@@ -187,29 +187,29 @@ def notes(comparison: Comparison) -> list[str]:
     """Return what a reader has to know to read the numbers right."""
     collection = comparison.collection
     seeds, question = len(collection.seeds), collection.question
-    found = []
+    lines = []
     floor = 2.0 ** (1 - seeds)
     if seeds == 1:
-        found.append("One seed: nothing is known of the spread, and no test can be made.")
+        lines.append("One seed: nothing is known of the spread, and no test can be made.")
     elif floor > 1 - question.ci:
         power = str(seeds).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
         blocked = " or read the test over all settings" if len(collection.settings) > 1 else ""
-        found.append(
+        lines.append(
             f"With {seeds} seeds an exact paired test cannot go below p = 2/2{power} = "
             f"{floor:.4g} in one setting: use at least 6 seeds{blocked}."
         )
-    lost = sum(one.lost for one in comparison.places)
+    lost = sum(standing.lost for standing in comparison.places)
     if lost:
-        found.append(
+        lines.append(
             f"{lost} of {len(collection.trials)} runs did not finish. A mean over the runs that "
             "did is marked with how many they are, and is never called best."
         )
     units = {_unit(trial.scenario) for trial in collection.trials} - {""}
     if len(units) > 1:
-        found.append(
+        lines.append(
             f"The privacy units differ ({_listed(sorted(units))}): do not compare epsilons."
         )
-    return found
+    return lines
 
 
 def _unit(scenario: Mapping[str, Any]) -> str:

@@ -27,16 +27,16 @@ class Picture:
 
 def pictures_of(collection: Collection) -> list[Picture]:
     """Return the last picture of each level in each setting, of its first seed that has one."""
-    found: dict[tuple[str, str], Picture] = {}
+    by_cell: dict[tuple[str, str], Picture] = {}
     left = MOST
-    for trial in sorted(collection.trials, key=lambda one: one.seed):
+    for trial in sorted(collection.trials, key=lambda run: run.seed):
         key = (trial.level, trial.setting)
         last = sorted((trial.folder.path / "pictures").glob("round_*.png"))[-1:]
-        if key in found or not last or (size := last[0].stat().st_size) > left:
+        if key in by_cell or not last or (size := last[0].stat().st_size) > left:
             continue
         left -= size
         number = int(last[0].stem.partition("_")[2])
         text = base64.b64encode(last[0].read_bytes()).decode()
-        found[key] = Picture(*key, trial.seed, number, text)
+        by_cell[key] = Picture(*key, trial.seed, number, text)
     cells = [(level, setting) for setting in collection.settings for level in collection.levels]
-    return [found[cell] for cell in cells if cell in found]
+    return [by_cell[cell] for cell in cells if cell in by_cell]

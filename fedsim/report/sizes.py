@@ -30,11 +30,11 @@ def size_drawings(collection: Collection, known: Mapping[str, ClientFigures]) ->
         curves = []
         for index, level in enumerate(collection.levels):
             runs = [known[t.name] for t in collection.of(level, setting) if t.name in known]
-            sizes = np.concatenate([one.examples for one in runs]) if runs else np.zeros(0)
+            sizes = np.concatenate([run.examples for run in runs]) if runs else np.zeros(0)
             groups = min(GROUPS, len(sizes) // FEWEST)
             if groups < 2 or sizes.min() == sizes.max():
                 continue
-            right = np.concatenate([one.accuracy for one in runs])
+            right = np.concatenate([run.accuracy for run in runs])
             parts = np.array_split(np.argsort(sizes, kind="stable"), groups)
             points = [(float(sizes[at].mean()), float(right[at].mean())) for at in parts]
             curves.append((index, points))
@@ -60,7 +60,7 @@ Curve = tuple[int, list[tuple[float, float]]]
 def traffic_drawings(comparison: Comparison) -> list[Drawing]:
     """Return the bytes of a round, up and down, for each level; settings that are alike once."""
     collection = comparison.collection
-    found: dict[Rows, list[str]] = {}
+    by_rows: dict[Rows, list[str]] = {}
     for setting in collection.settings:
         rows = tuple(
             (level, round(cost["bytes_up"] / rounds), round(cost["bytes_down"] / rounds))
@@ -69,10 +69,10 @@ def traffic_drawings(comparison: Comparison) -> list[Drawing]:
             and (rounds := _rounds(collection, level, setting))
         )
         if len(rows) > 1:
-            found.setdefault(rows, []).append(setting)
+            by_rows.setdefault(rows, []).append(setting)
     return [
         _traffic(f"traffic-{number}", ", ".join(settings), rows)
-        for number, (rows, settings) in enumerate(found.items(), 1)
+        for number, (rows, settings) in enumerate(by_rows.items(), 1)
     ]
 
 
@@ -97,5 +97,7 @@ def _traffic(name: str, title: str, rows: Rows) -> Drawing:
 
 
 def _rounds(collection: Collection, level: str, setting: str) -> float:
-    counts = [len(one.records) for one in collection.of(level, setting) if one.status == "finished"]
+    counts = [
+        len(trial.records) for trial in collection.of(level, setting) if trial.status == "finished"
+    ]
     return sum(counts) / len(counts) if counts else 0.0

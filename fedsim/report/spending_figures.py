@@ -19,39 +19,52 @@ __all__ = ["epsilon_drawings", "spending_drawings"]
 Point = tuple[int, float, float, float]
 
 
-def _groups(found: Sequence[Spending]) -> list[list[Spending]]:
+def _groups(spendings: Sequence[Spending]) -> list[list[Spending]]:
     """Return those together whose epsilons mean the same, setting by setting."""
-    keys = dict.fromkeys((one.setting, one.unit, one.delta) for one in found)
-    return [[one for one in found if (one.setting, one.unit, one.delta) == key] for key in keys]
+    keys = dict.fromkeys(
+        (spending.setting, spending.unit, spending.delta) for spending in spendings
+    )
+    return [
+        [
+            spending
+            for spending in spendings
+            if (spending.setting, spending.unit, spending.delta) == key
+        ]
+        for key in keys
+    ]
 
 
-def spending_drawings(levels: Sequence[str], found: Sequence[Spending]) -> list[Drawing]:
+def spending_drawings(levels: Sequence[str], spendings: Sequence[Spending]) -> list[Drawing]:
     """Return epsilon over rounds with the budget, a figure for each unit, delta and setting."""
     drawings = []
-    for number, own in enumerate(_groups(found), 1):
-        if not any(one.curve for one in own):
+    for number, group in enumerate(_groups(spendings), 1):
+        if not any(spending.curve for spending in group):
             continue
-        label = f"epsilon for one {own[0].unit}, delta {own[0].delta:g}"
+        label = f"epsilon for one {group[0].unit}, delta {group[0].delta:g}"
 
-        def fill(axes: Axes, own: list[Spending] = own, label: str = label) -> None:
-            for one in own:
-                index = levels.index(one.level)
-                x, y = zip(*one.curve, strict=True) if one.curve else ((), ())
+        def fill(axes: Axes, group: list[Spending] = group, label: str = label) -> None:
+            for spending in group:
+                index = levels.index(spending.level)
+                x, y = zip(*spending.curve, strict=True) if spending.curve else ((), ())
                 colour, style = COLOURS[index % len(COLOURS)], dash(index)
                 axes.plot(x, y, color=colour, linestyle=(0, style) if style else "-", marker=".")
-            for most in {one.budget for one in own if one.budget is not None}:
+            for most in {spending.budget for spending in group if spending.budget is not None}:
                 axes.axhline(most, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
             axes.set(xlabel="round", ylabel=label)
             axes.set_ylim(bottom=0)
             axes.locator_params(axis="x", nbins=6, integer=True)
 
-        ends = [f"{one.level}: {one.epsilon:.3g}" for one in own if one.epsilon is not None]
+        ends = [
+            f"{spending.level}: {spending.epsilon:.3g}"
+            for spending in group
+            if spending.epsilon is not None
+        ]
         name = f"spending-{number}"
-        drawings.append(draw(name, own[0].setting, f"{label}. {'; '.join(ends)}.", fill))
+        drawings.append(draw(name, group[0].setting, f"{label}. {'; '.join(ends)}.", fill))
     return drawings
 
 
-def epsilon_drawings(comparison: Comparison, found: Sequence[Spending]) -> list[Drawing]:
+def epsilon_drawings(comparison: Comparison, spendings: Sequence[Spending]) -> list[Drawing]:
     """Return the primary metric against epsilon, a figure for each unit, delta and setting.
 
     Epsilons of other units or deltas are other quantities: they never share an axis.
@@ -59,13 +72,13 @@ def epsilon_drawings(comparison: Comparison, found: Sequence[Spending]) -> list[
     levels = comparison.collection.levels
     metric = METRICS[comparison.collection.question.metric]
     drawings = []
-    for number, own in enumerate(_groups(found)):
-        setting, unit, delta = own[0].setting, own[0].unit, own[0].delta
+    for number, group in enumerate(_groups(spendings)):
+        setting, unit, delta = group[0].setting, group[0].unit, group[0].delta
         points: list[Point] = [
-            (levels.index(one.level), one.epsilon, place.mean, place.half or 0.0)
-            for one in own
-            if one.epsilon is not None
-            and (place := comparison.place(one.level, setting).interval) is not None
+            (levels.index(spending.level), spending.epsilon, place.mean, place.half or 0.0)
+            for spending in group
+            if spending.epsilon is not None
+            and (place := comparison.place(spending.level, setting).interval) is not None
         ]
         if not points:
             continue

@@ -114,7 +114,7 @@ def _tidied(svg: str, about: str) -> str:
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family: [^;\"]*", f"font-family: {_FAMILY}", svg)
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
-    svg = re.sub(r' d="([^"]*)"', lambda found: f' d="{_rounded(found[1])}"', svg)
+    svg = re.sub(r' d="([^"]*)"', lambda match: f' d="{_rounded(match[1])}"', svg)
     svg = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"', r"<svg \1", svg)
     label = escape(about, {'"': "&quot;"})
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
@@ -122,7 +122,7 @@ def _tidied(svg: str, about: str) -> str:
 
 
 def _rounded(path: str) -> str:
-    numbers = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", path)
+    numbers = re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", path)
     return " ".join(numbers.split())
 
 

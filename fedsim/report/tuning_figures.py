@@ -14,32 +14,38 @@ if TYPE_CHECKING:
 __all__ = ["tuning_drawings"]
 
 
-def tuning_drawings(found: Sequence[Tuned], levels: Sequence[str]) -> list[Drawing]:
+def tuning_drawings(searches: Sequence[Tuned], levels: Sequence[str]) -> list[Drawing]:
     """Return the scores against each key, a figure for each setting."""
     drawings = []
-    keys = dict.fromkeys(key for one in found for tried in one.tried for key in tried.values)
-    for number, setting in enumerate(dict.fromkeys(one.setting for one in found)):
+    keys = dict.fromkeys(
+        key for search in searches for tried in search.tried for key in tried.values
+    )
+    for number, setting in enumerate(dict.fromkeys(search.setting for search in searches)):
         for key in keys:
-            own = [one for one in found if one.setting == setting and _points(one, key)]
-            if not own:
+            group = [
+                search for search in searches if search.setting == setting and _points(search, key)
+            ]
+            if not group:
                 continue
 
-            def fill(axes: Axes, own: Sequence[Tuned] = own, key: str = key) -> None:
-                for one in own:
-                    _scatter(axes, one, key, levels.index(one.level))
-                if any(key in one.log for one in own):
+            def fill(axes: Axes, group: Sequence[Tuned] = group, key: str = key) -> None:
+                for search in group:
+                    _scatter(axes, search, key, levels.index(search.level))
+                if any(key in search.log for search in group):
                     _logarithmic(axes)
                 axes.set(xlabel=key, ylabel="validation accuracy")
 
-            ends = [f"{one.level}: {one.values.get(key, 'nothing')} taken" for one in own]
+            ends = [
+                f"{search.level}: {search.values.get(key, 'nothing')} taken" for search in group
+            ]
             name = f"tuning-{number + 1}-{key.replace('.', '-')}"
             drawings.append(draw(name, setting, f"{key}. {'; '.join(ends)}.", fill))
     return drawings
 
 
-def _points(one: Tuned, key: str) -> list[tuple[Any, float]]:
+def _points(search: Tuned, key: str) -> list[tuple[Any, float]]:
     """Return what was tried of ``key`` with its scores; what failed has none."""
-    known = [(t.values[key], t.score) for t in one.tried if key in t.values]
+    known = [(t.values[key], t.score) for t in search.tried if key in t.values]
     return [(_placed(x), score) for x, score in known if score is not None]
 
 
@@ -57,10 +63,10 @@ def _logarithmic(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _scatter(axes: Axes, one: Tuned, key: str, index: int) -> None:
+def _scatter(axes: Axes, search: Tuned, key: str, index: int) -> None:
     colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-    x, y = zip(*_points(one, key), strict=True)
+    x, y = zip(*_points(search, key), strict=True)
     axes.scatter(x, y, s=16, color=colour, marker=marker, alpha=0.7)
-    if one.score is not None:
-        taken = _placed(one.values[key])
-        axes.scatter(taken, one.score, s=90, facecolors="none", edgecolors=INK, linewidths=1)
+    if search.score is not None:
+        taken = _placed(search.values[key])
+        axes.scatter(taken, search.score, s=90, facecolors="none", edgecolors=INK, linewidths=1)

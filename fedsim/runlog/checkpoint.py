@@ -157,8 +157,8 @@ def _sums(folder: Path) -> str:
 
 def _saved(folder: Path) -> list[Path]:
     numbered = [(re.fullmatch(r"round_(\d+)", path.name), path) for path in folder.glob("round_*")]
-    found = [(int(match[1]), path) for match, path in numbered if match]
-    return [path for _, path in sorted(found, reverse=True)]
+    rounds = [(int(match[1]), path) for match, path in numbered if match]
+    return [path for _, path in sorted(rounds, reverse=True)]
 
 
 def _clear(folder: Path) -> None:

@@ -54,8 +54,8 @@ def draw(shown: Shown, real: Real | None, title: str) -> bytes | None:
         rows.append(_row(list(images[at]), low, high))
         names.append(f"class {label}")
         if real is not None:
-            found = [nearest(images[i], int(label), *real(int(clients[i]))) for i in at]
-            rows.append(_row(found, low, high))
+            nearest_images = [nearest(images[i], int(label), *real(int(clients[i]))) for i in at]
+            rows.append(_row(nearest_images, low, high))
             names.append("nearest real")
     wide = max(row.shape[1] for row in rows)
     return _png(np.concatenate([_filled(row, wide) for row in rows]), names, title)
@@ -64,9 +64,9 @@ def draw(shown: Shown, real: Real | None, title: str) -> bytes | None:
 def nearest(image: NDArray[Any], label: int, inputs: Any, labels: Any) -> NDArray[Any]:
     """Return that one of ``inputs`` of class ``label`` which is nearest to ``image``."""
     same = np.asarray(inputs)[np.asarray(labels) == label]
-    apart = ((same - image) ** 2).sum(axis=tuple(range(1, same.ndim)))
-    found: NDArray[Any] = same[apart.argmin()] if len(same) else np.zeros_like(image)
-    return found
+    distances = ((same - image) ** 2).sum(axis=tuple(range(1, same.ndim)))
+    closest: NDArray[Any] = same[distances.argmin()] if len(same) else np.zeros_like(image)
+    return closest
 
 
 def _spread(places: NDArray[Any]) -> NDArray[Any]:

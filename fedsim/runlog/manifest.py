@@ -46,7 +46,7 @@ def manifest(
         "scenario_sha256": hashlib.sha256(scenario.encode()).hexdigest(),
         "data_sha256": data_digest,
         "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "packages": {name: release for name in _PACKAGES if (release := _version(name))},
         "git": _git(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu_model(),

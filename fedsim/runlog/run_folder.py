@@ -91,9 +91,9 @@ class RunFolder:
         Raises:
             RunFolderError: if there is no run; says which are near.
         """
-        found = path if (path / SCENARIO).is_file() else path / "latest"
-        if (found / SCENARIO).is_file():
-            return cls(_followed(found))
+        folder = path if (path / SCENARIO).is_file() else path / "latest"
+        if (folder / SCENARIO).is_file():
+            return cls(_followed(folder))
         what = "is not a run: it has no " + SCENARIO if path.exists() else "does not exist"
         raise RunFolderError(f"{path} {what}; {runs.similar_runs(path)}")
 
@@ -146,10 +146,10 @@ class RunFolder:
         import yaml
 
         try:
-            said = yaml.safe_load(self.scenario.read_bytes())
+            content = yaml.safe_load(self.scenario.read_bytes())
         except (OSError, ValueError, yaml.YAMLError):
             return {}
-        return said if isinstance(said, dict) else {}
+        return content if isinstance(content, dict) else {}
 
     def write_weights(self, weights: Weights) -> None:
         """Write the final weights to ``model.safetensors``.
@@ -217,8 +217,8 @@ class RunFolder:
             RunFolderError: if a line before the last is damaged.
             RunError: if the disk is full.
         """
-        kept = [encode(record) + "\n" for record in self.rounds() if record.round <= after]
-        self.write("rounds.jsonl", "".join(kept))
+        lines = [encode(record) + "\n" for record in self.rounds() if record.round <= after]
+        self.write("rounds.jsonl", "".join(lines))
 
     def append_clients(self, rows: Sequence[ClientRow]) -> None:
         """Add one evaluation on the clients to ``clients.parquet``.

@@ -13,13 +13,13 @@ SCENARIO = "scenario.resolved.yaml"
 
 def runs_in(parent: Path) -> list[Path]:
     """Return the runs in ``parent`` and in its sub-folders, oldest first."""
-    found = {
+    folders = {
         path.parent
         for pattern in (f"*/{SCENARIO}", f"*/*/{SCENARIO}")
         for path in parent.glob(pattern)
         if not path.parent.is_symlink()
     }
-    return sorted(found, key=lambda path: (path.name, path))
+    return sorted(folders, key=lambda path: (path.name, path))
 
 
 def similar_runs(path: Path) -> str:

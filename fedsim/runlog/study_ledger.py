@@ -102,7 +102,7 @@ class StudyLedger:
     def changed(self, name: str, **changes: Any) -> StudyLedger:
         """Return the ledger with another line for the cell or trial ``name``."""
         cells, trials = (
-            tuple(replace(one, **changes) if one.name == name else one for one in lines)
+            tuple(replace(entry, **changes) if entry.name == name else entry for entry in lines)
             for lines in (self.cells, self.trials)
         )
         return replace(self, cells=cells, trials=trials)
@@ -114,7 +114,7 @@ class StudyLedger:
 
     def line(self, name: str) -> StudyEntry:
         """Return the line of the cell or trial ``name``."""
-        return next(one for one in self.runs if one.name == name)
+        return next(entry for entry in self.runs if entry.name == name)
 
     def counts(self) -> dict[str, int]:
         """Return how many cells are in which state; trials are not among them."""

@@ -41,6 +41,6 @@ def read(folder: Path, name: str) -> dict[int, dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     try:
         known = [json.loads(line) for line in lines]
-        return {one["round"]: one[name] for one in known if name in one}
+        return {row["round"]: row[name] for row in known if name in row}
     except (ValueError, TypeError, KeyError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from error

@@ -20,7 +20,7 @@ def write_trace(folder: RunFolder, number: int, stints: Iterable[TraceEntry]) ->
     Raises:
         RunError: if the disk is full.
     """
-    known = sorted(stints, key=lambda one: one.start)[:MOST]
+    known = sorted(stints, key=lambda entry: entry.start)[:MOST]
     if known:
         workers = {who: place for place, who in enumerate(sorted({s.worker for s in known}))}
         rows = [

@@ -125,8 +125,8 @@ class Tensorboard:
             key: value if isinstance(value, (bool, int, float)) else str(value)
             for key, value in self._said.items()
         }
-        made: Any = hparams  # without types of its own
-        for summary in made(plain, {"server/accuracy": 0.0}):
+        summaries: Any = hparams  # without types of its own
+        for summary in summaries(plain, {"server/accuracy": 0.0}):
             self._writer.file_writer.add_summary(summary)
 
     def finish(self, result: Result | None) -> None:
@@ -154,9 +154,11 @@ class Mlflow:
             self._run = known.read_text()
             return
         name = str(scenario["name"])
-        found = self._client.get_experiment_by_name(name)
+        existing = self._client.get_experiment_by_name(name)
         place = (local / "mlflow").as_uri() if local else None
-        experiment = found.experiment_id if found else self._client.create_experiment(name, place)
+        experiment = (
+            existing.experiment_id if existing else self._client.create_experiment(name, place)
+        )
         self._run = self._client.create_run(experiment, run_name=folder.name).info.run_id
         for key, value in _flat(scenario):
             self._client.log_param(self._run, key, str(value)[:500])
@@ -218,9 +220,9 @@ def _imported(module: str, extra: str) -> Any:
         raise MissingPackage(f"tracking needs the package {extra}: {command}") from error
 
 
-def _flat(said: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(nested: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """Yield what ``said`` holds under dotted keys."""
-    for key, value in said.items():
+    for key, value in nested.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{above}{key}.")
         else:

@@ -31,8 +31,8 @@ class ClusterNode:
         """Return how many workers fit that need a CPU and so much of a GPU each."""
         if not gpus:
             return self.cpus
-        whole = math.floor(self.gpus) * math.floor(1 / gpus) if gpus <= 1 else self.gpus // gpus
-        return min(self.cpus, int(whole))
+        on_gpus = math.floor(self.gpus) * math.floor(1 / gpus) if gpus <= 1 else self.gpus // gpus
+        return min(self.cpus, int(on_gpus))
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,18 @@ def allocate(nodes: Sequence[ClusterNode], compute: Compute) -> Allocation:
     if not room:
         raise unfit("gpus_per_worker", f"{share:g}, but the cluster has {_listed(nodes)}")
     if (wanted or 1) > room:
-        held = f"of {share:g} GPU each " if share else ""
-        message = f"{wanted}, but the cluster has room for {room} {held}({_listed(nodes)})"
+        gpu_text = f"of {share:g} GPU each " if share else ""
+        message = f"{wanted}, but the cluster has room for {room} {gpu_text}({_listed(nodes)})"
         raise unfit("workers", message, "auto takes as many as there is room for")
     return Allocation(wanted or room, share)
 
 
-def spread(nodes: Sequence[ClusterNode], found: Allocation) -> list[int]:
+def spread(nodes: Sequence[ClusterNode], allocation: Allocation) -> list[int]:
     """Return how many of the workers each node gets where all of it is free: in turns."""
     count = [0] * len(nodes)
-    while sum(count) < found.workers:
+    while sum(count) < allocation.workers:
         for at, node in enumerate(nodes):
-            if count[at] < node.takes(found.gpus) and sum(count) < found.workers:
+            if count[at] < node.takes(allocation.gpus) and sum(count) < allocation.workers:
                 count[at] += 1
     return count
 

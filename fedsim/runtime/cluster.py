@@ -130,20 +130,20 @@ def survey(compute: Compute, folder: Path) -> ClusterReport:
     start(compute.address, compute.workers)
     try:
         there = sorted(nodes(), key=lambda node: (node.id != driver_node(), node.name, node.id))
-        found = allocate(there, compute)
+        allocation = allocate(there, compute)
         import numpy as np
 
         payload = ray.put(np.zeros(PAYLOAD, np.uint8))
         with _token(folder) as token:
             reports = tuple(
                 _looked_at(node, count, token, payload)
-                for node, count in zip(there, spread(there, found), strict=True)
+                for node, count in zip(there, spread(there, allocation), strict=True)
             )
         free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
         return ClusterReport(
             address=str(compute.address),
-            workers=found.workers,
-            gpus_per_worker=found.gpus,
+            workers=allocation.workers,
+            gpus_per_worker=allocation.gpus,
             free_cpus=int(free.get("CPU", 0)),
             versions=installed(),
             nodes=reports,
@@ -205,6 +205,6 @@ def _ahead(clock: Callable[[], float]) -> float:
     """Return what a clock is ahead of ours, to within half of the quickest answer's time."""
     answers = []
     for _ in range(CLOCKS):
-        before, told, after = time.time(), clock(), time.time()
-        answers.append((after - before, told - (before + after) / 2))
+        before, remote, after = time.time(), clock(), time.time()
+        answers.append((after - before, remote - (before + after) / 2))
     return min(answers)[1]

@@ -88,9 +88,9 @@ def compiling(
         return Compiling(False, f"nothing is compiled: {said(error)}")
 
 
-def with_compiling(scenario: Scenario, found: Compiling) -> Scenario:
+def with_compiling(scenario: Scenario, compiling: Compiling) -> Scenario:
     """Return ``scenario`` with its ``compute.compile`` settled."""
-    use = "on" if found.use else "off"
+    use = "on" if compiling.use else "off"
     compute = scenario.compute.model_copy(update={"compile": use})
     return scenario.model_copy(update={"compute": compute})
 
@@ -111,21 +111,21 @@ def _tried(
     plain, fast = workers
     if not fast.passes.compiled:
         return Compiling(False, "nothing is compiled: this client half has no size of batches")
-    apart = _apart(plain.turn(task), fast.turn(task))
-    if not apart <= TOLERANCE[scenario.compute.precision]:
-        return Compiling(False, f"nothing is compiled: a turn then ends {apart:.0e} apart")
+    difference = _apart(plain.turn(task), fast.turn(task))
+    if not difference <= TOLERANCE[scenario.compute.precision]:
+        return Compiling(False, f"nothing is compiled: a turn then ends {difference:.0e} apart")
     before, after = spent["before"], milliseconds(partial(fast.turn, task)) / 1000
-    told = f"a turn of {before:.3f} s takes {after:.3f} s, compiling {spent['warm_up']:.1f} s"
-    found = {**spent, "after": after}
+    timing = f"a turn of {before:.3f} s takes {after:.3f} s, compiling {spent['warm_up']:.1f} s"
+    seconds = {**spent, "after": after}
     if scenario.compute.compile == "auto" and after > GAIN * before:
-        return Compiling(False, f"nothing is compiled: {told}", found)
-    return Compiling(True, f"local steps are compiled: {told}; kept in {COMPILED}", found)
+        return Compiling(False, f"nothing is compiled: {timing}", seconds)
+    return Compiling(True, f"local steps are compiled: {timing}; kept in {COMPILED}", seconds)
 
 
-def _apart(one: Update, other: Update) -> float:
+def _apart(first: Update, second: Update) -> float:
     """Return how far apart two updates end, relative to how far the first one moved."""
-    moved = sum(float(tensor.square().sum()) for tensor in one.delta.values())
+    moved = sum(float(tensor.square().sum()) for tensor in first.delta.values())
     gaps = [
-        float((tensor - other.delta[name]).square().sum()) for name, tensor in one.delta.items()
+        float((tensor - second.delta[name]).square().sum()) for name, tensor in first.delta.items()
     ]
     return (sum(gaps) / moved) ** 0.5 if moved else float(sum(gaps) > 0)

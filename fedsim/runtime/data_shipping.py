@@ -136,8 +136,8 @@ def cache_folder() -> Iterator[Path]:
     """
     folder = Path(tempfile.gettempdir(), f"fedsim-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o77 or folder.is_symlink():
+    stat = folder.lstat()
+    if stat.st_uid != os.getuid() or stat.st_mode & 0o77 or folder.is_symlink():
         raise RunError(f"{folder} is not this user's alone: remove it, or set TMPDIR")
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

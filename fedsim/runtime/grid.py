@@ -130,16 +130,16 @@ class ChunkGrid(Grid):
             set_message_id(message, identifiers[-1])
         # A node that is sent two messages of a kind answers them one after the other.
         waves: dict[tuple[str, int], dict[int, Message]] = defaultdict(dict)
-        met: Counter[tuple[str, int]] = Counter()
+        counts: Counter[tuple[str, int]] = Counter()
         for message in sent:
             kind, node = message.metadata.message_type, message.metadata.dst_node_id
-            waves[kind, met[kind, node]][node] = message
-            met[kind, node] += 1
-        for (kind, _), asked in waves.items():
-            requests = [(node, message.content) for node, message in asked.items()]
+            waves[kind, counts[kind, node]][node] = message
+            counts[kind, node] += 1
+        for (kind, _), messages_of_wave in waves.items():
+            requests = [(node, message.content) for node, message in messages_of_wave.items()]
             for reply in self.exchange(requests, phase_of(kind), summed=False):
                 for update in reply.updates:
-                    message = asked[node_of(update.client)]
+                    message = messages_of_wave[node_of(update.client)]
                     content = codec.update_records(update)
                     answer = Message(content, reply_to=message)
                     self._waiting[answer.metadata.reply_to_message_id] = answer

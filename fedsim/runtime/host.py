@@ -78,7 +78,7 @@ class Host:
 
     def _turn(self, chunk: Chunk, client: ClientId, content: RecordDict, out: ChunkReply) -> None:
         number, sent = self._decoder.opened(content)
-        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
+        request = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
         start = time.perf_counter()
         try:
             # A reference is many rounds of work in one turn.
@@ -94,7 +94,7 @@ class Host:
         seconds = time.perf_counter() - start
         if update.memory is memory:
             update = replace(update, memory={})
-        _take(self.worker.data.clients[client], update, asked, seconds, out)
+        _take(self.worker.data.clients[client], update, request, seconds, out)
 
     def _together(
         self, chunk: Chunk, clients: Sequence[ClientId], content: RecordDict, out: ChunkReply
@@ -106,7 +106,7 @@ class Host:
         if not self.worker.has_together(chunk.phase):
             return False
         number, sent = self._decoder.opened(content)
-        asked = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
+        request = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
         infos = [self.worker.data.clients[client] for client in clients]
         limit = None if self._deadline is None else self._deadline * len(infos)
         start = time.perf_counter()
@@ -125,33 +125,35 @@ class Host:
             return False
         seconds = (time.perf_counter() - start) / len(infos)
         for info, update in zip(infos, updates, strict=True):
-            _take(info, update, asked, seconds, out)
+            _take(info, update, request, seconds, out)
         return True
 
 
-def _take(info: ClientInfo, update: Update, asked: Asked, seconds: float, out: ChunkReply) -> None:
+def _take(
+    info: ClientInfo, update: Update, request: Asked, seconds: float, out: ChunkReply
+) -> None:
     """Check an update and put it, or what it adds, to what goes back."""
     try:
-        got, turn = taken(update, info, asked, seconds)
-        kept = kept_of(update.memory)
+        got, turn = taken(update, info, request, seconds)
+        memory = kept_of(update.memory)
     except Exception as error:  # what cannot be encoded is the client's fault
-        got, turn, kept = (
+        got, turn, memory = (
             None,
             ReplyInfo(info.id, seconds=seconds, fault=describe_exception(error)),
             {},
         )
     if got is not None and out.summed:
         try:
-            out.sums.add(info.id, asked.addends(got))
+            out.sums.add(info.id, request.addends(got))
         except Exception as error:  # and so is what cannot be summed
-            fault = replace(asked, summed=False).fault(got, info)
+            fault = replace(request, summed=False).fault(got, info)
             turn = replace(turn, fault=fault or describe_exception(error))
     elif got is not None:
         # Kept for later, when the model that its tensors may share is another client's.
         out.updates.append(replace(got, delta=_cut(got.delta), extras=_own(got.extras)))
     out.turns.append(turn)
-    if kept and not turn.fault:
-        out.states[info.id] = kept
+    if memory and not turn.fault:
+        out.states[info.id] = memory
 
 
 def _cut(weights: Weights) -> Weights:

@@ -28,10 +28,10 @@ def join(address: str, **how: Any) -> None:
         ScenarioError: if there is no such cluster, or it is one of another Ray or Python.
     """
     try:
-        found = _found(address)
+        resolved = _found(address)
         # Ray takes 127.0.0.1 for a name of this machine that others know, unless told so.
-        ray_constants.ENABLE_RAY_CLUSTER = not _keeps_to_itself(found)
-        ray.init(address=found, **how)
+        ray_constants.ENABLE_RAY_CLUSTER = not _keeps_to_itself(resolved)
+        ray.init(address=resolved, **how)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise unfit("address", f"{address}: {_said(error)}", _hint(address)) from error
 

@@ -71,7 +71,7 @@ class ExchangeWork:
     idle: set[int]
     flights: dict[Any, PendingChunk] = field(default_factory=dict)
     """By the future of the reply, in the order in which they were sent."""
-    kept: dict[int, list[tuple[Chunk, ChunkReply]]] = field(
+    finished: dict[int, list[tuple[Chunk, ChunkReply]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     """By worker: what is done, but for the sum, which is still there."""
@@ -89,11 +89,11 @@ class ExchangeWork:
     @property
     def is_left(self) -> bool:
         """Whether anything is."""
-        return bool(self.flights or any(self.queues) or self.kept)
+        return bool(self.flights or any(self.queues) or self.finished)
 
     def of_worker(self, worker: int) -> list[Any]:
         """Return the futures of a worker's flights; it is busy with the first."""
-        return [one for one, flight in self.flights.items() if flight.worker == worker]
+        return [future for future, flight in self.flights.items() if flight.worker == worker]
 
     def check(self) -> None:
         """Raise an error if nobody has been there to work for long.
@@ -116,10 +116,10 @@ class RayGrid(ChunkGrid):
         self._deadline = scenario.clients.deadline_s
         self._deaths: dict[ClientId, int] = {}
         self._exchanges = 0
-        said: list[str] = []
-        self._team = Workers(scenario, store, said.append)
+        notes: list[str] = []
+        self._team = Workers(scenario, store, notes.append)
         super().__init__(len(sizes), scheduler_of(scenario, sizes, len(self._team.actors)))
-        self.notes = said
+        self.notes = notes
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers."""
@@ -185,7 +185,7 @@ class RayGrid(ChunkGrid):
             for turn in reply.turns:
                 self._deaths.pop(turn.client, None)  # it was beside the one that did it
             if flight.keep:
-                work.kept[flight.worker].append((flight.chunk, reply))
+                work.finished[flight.worker].append((flight.chunk, reply))
             else:
                 yield reply
 
@@ -227,18 +227,20 @@ class RayGrid(ChunkGrid):
         self._team.replace(workers)
         for worker in workers:
             work.idle.discard(worker)
-            work.queues[worker] += [work.flights.pop(one).chunk for one in work.of_worker(worker)]
-            work.queues[worker] += [chunk for chunk, _ in work.kept.pop(worker, ())]
+            work.queues[worker] += [
+                work.flights.pop(future).chunk for future in work.of_worker(worker)
+            ]
+            work.queues[worker] += [chunk for chunk, _ in work.finished.pop(worker, ())]
 
     def _settle(self, work: ExchangeWork) -> Iterator[ChunkReply]:
         """Yield what was kept, with one sum for each node; a node that fails does it all again."""
         by_node: dict[str, list[int]] = defaultdict(list)
-        for worker in sorted(work.kept):
+        for worker in sorted(work.finished):
             by_node[self._team.nodes[worker]].append(worker)
         sums = {}
         for first, *others in by_node.values():
-            kept = [self._team.actors[worker].kept.remote() for worker in others]
-            sums[self._team.actors[first].merged.remote(kept)] = [first, *others]
+            other_sums = [self._team.actors[worker].kept.remote() for worker in others]
+            sums[self._team.actors[first].merged.remote(other_sums)] = [first, *others]
         for future, workers in sums.items():
             try:
                 merged = ray.get(future)
@@ -249,7 +251,7 @@ class RayGrid(ChunkGrid):
                 self._replace(workers, work)
                 continue
             for worker in workers:
-                yield from (reply for _, reply in work.kept.pop(worker))
+                yield from (reply for _, reply in work.finished.pop(worker))
             yield ChunkReply(summed=True, sums=merged)
 
     def _kill_hung(self, flights: dict[Any, PendingChunk]) -> None:
@@ -287,8 +289,8 @@ def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[Shar
         start(address, workers)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        own = {} if address else {JOIN: ray.get_runtime_context().gcs_address}
-        yield SharedContent(int(resources.get("CPU", 1)), resources.get("GPU", 0.0), own)
+        environment = {} if address else {JOIN: ray.get_runtime_context().gcs_address}
+        yield SharedContent(int(resources.get("CPU", 1)), resources.get("GPU", 0.0), environment)
     finally:
         if ours:
             ray.shutdown()

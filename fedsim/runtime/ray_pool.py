@@ -130,15 +130,15 @@ class RayPool:
         self.actors: list[Any] = []
         self._room: Any = None
         try:
-            found = allocate(nodes(), compute)
+            allocation = allocate(nodes(), compute)
         except FedsimError:
             self.close()
             raise
-        self._gpus = found.gpus
+        self._gpus = allocation.gpus
         # All workers or none: two runs that each hold half of a cluster would wait for ever.
         each = {"CPU": 1, **({"GPU": self._gpus} if self._gpus else {})}
-        self._room = placement_group([each] * found.workers, strategy="SPREAD")
-        self.actors += [self.spawn() for _ in range(found.workers)]
+        self._room = placement_group([each] * allocation.workers, strategy="SPREAD")
+        self.actors += [self.spawn() for _ in range(allocation.workers)]
 
     def spawn(self) -> Any:
         """Return a new worker, on its way."""
@@ -247,16 +247,16 @@ def start(address: str | None, workers: int | Literal["auto"]) -> None:
 
 def nodes() -> list[ClusterNode]:
     """Return the living nodes of the cluster, as Ray counts them."""
-    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [
         ClusterNode(
-            id=one["NodeID"],
-            name=one["NodeManagerHostname"],
-            cpus=int(one["Resources"].get("CPU", 0)),
-            gpus=one["Resources"].get("GPU", 0.0),
+            id=node["NodeID"],
+            name=node["NodeManagerHostname"],
+            cpus=int(node["Resources"].get("CPU", 0)),
+            gpus=node["Resources"].get("GPU", 0.0),
         )
-        for one in found
-        if one["Alive"]
+        for node in listed
+        if node["Alive"]
     ]
 
 

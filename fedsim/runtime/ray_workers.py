@@ -59,7 +59,7 @@ class Workers:
         """
         worker = self.opening.pop(future)
         try:
-            found: WorkerReady | None = ray.get(future)
+            ready_worker: WorkerReady | None = ray.get(future)
         except ray.exceptions.RayTaskError as error:
             raise self._failure(error) from error
         except ray.exceptions.RayError as error:
@@ -68,16 +68,16 @@ class Workers:
                 raise self._failure(error) from error
             self.replace([worker])
             return None
-        if found is None:
+        if ready_worker is None:
             self._crates = self._crates or pack(self._parcel)
             ready = self.actors[worker].receive.remote(self._scenario, self._parcel, self._crates)
             self.opening[ready] = worker
             return None
         self._failures[worker] = 0
-        if found.node not in self._met:
-            self._met.add(found.node)
-            self._meet(found)
-        self.nodes[worker] = found.node
+        if ready_worker.node not in self._met:
+            self._met.add(ready_worker.node)
+            self._meet(ready_worker)
+        self.nodes[worker] = ready_worker.node
         if not self.opening:
             self._crates = []  # the object store has better use for the room
         return worker
@@ -92,7 +92,7 @@ class Workers:
 
     def is_gone(self, node: str) -> bool:
         """Return whether a node has left the cluster."""
-        return node not in {one.id for one in nodes()}
+        return node not in {alive.id for alive in nodes()}
 
     def is_far(self, worker: int) -> bool:
         """Return whether what a worker sends has to leave its node to reach the driver."""
@@ -110,17 +110,17 @@ class Workers:
         where = "; fedsim cluster check looks at each node" if is_cluster else ""
         return RunError(f"a worker did not start: {cause(error)}{where}")
 
-    def _meet(self, found: WorkerReady) -> None:
+    def _meet(self, ready: WorkerReady) -> None:
         """Say what is special about a node, when its first worker is ready."""
-        what = version_mismatches(found.versions, installed())
+        what = version_mismatches(ready.versions, installed())
         if what.faults:
-            raise RunError(f"node {found.node[:8]} has {'; '.join(what.faults)}")
+            raise RunError(f"node {ready.node[:8]} has {'; '.join(what.faults)}")
         for text in what.notes:
-            self._note(f"node {found.node[:8]} has {text}: last bits may differ")
-        if found.was_shipped:
+            self._note(f"node {ready.node[:8]} has {text}: last bits may differ")
+        if ready.was_shipped:
             size = self._parcel.bytes / 1e6
             self._note(
-                f"node {found.node[:8]} does not see {self._parcel.store}: "
+                f"node {ready.node[:8]} does not see {self._parcel.store}: "
                 f"{size:.1f} MB were shipped to it"
             )
 

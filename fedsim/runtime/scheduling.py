@@ -40,10 +40,10 @@ class CostModel:
 
     def learn(self, phase: str, turns: Iterable[ReplyInfo]) -> None:
         """Look at what the turns of an exchange took."""
-        seen = [(self._sizes[t.client], t.seconds) for t in turns if t.seconds and not t.fault]
-        if not seen:
+        measured = [(self._sizes[t.client], t.seconds) for t in turns if t.seconds and not t.fault]
+        if not measured:
             return
-        sizes, seconds = np.array(seen, float).T
+        sizes, seconds = np.array(measured, float).T
         spread = sizes - sizes.mean()
         square = float(spread @ spread)
         slope = max(0.0, float(spread @ seconds) / square) if square else 0.0
@@ -112,9 +112,9 @@ class Scheduler:
         groups = sorted(groups, key=lambda group: -group.cost)
         total, first = sum(group.cost for group in groups), 0
         for share in SHARES if self.workers > 1 else ():
-            held, last = 0.0, first
-            while last < len(groups) and held < share * total:
-                held += groups[last].cost
+            cost, last = 0.0, first
+            while last < len(groups) and cost < share * total:
+                cost += groups[last].cost
                 last += 1
             if last > first:
                 yield groups[first:last]

@@ -70,17 +70,17 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
         on_gpu = device_of(scenario) != "cpu"
         return fitting(trial, int(wanted)) if on_gpu else Stacking(int(wanted))
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)
-    found = _measured(trial, [size for size in SIZES if 2 * size <= cohort])
-    best = min(found, key=lambda size: found[size])
-    best = best if found[best] < GAIN * found[1] else 1
-    told = ", ".join(f"{size}: {ms:.2f} ms" for size, ms in found.items())
-    note = f"clients train {best} at a time (per client {told}); kept for this run in cohort.json"
-    return Stacking(best, note, {str(size): ms for size, ms in found.items()})
+    timings = _measured(trial, [size for size in SIZES if 2 * size <= cohort])
+    best = min(timings, key=lambda size: timings[size])
+    best = best if timings[best] < GAIN * timings[1] else 1
+    listed = ", ".join(f"{size}: {ms:.2f} ms" for size, ms in timings.items())
+    note = f"clients train {best} at a time (per client {listed}); kept for this run in cohort.json"
+    return Stacking(best, note, {str(size): ms for size, ms in timings.items()})
 
 
-def with_stacking(scenario: Scenario, found: Stacking) -> Scenario:
+def with_stacking(scenario: Scenario, stacking: Stacking) -> Scenario:
     """Return ``scenario`` with its ``compute.cohort`` settled."""
-    compute = scenario.compute.model_copy(update={"cohort": found.cohort})
+    compute = scenario.compute.model_copy(update={"cohort": stacking.cohort})
     return scenario.model_copy(update={"compute": compute})
 
 
@@ -96,8 +96,12 @@ def _refusal(trial: TimingTrial) -> str:
         alone = [worker.turn(task) for task in pair]
     except Exception as error:  # whatever a model or a client half may raise
         return said(error)
-    apart = max(_apart(one, other) for one, other in zip(alone, many, strict=True))
-    return "" if apart <= TOLERANCE else f"together, updates differ by {apart:.1e} of their size"
+    difference = max(_apart(single, stacked) for single, stacked in zip(alone, many, strict=True))
+    return (
+        ""
+        if difference <= TOLERANCE
+        else f"together, updates differ by {difference:.1e} of their size"
+    )
 
 
 def fitting(trial: TimingTrial, wanted: int) -> Stacking:
@@ -105,8 +109,8 @@ def fitting(trial: TimingTrial, wanted: int) -> Stacking:
     size = wanted
     while size > 1 and not _fits(trial, size):
         size //= 2
-    told = f"clients train {size} at a time: there is no room on the GPU for {wanted}"
-    return Stacking(size, told if size < wanted else "")
+    note = f"clients train {size} at a time: there is no room on the GPU for {wanted}"
+    return Stacking(size, note if size < wanted else "")
 
 
 def _fits(trial: TimingTrial, size: int) -> bool:
@@ -125,22 +129,26 @@ def _measured(trial: TimingTrial, sizes: Sequence[int]) -> dict[int, float]:
         for task in few:
             worker.turn(task)
 
-    found = {1: milliseconds(one_by_one) / len(few)}
-    for size in sizes if found[1] < 1000 * LONG_S else ():
-        if len(some := trial.tasks[:size]) < size:
+    timings = {1: milliseconds(one_by_one) / len(few)}
+    for size in sizes if timings[1] < 1000 * LONG_S else ():
+        if len(instructions := trial.tasks[:size]) < size:
             break
         try:
-            found[size] = milliseconds(partial(worker.stack, some)) / size
+            timings[size] = milliseconds(partial(worker.stack, instructions)) / size
         except torch.OutOfMemoryError:
             break
-    return found
+    return timings
 
 
-def _apart(one: Update, other: Update) -> float:
+def _apart(first: Update, second: Update) -> float:
     """Return the largest difference between two updates, relative to their largest number."""
-    size = max((float(t.abs().max()) for t in one.delta.values() if t.numel()), default=0.0)
-    apart = max(
-        (float((t - other.delta[name]).abs().max()) for name, t in one.delta.items() if t.numel()),
+    size = max((float(t.abs().max()) for t in first.delta.values() if t.numel()), default=0.0)
+    difference = max(
+        (
+            float((t - second.delta[name]).abs().max())
+            for name, t in first.delta.items()
+            if t.numel()
+        ),
         default=0.0,
     )
-    return apart / size if size else apart
+    return difference / size if size else difference

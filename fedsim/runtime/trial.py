@@ -36,19 +36,19 @@ class TimingTrial:
         """
         compute = scenario.compute.model_copy(update={"compile": "off"})
         plain = scenario.model_copy(update={"compute": compute})
-        if (said := plain.privacy) is not None:
-            simulated = said.model_copy(update={"rng": "simulation"})
+        if (privacy := plain.privacy) is not None:
+            simulated = privacy.model_copy(update={"rng": "simulation"})
             plain = plain.model_copy(update={"privacy": simulated})
         host = Host(plain, store, device_of(scenario))
         phase = strategy.phases()[0]
         begun = strategy.begin(host.worker.initial, data.clients)
         state = replace(begun, round=1, phase=phase)
-        held = [at for at in data.sizes.argsort(kind="stable") if data.sizes[at]]
-        middle = held[max(0, len(held) // 2 - 32) :][:64]
-        asked = [data.clients[int(at)] for at in sorted(middle)]
+        nonempty = [at for at in data.sizes.argsort(kind="stable") if data.sizes[at]]
+        middle = nonempty[max(0, len(nonempty) // 2 - 32) :][:64]
+        chosen = [data.clients[int(at)] for at in sorted(middle)]
         tasks = [
             Instruction(1, phase, info, strategy.broadcast(state, info))
-            for info in asked
+            for info in chosen
             if strategy.participates(phase, info)
         ]
         return cls(host, tasks)

@@ -27,13 +27,13 @@ class VersionMismatch:
 
 def installed() -> dict[str, str]:
     """Return this process's versions."""
-    found = {"python": platform.python_version()}
+    releases = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            releases[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            releases[package] = "absent"
+    return releases
 
 
 def version_mismatches(theirs: Mapping[str, str], ours: Mapping[str, str]) -> VersionMismatch:
@@ -42,13 +42,13 @@ def version_mismatches(theirs: Mapping[str, str], ours: Mapping[str, str]) -> Ve
     >>> apart({"ray": "2", "torch": "2.12"}, {"ray": "2", "torch": "2.13"}).notes
     ('torch 2.12 there, 2.13 here',)
     """
-    said = {
+    texts = {
         name: f"{name} {theirs[name]} there, {ours[name]} here"
         for name in ours
         if theirs[name] != ours[name]
     }
-    severe = [name for name in said if name in NEEDED or theirs[name] == "absent"]
+    severe = [name for name in texts if name in NEEDED or theirs[name] == "absent"]
     return VersionMismatch(
-        tuple(said[name] for name in severe),
-        tuple(said[name] for name in said if name not in severe),
+        tuple(texts[name] for name in severe),
+        tuple(texts[name] for name in texts if name not in severe),
     )

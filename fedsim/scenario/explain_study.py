@@ -23,8 +23,8 @@ def explain_study(key: str = "") -> str:
     top = _fields(StudyHeader)
     below = {name: _fields(kind) for name, field in top.items() if (kind := _section(field))}
     known = dict(top)
-    for name, some in below.items():
-        known |= {f"{name}.{one}": field for one, field in some.items()}
+    for name, fields in below.items():
+        known |= {f"{name}.{inner}": field for inner, field in fields.items()}
     if not key:
         rows = [(name, _told(field)) for name, field in top.items()]
         return page("A study file may have", "", rows)
@@ -56,7 +56,9 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
-    kinds = [one for one in get_args(field.annotation) if one is not type(None)]
+    kinds = [
+        alternative for alternative in get_args(field.annotation) if alternative is not type(None)
+    ]
     kind: Any = kinds[0] if len(kinds) == 1 else field.annotation  # a section may be left out
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 

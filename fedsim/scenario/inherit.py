@@ -155,32 +155,32 @@ def _part(node: YamlNode, path: tuple[str, ...], faults: list[Fault]) -> YamlNod
         return _used(node, {"use": node}, path, faults)
     if not isinstance(node.value, dict):
         return node
-    own = dict(node.value)
-    if "name" in own and "use" in own:
+    entries = dict(node.value)
+    if "name" in entries and "use" in entries:
         message = "'use' and 'name' are the same word: keep one"
-        faults.append(own["name"].key.fault((*path, "name"), message))
-        del own["name"]
-    if "name" in own:
-        own = {"use": own.pop("name"), **own}
-    return _used(node, own, path, faults)
+        faults.append(entries["name"].key.fault((*path, "name"), message))
+        del entries["name"]
+    if "name" in entries:
+        entries = {"use": entries.pop("name"), **entries}
+    return _used(node, entries, path, faults)
 
 
 def _used(
-    part: YamlNode, own: dict[str, YamlNode], path: tuple[str, ...], faults: list[Fault]
+    part: YamlNode, entries: dict[str, YamlNode], path: tuple[str, ...], faults: list[Fault]
 ) -> YamlNode:
-    use = own.get("use")
+    use = entries.get("use")
     if use is None or not isinstance(use.value, str):
-        return part.with_value(own)
+        return part.with_value(entries)
     short = SHORT_SOURCE.fullmatch(use.value) if PARTS[path] == "source" else None
     if short:
-        own["use"] = use.with_value(short[1])
-        if "path" in own:
+        entries["use"] = use.with_value(short[1])
+        if "path" in entries:
             message = f"{shown(use.value)} is a path already"
-            faults.append(own["path"].key.fault((*path, "path"), message))
-        own["path"] = use.with_value(short[2])
+            faults.append(entries["path"].key.fault((*path, "path"), message))
+        entries["path"] = use.with_value(short[2])
     else:
-        own["use"] = _absolute(use)
-    return part.with_value(own)
+        entries["use"] = _absolute(use)
+    return part.with_value(entries)
 
 
 def _absolute(use: YamlNode) -> YamlNode:

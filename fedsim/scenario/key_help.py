@@ -115,7 +115,7 @@ def _parts_and_parameters(kind: str, names: Iterable[str]) -> Iterable[tuple[str
 def _explain_plugin(path: tuple[str, ...], known: Signature, rest: tuple[str, ...]) -> str:
     title = dotted((*path, *rest))
     if len(rest) == 1:
-        rows = [(name, _of_parameter(one)) for name, one in known.parameters.items()]
+        rows = [(name, _of_parameter(parameter)) for name, parameter in known.parameters.items()]
         client = f" Its clients run {known.client!r}." if known.client else ""
         return page(title, known.doc + client, rows)
     if rest[1] not in known.parameters:
@@ -142,7 +142,7 @@ def _line(text: str) -> str:
 def unknown(key: str, known: list[str]) -> ScenarioError:
     """Return the error for a key that is not ``known``, with the nearest that is."""
     last = key.rpartition(".")[2]
-    homes = [one for one in known if one.rpartition(".")[2] == last]
+    homes = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
     hint = did_you_mean(key, homes or known)
     return ScenarioError([Fault("", 0, 0, key, "there is no such key", hint)])
 
@@ -173,7 +173,7 @@ def part_schema(kind: str) -> Schema:
     mapping: Schema = {
         "type": "object",
         "properties": {"use": name, "name": name},
-        "allOf": [_when_used(kind, word, one) for one in names for word in ("use", "name")],
+        "allOf": [_when_used(kind, word, plugin) for plugin in names for word in ("use", "name")],
     }
     if needs_name:
         mapping["oneOf"] = needs_name
@@ -183,8 +183,10 @@ def part_schema(kind: str) -> Schema:
 def _when_used(kind: str, word: str, name: str) -> Schema:
     """Return the rule for the parameters of the plug-in ``name``."""
     known = registry.describe(kind, name)
-    parameters = {one.name: _parameter(one) for one in known.parameters.values()}
-    required = [one.name for one in known.parameters.values() if one.default is REQUIRED]
+    parameters = {parameter.name: _parameter(parameter) for parameter in known.parameters.values()}
+    required = [
+        parameter.name for parameter in known.parameters.values() if parameter.default is REQUIRED
+    ]
     return {
         "if": {"properties": {word: {"const": name}}, "required": [word]},
         "then": {

@@ -67,7 +67,9 @@ def _section(path: tuple[str, ...]) -> type[BaseModel] | None:
 
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
-    kinds = [one for one in get_args(field.annotation) if one is not type(None)]
+    kinds = [
+        alternative for alternative in get_args(field.annotation) if alternative is not type(None)
+    ]
     kind: Any = kinds[0] if len(kinds) == 1 else field.annotation  # a section may be null
     is_section = isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not Part
     return kind if is_section else None

@@ -163,11 +163,11 @@ def _is_bare_share(path: tuple[Step, ...], value: Any) -> bool:
 
 def _tidy(faults: Iterable[Fault]) -> Iterator[Fault]:
     """Yield one fault per key and place: the first is nearest to the cause."""
-    seen = set()
+    reported = set()
     for fault in faults:
         where = (fault.file, fault.line, fault.key)
-        if where not in seen:
-            seen.add(where)
+        if where not in reported:
+            reported.add(where)
             yield fault
 
 

@@ -101,16 +101,16 @@ def _client(tree: YamlNode, settled: Settled) -> str:
 def _settle(
     path: tuple[str, ...],
     part: YamlNode,
-    own: Mapping[str, YamlNode],
+    entries: Mapping[str, YamlNode],
     tree: YamlNode,
     settled: Settled,
 ) -> Iterator[Fault]:
-    use = own.get("use")
+    use = entries.get("use")
     if use is None and path == ("local",) and (client := _client(tree, settled)):
         use = YamlNode(client, part.place, part.place)
     if use is None:
         if path != ("local",):  # without a strategy nobody knows what local may hold
-            yield from _nameless(path, part, own)
+            yield from _nameless(path, part, entries)
         return
     if not isinstance(use.value, str):
         yield use.place.fault((*path, "use"), misfit(str, use.plain()))
@@ -118,37 +118,37 @@ def _settle(
     try:
         known = registry.describe(PARTS[path], use.value, use.place.folder)
     except ScenarioError as error:
-        yield from (use.place.fault(path, one.message, one.hint) for one in error.faults)
+        yield from (use.place.fault(path, fault.message, fault.hint) for fault in error.faults)
         return
     settled.signatures[path] = known
-    written = {name: _absolute(name, node, use.value, known) for name, node in own.items()}
+    written = {name: _absolute(name, node, use.value, known) for name, node in entries.items()}
     written.pop("use", None)
-    who = _who(path, use.value, own, settled)
+    who = _who(path, use.value, entries, settled)
     wrong = list(known.faults(who, written))
-    for one in wrong:
-        node = part.at(one.path) or part
-        place = node.key if one.path and one.path[0] not in known.parameters else node.place
-        yield place.fault((*path, *one.path), one.message, one.hint)
-    missing = list(_missing_files(path, use.value, own, written, known))
+    for fault in wrong:
+        node = part.at(fault.path) or part
+        place = node.key if fault.path and fault.path[0] not in known.parameters else node.place
+        yield place.fault((*path, *fault.path), fault.message, fault.hint)
+    missing = list(_missing_files(path, use.value, entries, written, known))
     yield from missing
     if not wrong and not missing:
         settled.parts[path] = {"use": use.value, **known.with_defaults(written)}
 
 
 def _nameless(
-    path: tuple[str, ...], part: YamlNode, own: Mapping[str, YamlNode]
+    path: tuple[str, ...], part: YamlNode, entries: Mapping[str, YamlNode]
 ) -> Iterator[Fault]:
-    for name, node in own.items():
+    for name, node in entries.items():
         if meant := nearest(name, ("use", "name")):
             yield node.key.fault((*path, name), "unknown key", f"did you mean '{meant}'?")
             return
     yield part.place.fault(path, f"which {PARTS[path]}? `use` is missing")
 
 
-def _who(path: tuple[str, ...], use: str, own: Mapping[str, YamlNode], settled: Settled) -> str:
+def _who(path: tuple[str, ...], use: str, entries: Mapping[str, YamlNode], settled: Settled) -> str:
     who = f"{PARTS[path]} {registry.short(use)!r}"
     strategy = settled.signatures.get(("strategy",))
-    is_implied = path == ("local",) and "use" not in own and strategy is not None
+    is_implied = path == ("local",) and "use" not in entries and strategy is not None
     return f"{who}, which strategy {strategy.name} asks for," if is_implied and strategy else who
 
 
@@ -172,13 +172,13 @@ def _is_path(name: str, use: str, known: Signature) -> bool:
 
 def _holds_path(kind: Any) -> bool:
     is_wrapped = get_origin(kind) in (Annotated, Union, types.UnionType)
-    return kind is Path or (is_wrapped and any(_holds_path(one) for one in get_args(kind)))
+    return kind is Path or (is_wrapped and any(_holds_path(inner) for inner in get_args(kind)))
 
 
 def _missing_files(
     path: tuple[str, ...],
     use: str,
-    own: Mapping[str, YamlNode],
+    entries: Mapping[str, YamlNode],
     written: Mapping[str, Any],
     known: Signature,
 ) -> Iterator[Fault]:
@@ -186,4 +186,6 @@ def _missing_files(
         if PARTS[path] != "source" or not isinstance(value, str) or not _is_path(name, use, known):
             continue
         if not os.path.exists(value):
-            yield own[name].place.fault((*path, name), f"there is no file or folder {shown(value)}")
+            yield entries[name].place.fault(
+                (*path, name), f"there is no file or folder {shown(value)}"
+            )

@@ -34,17 +34,17 @@ def wrong(tree: YamlNode) -> Iterator[Complaint]:
                 "{unit: record, clip: 1.0, budget: {epsilon: 8}, delta: 1e-5}",
             )
         return
-    said: dict[str, Any] = section.plain()
-    yield from _alone(said)
-    yield from _sampler(said, tree)
-    yield from _open_metrics(said, tree)
-    yield from _parts(said, tree)
-    yield from _chance(said, tree)
+    privacy: dict[str, Any] = section.plain()
+    yield from _alone(privacy)
+    yield from _sampler(privacy, tree)
+    yield from _open_metrics(privacy, tree)
+    yield from _parts(privacy, tree)
+    yield from _chance(privacy, tree)
 
 
-def _chance(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
-    count, delta = _plain(tree, "clients.count"), said.get("delta")
-    is_known = said.get("unit") == "client" and _is_number(count) and _is_number(delta)
+def _chance(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
+    count, delta = _plain(tree, "clients.count"), privacy.get("delta")
+    is_known = privacy.get("unit") == "client" and _is_number(count) and _is_number(delta)
     if is_known and count > 0 and delta >= 1 / count:
         yield (
             "privacy.delta",
@@ -53,23 +53,23 @@ def _chance(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
         )
 
 
-def _alone(said: dict[str, Any]) -> Iterator[Complaint]:
-    if said.get("noise_multiplier") is None and said.get("budget") is None:
+def _alone(privacy: dict[str, Any]) -> Iterator[Complaint]:
+    if privacy.get("noise_multiplier") is None and privacy.get("budget") is None:
         yield "privacy", "noise_multiplier or budget: {epsilon} is missing: how much noise?"
-    is_adaptive = said.get("clipping") == "adaptive"
+    is_adaptive = privacy.get("clipping") == "adaptive"
     for key in ("quantile", "clip_lr"):
-        if said.get(key) is not None and not is_adaptive:
+        if privacy.get(key) is not None and not is_adaptive:
             yield f"privacy.{key}", "is used by clipping: adaptive alone"
-    is_local = said.get("unit") == "record" or said.get("placement") == "local"
+    is_local = privacy.get("unit") == "record" or privacy.get("placement") == "local"
     if is_adaptive and is_local:
         yield "privacy.clipping", "adaptive needs a server that adds the noise: placement: central"
-    if said.get("unit") == "record" and said.get("placement") == "central":
+    if privacy.get("unit") == "record" and privacy.get("placement") == "central":
         yield "privacy.placement", "records are protected where they are, by their own client"
 
 
-def _sampler(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
+def _sampler(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
     use = _plain(tree, "clients.sampler.use", "uniform")
-    if said.get("unit") == "client" and use not in ("uniform", "poisson"):
+    if privacy.get("unit") == "client" and use not in ("uniform", "poisson"):
         yield (
             "clients.sampler",
             f"{use} cannot be accounted for under client-level privacy: the accountant knows "
@@ -77,36 +77,38 @@ def _sampler(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
         )
 
 
-def _open_metrics(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
-    if said.get("metrics") == "simulation":
+def _open_metrics(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
+    if privacy.get("metrics") == "simulation":
         return
-    told = "would leave without noise; privacy.metrics: simulation keeps it for simulation only"
+    consequence = (
+        "would leave without noise; privacy.metrics: simulation keeps it for simulation only"
+    )
     if _plain(tree, "evaluation.clients"):
-        yield "evaluation.clients", f"what clients measure on their own examples {told}"
+        yield "evaluation.clients", f"what clients measure on their own examples {consequence}"
     if _plain(tree, "references"):
-        yield "references", f"what is learned from the clients' examples directly {told}"
+        yield "references", f"what is learned from the clients' examples directly {consequence}"
 
 
-def _parts(said: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
+def _parts(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
     """Look at the strategy and at the client half."""
     half = _half(tree)
-    if said.get("unit") == "client":
-        if reason := _refusal(said, tree):
+    if privacy.get("unit") == "client":
+        if reason := _refusal(privacy, tree):
             yield "strategy", reason
         if half is not None and UNDER in half.methods:
             yield "local", f"{half.name} protects records: privacy.unit: record is its section"
-    elif said.get("unit") == "record" and half is not None:
+    elif privacy.get("unit") == "record" and half is not None:
         yield from _records(half, tree)
         if _plain(tree, "compute.precision") == "bf16":
             yield "compute.precision", "gradients of single records are made in float32 alone"
 
 
-def _refusal(said: dict[str, Any], tree: YamlNode) -> str:
+def _refusal(privacy: dict[str, Any], tree: YamlNode) -> str:
     """Return why the strategy cannot be guarded; its class is imported to see that, and torch."""
     from fedsim.privacy.private_strategy import refusal
 
     strategy = _found("strategy", tree.at(("strategy", "use")))
-    return refusal(strategy, said.get("placement") or "central") if strategy else ""
+    return refusal(strategy, privacy.get("placement") or "central") if strategy else ""
 
 
 def _records(half: Signature, tree: YamlNode) -> Iterator[Complaint]:
@@ -116,17 +118,17 @@ def _records(half: Signature, tree: YamlNode) -> Iterator[Complaint]:
     if why := _unbounded(tree):
         yield "strategy", f"what it needs of clients cannot be had under privacy: {why}"
         return
-    own, phases = _found("client", tree.at(("local", "use"))), _phases(tree)
+    local_rule, phases = _found("client", tree.at(("local", "use"))), _phases(tree)
     private = {
         name: registry.find("client", name)
         for name in registry.names("client")
         if UNDER in registry.describe("client", name).methods
     }
-    fitting = [name for name, one in private.items() if not unprotected(one, phases)]
+    fitting = [name for name, rule in private.items() if not unprotected(rule, phases)]
     fix = f"; local: {{use: {' or '.join(fitting)}}} does" if fitting else ""
     if UNDER not in half.methods:
         yield "local", f"{half.name} adds no noise for its records{fix}"
-    elif own is not None and (bare := unprotected(own, phases)):
+    elif local_rule is not None and (bare := unprotected(local_rule, phases)):
         yield "local", f"{half.name} adds no noise when asked to {' or '.join(bare)}{fix}"
 
 
@@ -134,10 +136,10 @@ def _unbounded(tree: YamlNode) -> str:
     """Return why one example's share in what the strategy asks for has no bound; else nothing."""
     strategy = _described("strategy", tree.at(("strategy", "use")))
     try:
-        own = registry.find("client", strategy.client) if strategy and strategy.client else None
+        rule = registry.find("client", strategy.client) if strategy and strategy.client else None
     except ScenarioError:
         return ""
-    return str(getattr(own, "unbounded", ""))
+    return str(getattr(rule, "unbounded", ""))
 
 
 def _phases(tree: YamlNode) -> Sequence[str]:
@@ -145,9 +147,11 @@ def _phases(tree: YamlNode) -> Sequence[str]:
     node = tree.child("strategy")
     if node is None or not isinstance(node.value, dict) or "use" not in node.value:
         return ()
-    said = {name: value for name, value in node.plain().items() if name not in ("use", "name")}
+    parameters = {
+        name: value for name, value in node.plain().items() if name not in ("use", "name")
+    }
     try:
-        part = Part(use=str(node.value["use"].value), parameters=said)
+        part = Part(use=str(node.value["use"].value), parameters=parameters)
         strategy = registry.build("strategy", part, node.place.folder)
     except (ScenarioError, ValueError):
         return ()

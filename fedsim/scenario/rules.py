@@ -22,8 +22,8 @@ COUNT_THEMSELVES = ("natural", "domains")
 
 def faults(tree: YamlNode) -> list[Fault]:
     """Return the faults between keys; what is wrong by itself is left to the schema."""
-    own = [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree)]
-    return [*own, *_tracking(tree), *_privacy(tree)]
+    between_keys = [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree)]
+    return [*between_keys, *_tracking(tree), *_privacy(tree)]
 
 
 def _clients(tree: YamlNode) -> Iterator[Fault]:
@@ -31,10 +31,10 @@ def _clients(tree: YamlNode) -> Iterator[Fault]:
     if _is_count(count) and _is_count(cohort) and cohort > count:
         message = f"{cohort} clients per round, but there are only {count} (clients.count)"
         yield _fault(tree, "clients.per_round", message)
-    asked = cohort if _is_count(cohort) else count if cohort == "all" else None
+    cohort_size = cohort if _is_count(cohort) else count if cohort == "all" else None
     replies = _value(tree, "clients.min_replies")
-    if _is_count(asked) and _is_count(replies) and replies > asked:
-        message = f"{replies} replies, but only {asked} clients are asked in a round"
+    if _is_count(cohort_size) and _is_count(replies) and replies > cohort_size:
+        message = f"{replies} replies, but only {cohort_size} clients are asked in a round"
         yield _fault(tree, "clients.min_replies", message)
     use = _value(tree, "data.partition.use", "iid")
     is_open = isinstance(use, str) and (use in COUNT_THEMSELVES or ":" in use)
@@ -78,8 +78,8 @@ def _tracking(tree: YamlNode) -> Iterator[Fault]:
         try:
             registry.describe("tracker", item.value, item.place.folder)
         except ScenarioError as error:
-            for one in error.faults:
-                yield item.place.fault(("tracking", position), one.message, one.hint)
+            for fault in error.faults:
+                yield item.place.fault(("tracking", position), fault.message, fault.hint)
 
 
 def _privacy(tree: YamlNode) -> Iterator[Fault]:

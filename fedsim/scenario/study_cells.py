@@ -51,7 +51,7 @@ class Base:
         tree, faults = self.tree, list(self.faults)
         for key, value in changes:
             tree, wrong = overlaid(tree, key, value)
-            faults += [replace(one, key=one.key or key) for one in wrong]
+            faults += [replace(fault, key=fault.key or key) for fault in wrong]
         return complete(tree, self.path, faults)
 
 
@@ -88,8 +88,8 @@ def cells_of(
         searches += [ParameterSearch(slug, chosen, space)] if space else []
         for seed in head.seeds:
             name = f"{slug}-s{seed}"
-            own = scenario.model_copy(update={"seed": seed, "name": name})
-            cells.append(Cell(name, chosen, seed, own))
+            cell_scenario = scenario.model_copy(update={"seed": seed, "name": name})
+            cells.append(Cell(name, chosen, seed, cell_scenario))
     faults |= dict.fromkeys(_unused(tree, searches)) if not faults else {}
     if faults:
         raise ScenarioError(list(faults))
@@ -110,11 +110,11 @@ def _space(tree: YamlNode, scenario: Scenario, changes: Changes) -> dict[str, An
     space = tree.at(("tune", "space"))
     if space is None:
         return {}
-    said = {key for name, node in changes for key in _written(name, node)}
+    fixed = {key for name, node in changes for key in _written(name, node)}
     return {
         key: node.plain()
         for key, node in _items(space)
-        if key not in said and _has(scenario.resolved(), key)
+        if key not in fixed and _has(scenario.resolved(), key)
     }
 
 
@@ -183,11 +183,11 @@ def _primary(tree: YamlNode, head: StudyHeader, scenario: Scenario) -> Iterator[
 
 def _domains(scenario: Scenario) -> set[str]:
     """Return the names of domains that the scenario says itself."""
-    said = [
+    lists = [
         scenario.data.source.parameters.get("domains"),
         scenario.data.partition.parameters.get("targets"),
     ]
-    return {str(name) for names in said if isinstance(names, list | tuple) for name in names}
+    return {str(name) for names in lists if isinstance(names, list | tuple) for name in names}
 
 
 def _slug(names: Any) -> str:

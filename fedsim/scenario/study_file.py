@@ -125,16 +125,18 @@ def _levels(axis: str, node: YamlNode, faults: list[Fault]) -> Iterator[AxisLeve
 def _strategies(items: Sequence[YamlNode], faults: list[Fault]) -> Iterator[AxisLevel]:
     """Yield a level for each strategy, called by its name; by its parameters too at need."""
     uses = [_use(item) for item in items]
-    seen: set[str] = set()
+    names: set[str] = set()
     for position, (item, use) in enumerate(zip(items, uses, strict=True)):
         name = use
         if Counter(uses)[use] > 1 and isinstance(item.value, dict):
-            own = [(key, n.plain()) for key, n in item.value.items() if key not in ("use", "name")]
-            name = " ".join([use, *(f"{key}={value}" for key, value in own)])[:LONGEST]
-        if name in seen:
+            parameters = [
+                (key, n.plain()) for key, n in item.value.items() if key not in ("use", "name")
+            ]
+            name = " ".join([use, *(f"{key}={value}" for key, value in parameters)])[:LONGEST]
+        if name in names:
             message = f"the strategy {name!r} is in the list twice"
             faults.append(item.place.fault(("axes", "strategy", position), message))
-        seen.add(name)
+        names.add(name)
         yield AxisLevel(name, (("strategy", item),))
 
 
@@ -191,5 +193,5 @@ def _base(tree: YamlNode, path: Path, written: str, overrides: Sequence[str]) ->
     base, faults = assemble(file, overrides)
     for key, value in _items(tree.child("set")):
         base, wrong = overlaid(base, key, value)
-        faults += [replace(one, key=one.key or key) for one in wrong]
+        faults += [replace(fault, key=fault.key or key) for fault in wrong]
     return Base(base, file, faults)

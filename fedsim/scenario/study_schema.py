@@ -151,8 +151,8 @@ class Study:
         """
         sides = [f"{len(levels)} {axis}" for axis, levels in self.axes.items()]
         seeds = f"{len(self.head.seeds)} seed{'s' * (len(self.head.seeds) != 1)}"
-        whole = f"{' x '.join([*sides, seeds])} = {len(self.cells)} runs"
-        return whole + f", after {self.trials} trials" * (self.trials > 0)
+        product_text = f"{' x '.join([*sides, seeds])} = {len(self.cells)} runs"
+        return product_text + f", after {self.trials} trials" * (self.trials > 0)
 
     def note(self) -> str:
         """Return what the number of seeds cannot show; empty where there are enough."""

@@ -56,13 +56,13 @@ def span_faults(space: YamlNode) -> Iterator[Fault]:
             yield node.place.fault(path, wrong, f"write {RANGE}")
 
 
-def _wrong(said: Any) -> str:
-    if not isinstance(said, dict) or len(said) != 1:
+def _wrong(span: Any) -> str:
+    if not isinstance(span, dict) or len(span) != 1:
         return "one range is expected"
-    ((kind, values),) = said.items()
+    ((kind, values),) = span.items()
     if kind not in _RULES:
         return f"{kind!r} is no kind of range"
-    is_plain = isinstance(values, list) and all(type(one) in (*_NUMBERS, str) for one in values)
+    is_plain = isinstance(values, list) and all(type(value) in (*_NUMBERS, str) for value in values)
     return "" if is_plain and _RULES[kind](values) else f"{kind} asks for {_ASKS[kind]}"
 
 
@@ -71,7 +71,9 @@ _RULES: dict[str, Callable[[list[Any]], bool]] = {
     "log": lambda values: _is_span(values, float) and values[0] > 0,
     "uniform": lambda values: _is_span(values, float),
     "int": lambda values: _is_span(values, int),
-    "choice": lambda values: len(values) > 1 and len({str(one) for one in values}) == len(values),
+    "choice": lambda values: (
+        len(values) > 1 and len({str(value) for value in values}) == len(values)
+    ),
 }
 _ASKS = {
     "log": "two numbers above 0, the smaller first",
@@ -83,5 +85,5 @@ _ASKS = {
 
 def _is_span(values: list[Any], kind: type) -> bool:
     allowed = (int,) if kind is int else (int, float)
-    is_pair = len(values) == 2 and all(type(one) in allowed for one in values)
+    is_pair = len(values) == 2 and all(type(value) in allowed for value in values)
     return is_pair and bool(values[0] < values[1])

@@ -35,8 +35,8 @@ def read(path: Path, name: str = "") -> tuple[YamlNode, list[Fault]]:
     Raises:
         ScenarioError: if there is no such file, or it is not a YAML mapping.
     """
-    whole = SourceLocation(name or str(path), folder=path.parent)
-    reader = _Reader(_text(path, whole), whole)
+    whole_file = SourceLocation(name or str(path), folder=path.parent)
+    reader = _Reader(_text(path, whole_file), whole_file)
     root = reader.root()
     if not isinstance(root.value, dict):
         message = f"a mapping (key: value) is expected, got {shown(root.plain())}"
@@ -50,24 +50,24 @@ def parse(text: str, place: SourceLocation) -> tuple[YamlNode, list[Fault]]:
     return (reader.root() if text.strip() else YamlNode(None, place, place)), reader.faults
 
 
-def _text(path: Path, whole: SourceLocation) -> str:
+def _text(path: Path, whole_file: SourceLocation) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             message = f"more than {MOST_BYTES // 1_000_000} MB is no scenario"
-            raise ScenarioError([whole.fault("", message)])
+            raise ScenarioError([whole_file.fault("", message)])
         raw = path.read_bytes()
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - raw.rfind(b"\n", 0, error.start)
-        fault = replace(whole, line=line, column=column).fault("", "not UTF-8 text")
+        fault = replace(whole_file, line=line, column=column).fault("", "not UTF-8 text")
         raise ScenarioError([fault]) from error
     except FileNotFoundError as error:
-        raise ScenarioError([whole.fault("", "no such file")]) from error
+        raise ScenarioError([whole_file.fault("", "no such file")]) from error
     except IsADirectoryError as error:
-        raise ScenarioError([whole.fault("", "a folder, not a file")]) from error
+        raise ScenarioError([whole_file.fault("", "a folder, not a file")]) from error
     except (OSError, ValueError) as error:
-        raise ScenarioError([whole.fault("", f"cannot be read: {error}")]) from error
+        raise ScenarioError([whole_file.fault("", f"cannot be read: {error}")]) from error
 
 
 def dump(values: Mapping[str, Any], flat: bool = False) -> str:

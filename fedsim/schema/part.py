@@ -37,9 +37,9 @@ class Part(Section):
             return {"use": written}
         if not isinstance(written, dict):
             return written
-        own = dict(written)
-        use = own.pop("use", "")
-        return {"use": use, "parameters": own.pop("parameters", {}) | own}
+        entries = dict(written)
+        use = entries.pop("use", "")
+        return {"use": use, "parameters": entries.pop("parameters", {}) | entries}
 
     @model_serializer
     def _spread(self) -> dict[str, Any]:

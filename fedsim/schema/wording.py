@@ -55,7 +55,7 @@ def expected(kind: Any) -> str:
     if origin is Literal:
         return listed([str(word) for word in inner], " or ")
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(expected(one) for one in inner))
+        return " or ".join(dict.fromkeys(expected(alternative) for alternative in inner))
     if origin in (tuple, list):
         return "a list of " + _items(inner)
     return "a list" if kind in (tuple, list) else PLAIN.get(kind, "a mapping")
@@ -128,7 +128,14 @@ def _inside(kind: Any, step: str | int) -> Any:
     if origin is Annotated:
         return _inside(inner[0], step)
     if origin in (Union, types.UnionType):
-        return next((one for one in (_inside(one, step) for one in inner) if one is not Any), Any)
+        return next(
+            (
+                alternative
+                for alternative in (_inside(alternative, step) for alternative in inner)
+                if alternative is not Any
+            ),
+            Any,
+        )
     if origin is dict and len(inner) == 2:
         return inner[1]
     if origin in (tuple, list) and inner and isinstance(step, int):
@@ -162,7 +169,7 @@ def listed(names: Iterable[str], last: str = ", ") -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return which of ``names`` is most like ``name``; empty where none is."""
-    known = {_folded(one): one for one in names}
+    known = {_folded(candidate): candidate for candidate in names}
     close = difflib.get_close_matches(_folded(name), known, 1, 0.6)
     return known[close[0]] if close else ""
 

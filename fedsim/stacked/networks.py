@@ -68,8 +68,8 @@ def chain_of(model: nn.Module) -> Chain | None:
     elif type(model) is nn.Sequential:
         layers = list(_flat(model))
     distinct = {layer for layer in layers if next(layer.parameters(), None) is not None}
-    held = sum(len(list(layer.parameters())) for layer in distinct)
-    if not layers or held != len(list(model.parameters())) or len(set(layers)) < len(layers):
+    covered = sum(len(list(layer.parameters())) for layer in distinct)
+    if not layers or covered != len(list(model.parameters())) or len(set(layers)) < len(layers):
         return None
     return [(names.get(layer, ""), layer) for layer in layers]
 
@@ -99,15 +99,15 @@ class Mlp:
 
     def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
         """Return each client's mean loss and gradients; see :class:`Net`."""
-        found: Weights = {}
+        gradients: Weights = {}
 
         def keep(name: str, error: Tensor, inputs: Tensor) -> None:
-            found[f"{name}.weight"] = torch.bmm(error.mT, inputs)
+            gradients[f"{name}.weight"] = torch.bmm(error.mT, inputs)
             if self._has_bias[name]:
-                found[f"{name}.bias"] = error.sum(dim=1)
+                gradients[f"{name}.bias"] = error.sum(dim=1)
 
         losses = self._pass(weights, batch, keep)
-        return losses, {name: found[name] for name in weights}
+        return losses, {name: gradients[name] for name in weights}
 
     def descend(self, weights: Weights, batch: Batch, lr: float, decay: float) -> Tensor:
         """Take one plain step in place and return each client's mean loss before it."""
@@ -185,20 +185,20 @@ class Layers:
                 logits.flatten(0, 1), labels.flatten(), reduction="none"
             )
             losses = (each.view_as(share) * share).sum(dim=1)
-            found = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        return losses.detach(), dict(zip(leaves, found, strict=True))
+            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        return losses.detach(), dict(zip(leaves, gradients, strict=True))
 
     def _logits(self, weights: Weights, inputs: Tensor) -> Tensor:
         count, x = len(inputs), inputs
         if x.dim() == 5:  # (clients, batch, channels, h, w) to (batch, clients * channels, h, w)
             x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=self._layout)
         for name, layer in self._chain:
-            own = {key: weights[f"{name}.{key}"] for key, _ in layer.named_parameters()}
-            bias = own.get("bias")
+            parameters = {key: weights[f"{name}.{key}"] for key, _ in layer.named_parameters()}
+            bias = parameters.get("bias")
             if isinstance(layer, nn.Conv2d):
                 x = functional.conv2d(
                     x,
-                    own["weight"].flatten(0, 1).contiguous(memory_format=self._layout),
+                    parameters["weight"].flatten(0, 1).contiguous(memory_format=self._layout),
                     None if bias is None else bias.flatten(),
                     stride=layer.stride,
                     padding=layer.padding,
@@ -207,7 +207,7 @@ class Layers:
                 )
             elif isinstance(layer, nn.GroupNorm):
                 groups = count * layer.num_groups
-                scale = own["weight"].flatten() if own else None
+                scale = parameters["weight"].flatten() if parameters else None
                 x = functional.group_norm(
                     x, groups, scale, None if bias is None else bias.flatten(), layer.eps
                 )
@@ -215,7 +215,7 @@ class Layers:
                 if x.dim() == 4:
                     x = x.reshape(len(x), count, -1).transpose(0, 1)
             elif isinstance(layer, nn.Linear):
-                x = torch.bmm(x, own["weight"].mT)
+                x = torch.bmm(x, parameters["weight"].mT)
                 x = x if bias is None else x + bias.unsqueeze(1)
             else:
                 x = layer(x)
@@ -227,11 +227,11 @@ def pooled_first(chain: Chain) -> Chain:
 
     The largest is passed on whether or not the negative ones were cut off before.
     """
-    found = list(chain)
-    for at, (one, next_one) in enumerate(pairwise(chain)):
-        if isinstance(one[1], nn.ReLU) and isinstance(next_one[1], nn.MaxPool2d):
-            found[at : at + 2] = [next_one, one]
-    return found
+    reordered = list(chain)
+    for at, (layer, next_one) in enumerate(pairwise(chain)):
+        if isinstance(layer[1], nn.ReLU) and isinstance(next_one[1], nn.MaxPool2d):
+            reordered[at : at + 2] = [next_one, layer]
+    return reordered
 
 
 class Vmapped:
@@ -246,5 +246,5 @@ class Vmapped:
 
     def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
         """Return each client's mean loss and gradients; see :class:`Net`."""
-        found, losses = self._each(weights, *batch)
-        return losses, dict(found)
+        gradients, losses = self._each(weights, *batch)
+        return losses, dict(gradients)

@@ -105,7 +105,7 @@ class _SgdStack:
         # All of it lies where the examples do, and no step asks for a number that the CPU can see.
         every = self.places.to(inputs.device)
         sizes = (every >= 0).sum(dim=2)  # (steps, clients)
-        met = torch.zeros(sizes.shape, device=inputs.device)
+        batch_losses = torch.zeros(sizes.shape, device=inputs.device)
         plain = steer is None and not rule.momentum
         fused = self.net if plain and isinstance(self.net, Mlp) else None
         for step, places in enumerate(every):
@@ -118,12 +118,12 @@ class _SgdStack:
                 losses, gradients = self.net.gradients(weights, batch)
                 if steer is not None:
                     steer(gradients, active)
-                velocity = {name: held[:active] for name, held in velocity.items()}
+                velocity = {name: momentum[:active] for name, momentum in velocity.items()}
                 rule.step(weights, gradients, velocity, lr)
-            met[step, :active] = losses
-        met, sizes = met.cpu(), sizes.cpu()
+            batch_losses[step, :active] = losses
+        batch_losses, sizes = batch_losses.cpu(), sizes.cpu()
         return [
-            _last_pass(met[:count, at], sizes[:count, at], self._per_pass(at))
+            _last_pass(batch_losses[:count, at], sizes[:count, at], self._per_pass(at))
             for at, count in enumerate(counts)
         ]
 

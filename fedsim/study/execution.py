@@ -101,15 +101,15 @@ def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> 
         todo = [entry for entry in ledger.runs if entry.status in again]
         if any(entry.trial for entry in todo):
             check_installed()
-        scenarios = [load(_scenario(folder, one.name)) for one in todo if not one.trial]
-        _wait(folder / "cells" / one.name for one in todo)
+        scenarios = [load(_scenario(folder, line.name)) for line in todo if not line.trial]
+        _wait(folder / "cells" / line.name for line in todo)
         with shared(scenarios, min(jobs, len(todo))) as crew:
             pool = Pool(crew.jobs, folder / "study.log", crew.environment)
             ledger = _CellQueue(folder, pool, again, crew.sets).play(ledger, watch)
     failed = ledger.counts()["failed"]
     if failed:
-        whole = f"{failed} of {len(ledger.cells)} cells failed; the others are finished"
-        raise StudyIncomplete(f"{whole}. Once more: fedsim resume {folder} --retry-failed")
+        message = f"{failed} of {len(ledger.cells)} cells failed; the others are finished"
+        raise StudyIncomplete(f"{message}. Once more: fedsim resume {folder} --retry-failed")
     return ledger
 
 
@@ -144,33 +144,33 @@ class _CellQueue:
                 for news in everything:
                     ledger = self._handed_out(self._entered(ledger, news))
                     done += news.status in ("finished", "failed")
-                    left = sum(one.status in ("left", "started") for one in ledger.runs)
+                    left = sum(entry.status in ("left", "started") for entry in ledger.runs)
                     pace = (time.monotonic() - begun) / done if done else None
                     watch(Progress(ledger, news, None if pace is None else left * pace))
         except KeyboardInterrupt as error:
             counts = ledger.counts()
-            kept = f"{counts['finished']} of {len(ledger.cells)} cells are finished"
-            text = f"stopped; {kept}. Go on with: fedsim resume {self._folder}"
+            finished = f"{counts['finished']} of {len(ledger.cells)} cells are finished"
+            text = f"stopped; {finished}. Go on with: fedsim resume {self._folder}"
             raise Interrupted(text) from error
         return ledger
 
     def _handed_out(self, ledger: StudyLedger) -> StudyLedger:
         """Return the ledger as it is on disk, whatever may run now handed to the pool."""
         ledger, due = advanced(ledger)
-        new = [one for one in due if one.status in self._again and one.name not in self._given]
+        new = [line for line in due if line.status in self._again and line.name not in self._given]
         for entry in new:
             digest = self._written(ledger, entry)
             ledger = ledger.changed(entry.name, scenario_sha256=digest)
         ledger.write(self._folder)
-        self._given |= {one.name for one in new}
+        self._given |= {line.name for line in new}
         self._pool.add(
             CellOrder(
-                one.name,
-                _scenario(self._folder, one.name),
-                self._folder / "cells" / one.name,
+                line.name,
+                _scenario(self._folder, line.name),
+                self._folder / "cells" / line.name,
                 self._sets,
             )
-            for one in new
+            for line in new
         )
         return ledger
 
@@ -179,8 +179,8 @@ class _CellQueue:
         if not entry.values:
             return entry.scenario_sha256
         key = (entry.levels, entry.seed)
-        cell = next(one.name for one in ledger.cells if (one.levels, one.seed) == key)
-        search = next(one for one in ledger.searches if one.levels == entry.levels)
+        cell = next(line.name for line in ledger.cells if (line.levels, line.seed) == key)
+        search = next(line for line in ledger.searches if line.levels == entry.levels)
         scenario = load(_scenario(self._folder, cell), overrides(entry, search))
         text = dump(scenario.resolved())
         files.write(_scenario(self._folder, entry.name), text)

@@ -57,12 +57,12 @@ def plan_study(study: Study, jobs: int = 1) -> StudyPlan:
             probes[key] = estimate(scenario)
         probe = probes[key]
         clients = scenario.clients.count or probe.clients
-        own = rounds * scenario.clients.per_round.of(clients, at_least=1)
-        turns += own
-        down += probe.bytes_down * own / probe.turns
-        up += probe.bytes_up * own / probe.turns
+        work = rounds * scenario.clients.per_round.of(clients, at_least=1)
+        turns += work
+        down += probe.bytes_down * work / probe.turns
+        up += probe.bytes_up * work / probe.turns
         disk += probe.disk_bytes
-        seconds += probe.turn_seconds * own
+        seconds += probe.turn_seconds * work
     runs = len(study.cells)
     jobs = max(1, min(jobs, runs + study.trials))
     return StudyPlan(
@@ -83,7 +83,7 @@ def _runs(study: Study) -> Iterator[tuple[Scenario, int]]:
     """Yield the scenario and the rounds of each cell and each trial."""
     for cell in study.cells:
         yield cell.scenario, cell.scenario.rounds
-    tune, searched = study.head.tune, [one.levels for one in study.searches]
+    tune, searched = study.head.tune, [search.levels for search in study.searches]
     for cell in study.cells if tune else ():
         if tune and cell.levels in searched and cell.seed in study.head.seeds[: tune.seeds]:
             for _ in range(tune.trials):
@@ -91,6 +91,6 @@ def _runs(study: Study) -> Iterator[tuple[Scenario, int]]:
 
 
 def _key(scenario: Scenario) -> str:
-    said = scenario.resolved()
-    decides = {name: said[name] for name in _DECIDES} | {"source": said["data"]["source"]}
+    resolved = scenario.resolved()
+    decides = {name: resolved[name] for name in _DECIDES} | {"source": resolved["data"]["source"]}
     return json.dumps(decides, sort_keys=True)

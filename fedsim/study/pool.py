@@ -126,21 +126,21 @@ class Pool:
 
 def _asked(process: subprocess.Popen[str], order: CellOrder) -> Mapping[str, Any]:
     """Return what the worker says of the order, or how it died."""
-    told = {
+    request = {
         "scenario": str(order.scenario),
         "folder": str(order.folder),
         "sets": list(order.sets),
     }
     line = ""
     try:
-        _pipe(process.stdin).write(json.dumps(told) + "\n")
+        _pipe(process.stdin).write(json.dumps(request) + "\n")
         _pipe(process.stdin).flush()
         line = _pipe(process.stdout).readline()
     except BrokenPipeError:
         pass
     if line:
-        said: dict[str, Any] = json.loads(line)
-        return said
+        answer: dict[str, Any] = json.loads(line)
+        return answer
     code = process.wait()
     if -code in (signal.SIGTERM, signal.SIGINT):
         return {"status": "left"}

@@ -25,11 +25,13 @@ def privacy_costs(study: Study, population: Callable[[Scenario], int]) -> list[s
         ScenarioError: if a promise cannot be kept.
         MissingPackage: if accounting for it needs a package that is absent.
     """
-    found: dict[str, list[str]] = {}
+    cells_by_promise: dict[str, list[str]] = {}
     for cell in study.cells:
         if cell.seed == study.head.seeds[0] and cell.scenario.privacy is not None:
-            found.setdefault(_promise(cell, population), []).append(" ".join(cell.levels.values()))
-    lines = [f"{promise}: {_few(names)}" for promise, names in found.items()]
+            cells_by_promise.setdefault(_promise(cell, population), []).append(
+                " ".join(cell.levels.values())
+            )
+    lines = [f"{promise}: {_few(names)}" for promise, names in cells_by_promise.items()]
     if lines and study.trials:
         lines.append("the trials of the search spend as much again, and no statement covers them")
     return lines
@@ -44,5 +46,5 @@ def _promise(cell: Cell, population: Callable[[Scenario], int]) -> str:
     claim = privacy_spec_of(cell.scenario, population(cell.scenario))
     most = claim.most_turns()
     spent = claim.epsilon(claim.affordable(most))
-    said = claim.privacy
-    return f"epsilon {spent:.3g} for one {said.unit} at delta {said.delta:g}"
+    privacy = claim.privacy
+    return f"epsilon {spent:.3g} for one {privacy.unit} at delta {privacy.delta:g}"

@@ -29,16 +29,16 @@ def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[StudyResources]
     Cells of one process each take one core.  Cells on Ray all live in one Ray, which is started
     here or is the cluster that they name, and each takes its share of the workers.
     """
-    on_ray = [c for one in scenarios if (c := one.compute).backend == "ray" or c.address]
+    on_ray = [c for scenario in scenarios if (c := scenario.compute).backend == "ray" or c.address]
     if jobs < 2 or not on_ray:
         yield StudyResources(jobs, ("compute.backend=local",) if jobs > 1 else ())
         return
     from fedsim.runtime.ray_grid import shared as shared_ray
 
     wanted = on_ray[0].workers
-    with shared_ray(on_ray[0].address, wanted) as found:
-        workers = max(1, found.cpus // jobs)
+    with shared_ray(on_ray[0].address, wanted) as resources:
+        workers = max(1, resources.cpus // jobs)
         workers = workers if wanted == "auto" else min(workers, wanted)
-        gpus = found.gpus / (workers * jobs)
+        gpus = resources.gpus / (workers * jobs)
         sets = (f"compute.workers={workers}", f"compute.gpus_per_worker={gpus:.3g}")
-        yield StudyResources(jobs, sets, found.environment)
+        yield StudyResources(jobs, sets, resources.environment)

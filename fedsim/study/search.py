@@ -63,8 +63,8 @@ def propose(space: Mapping[str, Mapping[str, Any]], seed: int, tried: Tried) -> 
     for values, score in tried:
         past = optuna.trial.create_trial(params=dict(values), distributions=spans, value=score)
         study.add_trial(past)
-    found = study.ask(spans).params
-    return {key: _short(found[key], space[key]) for key in keys}
+    parameters = study.ask(spans).params
+    return {key: _short(parameters[key], space[key]) for key in keys}
 
 
 def _distribution(span: Mapping[str, Any]) -> BaseDistribution:

@@ -27,22 +27,22 @@ def spendings(collection: Collection) -> list[Spending]:
 
     Runs that promise nothing are left out; one whose ledger was edited is in it with the reason.
     """
-    found = []
+    all_spendings = []
     for setting in collection.settings:
         for level in collection.levels:
             private = [
-                one
-                for one in collection.of(level, setting)
-                if one.status == "finished" and one.scenario.get("privacy")
+                trial
+                for trial in collection.of(level, setting)
+                if trial.status == "finished" and trial.scenario.get("privacy")
             ]
-            found += [_spending(one) for one in private[:1]]
-    return found
+            all_spendings += [_spending(trial) for trial in private[:1]]
+    return all_spendings
 
 
 def _spending(trial: Trial) -> Spending:
-    said = dict(trial.scenario["privacy"])
-    unit, delta = str(said.get("unit")), float(said.get("delta", 0))
-    budget = said.get("budget") or {}
+    privacy = dict(trial.scenario["privacy"])
+    unit, delta = str(privacy.get("unit")), float(privacy.get("delta", 0))
+    budget = privacy.get("budget") or {}
     try:
         scenario = load(trial.folder.scenario)
         lines = statement_of(trial.folder, scenario).lines

@@ -27,9 +27,12 @@ def searches_of(study: Study) -> tuple[SearchRecord, ...]:
     rounds = {tuple(cell.levels.items()): cell.scenario.rounds for cell in study.cells}
     return tuple(
         SearchRecord(
-            one.name, one.levels, one.space, tune.rounds or rounds[tuple(one.levels.items())]
+            search.name,
+            search.levels,
+            search.space,
+            tune.rounds or rounds[tuple(search.levels.items())],
         )
-        for one in study.searches
+        for search in study.searches
     )
 
 
@@ -47,14 +50,14 @@ def trials_of(study: Study) -> Iterator[StudyEntry]:
 
 def overrides(entry: StudyEntry, search: SearchRecord | None) -> list[str]:
     """Return what tells the run of ``entry`` apart from the study's scenario for its cell."""
-    said = [f"{key}={json.dumps(value)}" for key, value in entry.values.items()]
+    changes = [f"{key}={json.dumps(value)}" for key, value in entry.values.items()]
     if not entry.trial or search is None:
-        return said
+        return changes
     # A trial is judged once, on the clients' validation parts.
     rounds = search.rounds
     judged = {"part": "val", "clients": rounds, "every": rounds}
     return [
-        *said,
+        *changes,
         f"name={entry.name}",
         f"rounds={rounds}",
         *("references=[]", "tracking=[]"),
@@ -73,8 +76,8 @@ def advanced(ledger: StudyLedger) -> tuple[StudyLedger, list[StudyEntry]]:
         trials += turn
         if not turn:
             ledger = _given(ledger, search)
-    searched = [one.levels for one in ledger.searches]
-    cells = (one for one in ledger.cells if one.values or one.levels not in searched)
+    searched = [entry.levels for entry in ledger.searches]
+    cells = (entry for entry in ledger.cells if entry.values or entry.levels not in searched)
     return ledger, [*trials, *cells]
 
 
@@ -84,40 +87,40 @@ def _is_of(entry: StudyEntry, search: SearchRecord) -> bool:
 
 def _next_trial(ledger: StudyLedger, search: SearchRecord) -> tuple[StudyLedger, list[StudyEntry]]:
     """Return the first trial that is not over, its values settled; no line where all are."""
-    own = [one for one in ledger.trials if _is_of(one, search)]
-    number = min((one.trial for one in own if not _is_over(one)), default=0)
-    turn = [one for one in own if one.trial == number]
-    if turn and not turn[0].values:
-        seed = min(one.seed for one in ledger.cells)
-        values = propose(search.space, seed, _tried(own, number))
-        for one in turn:
-            ledger = ledger.changed(one.name, values=values)
-    return ledger, [ledger.line(one.name) for one in turn if not _is_over(one)]
+    entries = [entry for entry in ledger.trials if _is_of(entry, search)]
+    number = min((entry.trial for entry in entries if not _is_over(entry)), default=0)
+    repeats = [entry for entry in entries if entry.trial == number]
+    if repeats and not repeats[0].values:
+        seed = min(entry.seed for entry in ledger.cells)
+        values = propose(search.space, seed, _tried(entries, number))
+        for entry in repeats:
+            ledger = ledger.changed(entry.name, values=values)
+    return ledger, [ledger.line(entry.name) for entry in repeats if not _is_over(entry)]
 
 
 def _is_over(entry: StudyEntry) -> bool:
     return entry.status in ("finished", "failed")
 
 
-def _tried(own: list[StudyEntry], before: int) -> Tried:
+def _tried(entries: list[StudyEntry], before: int) -> Tried:
     """Return what the trials came to; one that failed for a seed is the worst that there is."""
-    found = []
+    scored = []
     for number in range(1, before):
-        turn = [one for one in own if one.trial == number]
-        scores = [one.score or 0.0 for one in turn]
-        found.append((turn[0].values, sum(scores) / len(scores)))
-    return found
+        repeats = [entry for entry in entries if entry.trial == number]
+        scores = [entry.score or 0.0 for entry in repeats]
+        scored.append((repeats[0].values, sum(scores) / len(scores)))
+    return scored
 
 
 def _given(ledger: StudyLedger, search: SearchRecord) -> StudyLedger:
     """Return the ledger with the best trial's values in its cells; the first of equals."""
-    own = [one for one in ledger.trials if _is_of(one, search)]
-    cells = [one for one in ledger.cells if _is_of(one, search) and not one.values]
-    if not any(one.score is not None for one in own):
+    entries = [entry for entry in ledger.trials if _is_of(entry, search)]
+    cells = [entry for entry in ledger.cells if _is_of(entry, search) and not entry.values]
+    if not any(entry.score is not None for entry in entries):
         changes: Mapping[str, Any] = {"status": "failed", "why": NONE_FINISHED}
     else:
-        tried = _tried(own, max(one.trial for one in own) + 1)
-        changes = {"values": max(tried, key=lambda one: one[1])[0]}
-    for one in cells:
-        ledger = ledger.changed(one.name, **changes)
+        tried = _tried(entries, max(entry.trial for entry in entries) + 1)
+        changes = {"values": max(tried, key=lambda entry: entry[1])[0]}
+    for entry in cells:
+        ledger = ledger.changed(entry.name, **changes)
     return ledger

@@ -18,11 +18,13 @@ def describe_exception(error: BaseException) -> str:
     """
     if isinstance(error, OutOfTime):
         return str(error)
-    own = [
+    user_frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if "site-packages" not in frame.filename and "fedsim/flower/" not in frame.filename
     ]
-    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    place = (
+        f" ({Path(user_frames[-1].filename).name}:{user_frames[-1].lineno})" if user_frames else ""
+    )
     text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"

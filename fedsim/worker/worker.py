@@ -75,7 +75,9 @@ class Worker:
         self._first = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         # Looked up once: walking the modules costs more than a small model's copy.
         self._slots = self.model.state_dict(keep_vars=True)
-        self._trained = [(one, one.requires_grad) for one in self.model.parameters()]
+        self._trained = [
+            (parameter, parameter.requires_grad) for parameter in self.model.parameters()
+        ]
         self._modules = list(self.model.modules())
         if self.passes.compiled:
             self._compile((self.passes.compiled, *data.shape))
@@ -146,10 +148,10 @@ class Worker:
             raise RunError(f"{type(self.client).__name__} trains one client at a time")
         here = [self._here(task) for task in tasks]
         # As with one client, those without labels are refused when somebody asks for a label.
-        held = [cast(Examples, self._examples(task.client.id)) for task in here]
+        examples = [cast(Examples, self._examples(task.client.id)) for task in here]
         seats = [
-            StackedClient(own, task, self._draws(task))
-            for own, task in zip(held, here, strict=True)
+            StackedClient(client_examples, task, self._draws(task))
+            for client_examples, task in zip(examples, here, strict=True)
         ]
         return verb(self._fresh(here[0].broadcast.weights), seats)
 
@@ -207,7 +209,7 @@ class Worker:
         if self._device.type == "cpu":
             return examples
         return replace(
-            examples, **{name: held.to(self._device) for name, held in vars(examples).items()}
+            examples, **{name: tensor.to(self._device) for name, tensor in vars(examples).items()}
         )
 
     def _here(self, task: Instruction) -> Instruction:

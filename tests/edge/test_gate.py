@@ -215,7 +215,7 @@ def test_a_greeting_says_how_long_flower_takes_the_device_to_be_there(door):
 def test_the_gate_counts_what_a_node_sends_and_gets(door):
     door.knock(body=b"12345")
     door.knock(body=b"678")
-    seen = door.gate.seen["a"]
+    seen = door.gate.contacts["a"]
     assert (seen.requests, seen.bytes_up, seen.address) == (2, 8, "192.0.2.7")
     assert seen.bytes_down > 100
 

@@ -48,7 +48,7 @@ class Domains:
         dealt = []
         for domain in domains:
             rows = np.flatnonzero(dataset.domain == domain)
-            own = replace(
+            subset = replace(
                 dataset,
                 inputs=dataset.inputs[rows],
                 labels=dataset.labels[rows],
@@ -56,7 +56,9 @@ class Domains:
                 domain=None,
             )
             draws = integer(seed, "domain", int(domain))
-            dealt += [rows[indices] for indices in within.deal(own, self.clients_per_domain, draws)]
+            dealt += [
+                rows[indices] for indices in within.deal(subset, self.clients_per_domain, draws)
+            ]
         return dealt
 
     def _check(self, dataset: Dataset, clients: int | None, domains: int) -> None:
@@ -66,11 +68,11 @@ class Domains:
                 raise DataError(f"target domain '{name}' is not in the data; it has {known}")
         if self.targets:
             self._check_sources(dataset)
-        made = domains * self.clients_per_domain
-        if clients is not None and clients != made:
+        expected = domains * self.clients_per_domain
+        if clients is not None and clients != expected:
             raise DataError(
                 f"clients.count is {clients}, but {domains} domains with {self.clients_per_domain}"
-                f" clients each make {made}; say {made} or null"
+                f" clients each make {expected}; say {expected} or null"
             )
 
     def _check_sources(self, dataset: Dataset) -> None:
@@ -86,8 +88,8 @@ class Domains:
                 f"targets names every domain ({', '.join(self.targets)}): a target is no source "
                 "of its own, so leave at least one domain out"
             )
-        held = np.unique(dataset.labels[at_source])
-        if len(missing := np.setdiff1d(np.arange(dataset.classes), held)):
+        source_classes = np.unique(dataset.labels[at_source])
+        if len(missing := np.setdiff1d(np.arange(dataset.classes), source_classes)):
             names = [dataset.class_names[c] if dataset.class_names else str(c) for c in missing]
             raise DataError(
                 f"no source domain has an example of class {', '.join(names)}: it cannot be "

@@ -37,12 +37,12 @@ class Natural:
         order = np.argsort(dataset.client, kind="stable")
         starts = np.flatnonzero(np.diff(dataset.client[order].astype(np.int64), prepend=-1))
         sizes = np.diff(starts, append=len(order))
-        kept = sizes >= self.min_examples
-        if not kept.any():
+        is_kept = sizes >= self.min_examples
+        if not is_kept.any():
             raise DataError(f"no natural client has min_examples = {self.min_examples} examples")
-        if clients is not None and clients != kept.sum():
+        if clients is not None and clients != is_kept.sum():
             raise DataError(
-                f"clients.count is {clients}, but the data has {kept.sum()} natural clients;"
-                f" say {kept.sum()} or null"
+                f"clients.count is {clients}, but the data has {is_kept.sum()} natural clients;"
+                f" say {is_kept.sum()} or null"
             )
-        return Shares.of_sizes(order[np.repeat(kept, sizes)], sizes[kept])
+        return Shares.of_sizes(order[np.repeat(is_kept, sizes)], sizes[is_kept])

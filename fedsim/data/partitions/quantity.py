@@ -60,14 +60,14 @@ class Quantity:
         from fedsim.data.partitions._flower import flower_partitioners
 
         shelf = flower_partitioners()
-        made: Partitioner
+        partitioner: Partitioner
         if self.law == "linear":
-            made = shelf.LinearPartitioner(count)
+            partitioner = shelf.LinearPartitioner(count)
         elif self.law == "exponential":
-            made = shelf.ExponentialPartitioner(count)
+            partitioner = shelf.ExponentialPartitioner(count)
         else:
-            made = shelf.SizePartitioner(self._sizes(count, examples, seed))
-        return made
+            partitioner = shelf.SizePartitioner(self._sizes(count, examples, seed))
+        return partitioner
 
     def _sizes(self, count: int, examples: int, seed: int) -> list[int]:
         draws = numpy_stream(seed, "quantity")

@@ -86,22 +86,22 @@ class Columns:
         """
         frame = self._rows(folder / self.path)
         with reading(folder / self.path):
-            return np.concatenate([_followed(one, frame) for one in plan], axis=1), _whole(
-                self.label, frame
-            )
+            return np.concatenate(
+                [_followed(column_plan, frame) for column_plan in plan], axis=1
+            ), _whole(self.label, frame)
 
     def _rows(self, path: Path) -> pd.DataFrame:
         with reading(path):
             frame = self.read(path)
-            said = (self.label, *(self.features or ()), self.client, self.domain)
-            for name in said:
+            named = (self.label, *(self.features or ()), self.client, self.domain)
+            for name in named:
                 if name is not None and name not in frame.columns:
                     raise DataError(f"no column '{name}'; there are {', '.join(frame.columns)}")
             return frame
 
     def _features(self, frame: pd.DataFrame) -> Sequence[str]:
-        apart = (self.label, self.client, self.domain)
-        return self.features or [str(name) for name in frame.columns if name not in apart]
+        others = (self.label, self.client, self.domain)
+        return self.features or [str(name) for name in frame.columns if name not in others]
 
     def _dataset(self, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
         features = self._features(train)

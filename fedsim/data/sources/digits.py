@@ -47,9 +47,9 @@ def _table() -> Array:
 
     The file is read without importing the package, which takes longer than all the rest.
     """
-    found = find_spec("sklearn")
-    if found is not None and found.origin is not None:
-        file = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    spec = find_spec("sklearn")
+    if spec is not None and spec.origin is not None:
+        file = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():
             return np.loadtxt(file, delimiter=",")
     with needed_by("source 'digits'"):  # not there, or somewhere else in another version

@@ -64,9 +64,9 @@ class DigitsDomains:
             self.domains, np.array_split(order, len(self.domains)), strict=True
         ):
             digits.inputs[rows] = _drawn(digits.inputs[rows], domain)
-            rest, held = cut(digits.labels[rows], [_TEST], draws)
+            rest, test_rows = cut(digits.labels[rows], [_TEST], draws)
             train.append(rows[rest])
-            test.append(rows[held])
+            test.append(rows[test_rows])
         return replace(
             digits,
             inputs=digits.inputs[np.concatenate(train)],

@@ -46,10 +46,10 @@ class Folder:
         with reading(root):
             train = root / "train" if (root / "train").is_dir() else root
             test = root / "test" if train != root and (root / "test").is_dir() else None
-            names = tuple(sorted(one.name for one in train.iterdir() if one.is_dir()))
+            names = tuple(sorted(entry.name for entry in train.iterdir() if entry.is_dir()))
             inputs, labels = self._examples(train, names)
-            held = None if test is None else self._examples(test, names)
-            test_inputs, test_labels = held or (None, None)
+            test_part = None if test is None else self._examples(test, names)
+            test_inputs, test_labels = test_part or (None, None)
             return Dataset(inputs, labels, test_inputs, test_labels, len(names), names)
 
     def _examples(self, root: Path, names: Sequence[str]) -> tuple[Array, Array]:

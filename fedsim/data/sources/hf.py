@@ -60,8 +60,8 @@ class Hf:
         try:
             splits = load_dataset(where, self.subset, revision=self.revision)
         except Exception as error:  # The hub's client raises what its transport does.
-            said = str(error).strip().partition("\n")[0]
-            raise DataError(f"hf:{self.path} cannot be loaded: {said}") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise DataError(f"hf:{self.path} cannot be loaded: {reason}") from error
         return self.dataset(splits)
 
     def dataset(self, splits: datasets.DatasetDict) -> Dataset:

@@ -80,13 +80,13 @@ class Npz:
         Raises:
             DataError: if there is no such key, or none that must be.
         """
-        said: str | None = getattr(self, role)
-        if said and said not in archive:
-            raise DataError(f"no array is called '{said}'; there are {', '.join(archive)}")
-        found = said or next((key for key in _USUAL[role] if key in archive), "")
-        if not found and role in ("inputs", "labels"):
+        named: str | None = getattr(self, role)
+        if named and named not in archive:
+            raise DataError(f"no array is called '{named}'; there are {', '.join(archive)}")
+        key_found = named or next((key for key in _USUAL[role] if key in archive), "")
+        if not key_found and role in ("inputs", "labels"):
             raise DataError(f"no array looks like {role}; say {role}: one of {', '.join(archive)}")
-        return found
+        return key_found
 
 
 def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:
