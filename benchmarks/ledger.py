@@ -17,8 +17,9 @@ from fedsim.aggregate import Sums
 from fedsim.cohort import Poisson
 from fedsim.privacy.ledger import PrivacyLedger
 from fedsim.privacy.noise import SecureNoise, gaussian
+from fedsim.privacy.population import Population
 from fedsim.privacy.privacy_engine import PrivacyEngine
-from fedsim.privacy.privacy_spec import Population, PrivacySpec
+from fedsim.privacy.privacy_spec import PrivacySpec
 from fedsim.privacy.private_strategy import PrivateStrategy
 from fedsim.schema.privacy import Budget, Privacy
 from fedsim.strategy import ServerState, Strategy

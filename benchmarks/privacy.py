@@ -15,8 +15,9 @@ import torch
 
 from fedsim.condense.private_gradients import ImageMechanism, clipped_sum
 from fedsim.models.convnet import ConvNet
-from fedsim.privacy.accountant import Release, affordable, epsilon, gaussian_epsilon
+from fedsim.privacy.accountant import Release, epsilon, gaussian_epsilon
 from fedsim.privacy.audit import lower_bound
+from fedsim.privacy.calibration import affordable
 from fedsim.privacy.noise import NoiseSource, SecureNoise, SimulatedNoise, gaussian
 from fedsim.seeds import numpy_stream, torch_stream
 

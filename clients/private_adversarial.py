@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call
 from torch.nn import functional as F
 
-from fedsim.adapt.adversarial_loss import AdversarialLoss
+from fedsim.adapt.adversarial_loss import AdversarialLoss, DomainLossModule
 from fedsim.adapt.adversary import cut
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Examples, Unlabelled
 from fedsim.errors import RunError
 from fedsim.per_sample.batches import MOST, in_slots, sampled
-from fedsim.per_sample.clipped_sums import Gradients, clipped_sum
+from fedsim.per_sample.clipped_sums import Gradients, clipped_sum, gradient_of_each
 from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
@@ -141,7 +141,7 @@ class _PrivateAdversarialRule:
 
         source = source_of(self.terms.rng, draws)
         with seeded_layers(_hidden(source), examples.inputs.device):
-            gradient = self._noisy(_per_example(loss), psi, _held(examples), source)
+            gradient = self._noisy(gradient_of_each(loss), psi, _held(examples), source)
         sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
         return self._reply(task, {}, {place(task.client): {}, "adversary": sent})
 
@@ -175,14 +175,14 @@ class _PrivateAdversarialRule:
         psi = broadcast.extras.get("adversary", {})
         contest = self._contest(model, task) if psi else None
         labelled = _held(examples) if psi else Examples(examples.inputs, examples.labels)
-        turn = _TurnState(model, contest, psi, at_source)
+        turn = DomainLossModule(model, contest, psi, at_source)
 
         def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
             swapped = {f"model.{name}": weight for name, weight in weights.items()}
             loss_value: Tensor = functional_call(turn, swapped, (example[None], label[None]))
             return loss_value
 
-        source, slopes = source_of(self.terms.rng, draws), _per_example(loss)
+        source, slopes = source_of(self.terms.rng, draws), gradient_of_each(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         velocity: Weights = {}
         with seeded_layers(_hidden(source), examples.inputs.device):
@@ -222,27 +222,6 @@ class _PrivateAdversarialRule:
 
     def _reply(self, task: Instruction, delta: Weights, extras: dict[str, Weights]) -> Update:
         return Update(task.client.id, delta, min(1, task.client.examples), extras=extras)
-
-
-class _TurnState(nn.Module):
-    """One client's loss as a module, so that its model's weights can be swapped."""
-
-    def __init__(
-        self, model: nn.Module, contest: AdversarialLoss | None, psi: Weights, at_source: bool
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self._contest, self._psi, self._at_source = contest, psi, at_source
-
-    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of a batch; without a discriminator, of plain classification."""
-        if self._contest is None:
-            return F.cross_entropy(self.model(inputs), labels)
-        return self._contest.loss(self._psi, inputs, labels if self._at_source else None)
-
-
-def _per_example(loss: object) -> Gradients:
-    return vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")  # type: ignore[arg-type]
 
 
 def _hidden(source: NoiseSource) -> torch.Generator:

@@ -32,10 +32,9 @@ class Sums:
             ValueError: if a term cannot be summed; see :meth:`ExactSum.prepare`.
         """
         sums = {name: self.by_name.get(name) or ExactSum() for name in addends}
-        for name, addend in addends.items():
-            sums[name].prepare(addend)
-        for name, addend in addends.items():
-            sums[name].commit(addend)
+        prepared = {name: sums[name].prepare(addend) for name, addend in addends.items()}
+        for name, term in prepared.items():
+            sums[name].commit(term)
         self.by_name.update(sums)
         self.clients.append(client)
 

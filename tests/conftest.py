@@ -94,7 +94,7 @@ def run_killed_at() -> Callable[[Scenario, RunFolder, int], None]:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Start Ray once for all tests that need it: starting takes seconds."""
-    from fedsim.runtime.ray_grid import start
+    from fedsim.runtime.ray_session import start
 
     ray = pytest.importorskip("ray")
     start(address=None, workers=2)

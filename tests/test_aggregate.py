@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsim.aggregate import Sums
-from fedsim.exact_sum import LARGE, LIMIT, ExactSum
+from fedsim.exact_sum import LIMIT, ExactSum
 from fedsim.seeds import torch_stream
+from fedsim.term_buffer import LARGE
 from fedsim.wire import Addend, Weights
 
 SHAPES = {"a": (LARGE,), "b": (3,), "c": (2, LARGE), "d": (1,), "e": (LARGE,)}
@@ -33,8 +34,8 @@ def summed(values: list[Weights], weight: float = 3.0) -> ExactSum:
     found = ExactSum()
     for value in values:
         addend = Addend(value, weight)
-        found.prepare(addend)
-        found.commit(addend)
+        prepared = found.prepare(addend)
+        found.commit(prepared)
     return found
 
 

@@ -18,7 +18,7 @@ from fedsim.adapt.adversary import (
 from fedsim.models._split import check_split, seen
 from fedsim.wire import Instruction, Weights
 
-__all__ = ["AdversarialLoss"]
+__all__ = ["AdversarialLoss", "DomainLossModule"]
 
 
 class AdversarialLoss:
@@ -116,3 +116,20 @@ class AdversarialLoss:
             return each.mean() / 2
         sure = certainty(logits.softmax(dim=1).detach())
         return (sure / sure.sum() * each).sum() / 2
+
+
+class DomainLossModule(nn.Module):
+    """One client's loss as a module, so that its model's weights can be swapped."""
+
+    def __init__(
+        self, model: nn.Module, contest: AdversarialLoss | None, psi: Weights, at_source: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._contest, self._psi, self._at_source = contest, psi, at_source
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of a batch; without a discriminator, of plain classification."""
+        if self._contest is None:
+            return F.cross_entropy(self.model(inputs), labels)
+        return self._contest.loss(self._psi, inputs, labels if self._at_source else None)

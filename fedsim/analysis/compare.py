@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fedsim.analysis.collect import Collection, Trial, metric_of
+from fedsim.analysis.significance import SignificanceTest, adjusted
 from fedsim.analysis.statistics import (
     Interval,
-    Paired,
     Ranks,
-    holm,
     interval,
     paired,
     ranks,
 )
 from fedsim.analysis.targets import Reached, reached
 
-__all__ = ["FEWEST", "Best", "Comparison", "SignificanceTest", "Standing", "compare"]
+__all__ = ["FEWEST", "Best", "Comparison", "Standing", "compare"]
 
 FEWEST = 3
 """Pairs below which nothing is set in bold: two say too little of their own spread."""
@@ -44,19 +43,6 @@ class Standing:
     def lost(self) -> int:
         """How many runs did not finish."""
         return sum(count for state, count in self.states.items() if state != "finished")
-
-
-@dataclass(frozen=True)
-class SignificanceTest:
-    """One level against the baseline."""
-
-    level: str
-    setting: str
-    """Empty with ``blocked``: over all settings."""
-    blocked: bool
-    found: Paired
-    adjusted: float | None
-    """The p-value, answering for all of its table."""
 
 
 @dataclass(frozen=True)
@@ -196,14 +182,7 @@ def _tests(
         if len(collection.settings) > 1 and everywhere:
             comparison = paired(everywhere, question.ci, question.test)
             blocked.append(SignificanceTest(level, "", True, comparison, comparison.p))
-    return (*_adjusted(single, question.correction), *_adjusted(blocked, question.correction))
-
-
-def _adjusted(tests: list[SignificanceTest], correction: str) -> list[SignificanceTest]:
-    known = [test.found.p for test in tests if test.found.p is not None]
-    if correction != "holm" or len(known) < len(tests):
-        return tests
-    return [replace(t, adjusted=p) for t, p in zip(tests, holm(known), strict=True)]
+    return (*adjusted(single, question.correction), *adjusted(blocked, question.correction))
 
 
 def _ranks(places: Sequence[Standing], collection: Collection) -> Ranks | None:

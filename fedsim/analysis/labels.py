@@ -10,8 +10,18 @@ from typing import Any
 __all__ = ["flat", "label"]
 
 _ASIDE = {
-    *("schema", "kind", "name", "description", "tags", "extends", "seed"),
-    *("references", "compute", "checkpoint", "tracking", "output"),
+    "schema",
+    "kind",
+    "name",
+    "description",
+    "tags",
+    "extends",
+    "seed",
+    "references",
+    "compute",
+    "checkpoint",
+    "tracking",
+    "output",
 }
 """What changes no number of a run, or is compared over."""
 _OWN = ("strategy.", "local.")

@@ -18,6 +18,7 @@ from fedsim.errors import DataError, MissingPackage
 if TYPE_CHECKING:
     from fedsim.runtime.cluster import ClusterReport, NodeReport
     from fedsim.schema.scenario import Compute
+from fedsim.schema.wording import plural
 
 __all__ = ["check"]
 
@@ -110,7 +111,7 @@ def _show(report: ClusterReport, screen: Screen) -> None:
             screen.error(f"node {node.id[:8]} ({node.name}): {text}")
     share = f", {report.gpus_per_worker:g} GPU each" if report.gpus_per_worker else ""
     where = sum(node.workers > 0 for node in report.nodes)
-    screen.say(f"workers  {report.workers} on {where} node{'s' * (where != 1)}{share}")
+    screen.say(f"workers  {report.workers} on {plural(where, 'node')}{share}")
     if report.free_cpus < report.workers:
         free = "1 CPU is" if report.free_cpus == 1 else f"{report.free_cpus} CPUs are"
         wait = "a run waits until others give theirs back"

@@ -183,6 +183,12 @@ def _cells(row: DeviceRow) -> list[str]:
     from fedsim.cli.formatting import size
 
     return [
-        *(row.name, str(row.client), row.state, row.last_seen or "never"),
-        *(row.address or "-", row.flwr or "-", size(row.bytes_up), size(row.bytes_down)),
+        row.name,
+        str(row.client),
+        row.state,
+        row.last_seen or "never",
+        row.address or "-",
+        row.flwr or "-",
+        size(row.bytes_up),
+        size(row.bytes_down),
     ]

@@ -27,8 +27,13 @@ from fedsim.per_sample.batches import MOST, in_slots, sampled
 from fedsim.privacy.noise import NoiseSource, gaussian, grid, snap
 
 __all__ = [
-    *("ImageMechanism", "PrivateExamples"),
-    *("clipped_sum", "each_embedded", "enough", "noisy_counts", "released"),
+    "ImageMechanism",
+    "PrivateExamples",
+    "clipped_sum",
+    "each_embedded",
+    "enough",
+    "noisy_counts",
+    "released",
 ]
 
 SLOTS = 16

@@ -62,7 +62,8 @@ def write_partition(data: FederatedData, folder: Path) -> None:
         # A line for each client: readable, and a difference of two deals shows whose changed.
         file.write('{"clients": [\n  ')
         for at, lines in enumerate(_lines(data)):
-            file.write(",\n  " * (at > 0) + ",\n  ".join(lines))
+            separator = ",\n  "
+            file.write((separator if at else "") + separator.join(lines))
         file.write(f'\n], "label_skew": {skew}}}\n')
 
 

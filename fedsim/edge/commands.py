@@ -13,7 +13,7 @@ from typing import Any
 
 from fedsim.errors import FedsimError, MissingPackage
 
-__all__ = ["answer", "program", "surroundings"]
+__all__ = ["answer", "is_temporary", "program", "surroundings"]
 
 _SECONDS = 120
 """How long one command may take; Flower's take seconds, most of them to start."""
@@ -74,3 +74,9 @@ def answer(words: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
         reason = reply.get("error-message") or done.stderr or done.stdout or "no answer"
         raise FedsimError(f"{what} failed: {' '.join(str(reason).split())[-400:]}")
     return dict(reply)
+
+
+def is_temporary(error: FedsimError) -> bool:
+    """Return whether asking Flower's server again may help."""
+    text = str(error).lower()
+    return any(word in text for word in ("connect", "unavailable", "timed out", "no answer"))

@@ -19,6 +19,7 @@ from typing import Any
 
 from fedsim.edge.attempt import APP, FEED, RUN
 from fedsim.edge.calibrate import RESULT
+from fedsim.edge.commands import is_temporary
 from fedsim.edge.device_data import data_terms
 from fedsim.edge.federation import Federation, flwr
 from fedsim.edge.feed import Ended, Feed
@@ -205,7 +206,7 @@ class _Drive:
                 answer = flwr(self.federation, "run", app, name, "--run-config", config)
                 break
             except FedsimError as error:
-                if time.monotonic() > until or not _is_away(error):
+                if time.monotonic() > until or not is_temporary(error):
                     raise RunError(f"Flower's server does not take the run: {error}") from error
                 time.sleep(_ASK_S)
         self.flower_run = str(answer["run-id"])
@@ -248,9 +249,3 @@ class _Drive:
 
     def _flwr(self, verb: str, run: str) -> None:
         flwr(self.federation, verb, run, self.federation.connection().name)
-
-
-def _is_away(error: FedsimError) -> bool:
-    """Return whether asking Flower's server again may help."""
-    text = str(error).lower()
-    return any(word in text for word in ("connect", "unavailable", "timed out", "no answer"))

@@ -25,9 +25,16 @@ __all__ = ["FLEET", "GREETING", "MOST_BYTES", "DeviceContact", "Gate"]
 FLEET = frozenset(
     f"/v1/fleet/{verb}"
     for verb in (
-        *("activate-node", "deactivate-node", "send-node-heartbeat"),
-        *("pull-messages", "push-messages", "get-run", "get-fab"),
-        *("push-object", "pull-object", "confirm-message-received"),
+        "activate-node",
+        "deactivate-node",
+        "send-node-heartbeat",
+        "pull-messages",
+        "push-messages",
+        "get-run",
+        "get-fab",
+        "push-object",
+        "pull-object",
+        "confirm-message-received",
     )
 )
 """What a device asks of Flower.  Registering and unregistering keys is the operator's."""

@@ -122,12 +122,21 @@ class _Supervisor:
         settings = home / "node.toml"
         files.write(settings, _settings(self.bundle, self.data))
         command = [
-            *(sys.executable, "-m", "fedsim.edge.warm"),  # flower-supernode, with warm clients
-            *("--superlink", self.bundle.address),
-            *("--root-certificates", str(self.bundle.ca_certificate)),
-            *("--auth-supernode-private-key", str(self.bundle.key)),
-            *("--node-config", str(settings)),
-            *("--host", "127.0.0.1", "--port", str(_free_port())),
+            sys.executable,
+            "-m",
+            "fedsim.edge.warm",  # flower-supernode, with warm clients
+            "--superlink",
+            self.bundle.address,
+            "--root-certificates",
+            str(self.bundle.ca_certificate),
+            "--auth-supernode-private-key",
+            str(self.bundle.key),
+            "--node-config",
+            str(settings),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(_free_port()),
         ]
         environment = surroundings(home / "flwr")
         environment["PATH"] = os.pathsep.join([str(shims(home)), environment["PATH"]])

@@ -41,12 +41,19 @@ class FlowerLink:
         environment["PATH"] = os.pathsep.join([str(shims(folder)), environment["PATH"]])
         command = [
             program("flower-superlink"),
-            *("--ssl-ca-certfile", str(self._federation.ca_certificate)),
-            *("--ssl-certfile", str(folder / "server.crt")),
-            *("--ssl-keyfile", str(folder / "server.key")),
+            "--ssl-ca-certfile",
+            str(self._federation.ca_certificate),
+            "--ssl-certfile",
+            str(folder / "server.crt"),
+            "--ssl-keyfile",
+            str(folder / "server.key"),
             "--enable-supernode-auth",
-            *("--database", str(folder / "state.db")),
-            *("--host", self._host, "--port", str(self._federation.control_port)),
+            "--database",
+            str(folder / "state.db"),
+            "--host",
+            self._host,
+            "--port",
+            str(self._federation.control_port),
             "--disable-runtime-dependency-installation",
         ]
         with self._log.open("ab") as log:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from fedsim.data.federated import FederatedData
-from fedsim.data.preview import label_skew
 from fedsim.engine.domain_evaluation import evaluate_domains
 from fedsim.engine.evaluation import SELECTED, STANDING, Evaluator
 from fedsim.engine.references import reference
 from fedsim.engine.result import targets_reached, weights_sha256
 from fedsim.engine.round import RoundSetup, run_round
+from fedsim.engine.setup import described
 from fedsim.engine.transport import Transport
 from fedsim.errors import (
     BudgetSpent,
@@ -28,8 +27,6 @@ from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog import checkpoint, gallery, tables
 from fedsim.runlog.checkpoint import Checkpoint
 from fedsim.runlog.events import (
-    DataReady,
-    Event,
     Note,
     ReferenceDone,
     Result,
@@ -69,15 +66,7 @@ class TrainingLoop:
         grid: Grid | Devices,
         watch: Watch,
     ) -> TrainingLoop:
-        """Put the pieces of ``scenario``'s run together.
-
-        Args:
-            scenario: what is run.
-            folder: where.
-            data: of all clients.
-            grid: which leads to the clients.
-            watch: is called with every event.
-        """
+        """Put the pieces together; ``grid`` leads to the clients, ``watch`` is told events."""
         scenario, claim = settle_privacy(scenario, data.clients)
         strategy = strategy_of(scenario, claim)
         carrier = Transport(grid, strategy)
@@ -253,23 +242,3 @@ class TrainingLoop:
         self.folder.write_weights(weights)
         self.folder.write("result.json", result)
         return result
-
-
-def described(scenario: Scenario, data: FederatedData) -> Event:
-    sizes = np.sort(data.sizes)
-    if not data.is_here:
-        span = f"{sizes[0]} to {sizes[-1]} examples of their own"
-        return Note(f"{len(sizes)} devices hold {span}, {sizes.sum()} in all")
-    # For each client; in blocks, for a million's would stay in memory.
-    labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
-    return DataReady(
-        source=scenario.data.source.use,
-        examples=int(sizes.sum()),
-        server_test=len(data.server_test()),
-        client_sizes=(int(sizes[0]), int(np.median(sizes)), int(sizes[-1])),
-        labels_per_client=(
-            min(int(some.min()) for some in labels),
-            max(int(some.max()) for some in labels),
-        ),
-        label_skew=label_skew(data),
-    )

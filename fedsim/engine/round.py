@@ -128,7 +128,7 @@ def _check_quorum(number: int, wanted: int, reply: Replies, fed: RoundSetup) -> 
             if turn.fault:
                 faults.setdefault(turn.fault, []).append(turn.client)
         each = [
-            f"client {clients[0]}{f' and {len(clients) - 1} more' * (len(clients) > 1)}: {fault}"
+            f"client {clients[0]}{_more(len(clients) - 1)}: {fault}"
             for fault, clients in list(faults.items())[:3]
         ]
         why = "; ".join(each) or "nobody was asked"
@@ -136,3 +136,7 @@ def _check_quorum(number: int, wanted: int, reply: Replies, fed: RoundSetup) -> 
             f"round {number}: {good} of {wanted} clients replied, "
             f"clients.min_replies asks for {needed}: {why}"
         )
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count else ""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
+
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.data.preview import draw, write_partition
+from fedsim.data.preview import draw, label_skew, write_partition
 from fedsim.engine.transport import Transport
 from fedsim.errors import (
     Fault,
@@ -21,6 +23,7 @@ from fedsim.flower.parts import strategy_of
 from fedsim.plugins.registry import find
 from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog.events import (
+    DataReady,
     Event,
     Note,
     RoundDone,
@@ -35,7 +38,15 @@ from fedsim.scenario.yaml_file import dump
 from fedsim.schema.scenario import Scenario
 from fedsim.wire import Broadcast
 
-__all__ = ["ask_devices", "opened", "prepared", "tried", "with_partition_drawing", "with_trackers"]
+__all__ = [
+    "ask_devices",
+    "described",
+    "opened",
+    "prepared",
+    "tried",
+    "with_partition_drawing",
+    "with_trackers",
+]
 
 
 _TRIALS: tuple[tuple[str, str, Any, Any, Any], ...] = (
@@ -141,4 +152,25 @@ def ask_devices(
         raise ScenarioError([fault])
     return data.elsewhere(
         {int(client): int(answer["examples"]) for client, answer in known.items()}
+    )
+
+
+def described(scenario: Scenario, data: FederatedData) -> Event:
+    """Return what a user is told of the data before the first round."""
+    sizes = np.sort(data.sizes)
+    if not data.is_here:
+        span = f"{sizes[0]} to {sizes[-1]} examples of their own"
+        return Note(f"{len(sizes)} devices hold {span}, {sizes.sum()} in all")
+    # For each client; in blocks, for a million's would stay in memory.
+    labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
+    return DataReady(
+        source=scenario.data.source.use,
+        examples=int(sizes.sum()),
+        server_test=len(data.server_test()),
+        client_sizes=(int(sizes[0]), int(np.median(sizes)), int(sizes[-1])),
+        labels_per_client=(
+            min(int(some.min()) for some in labels),
+            max(int(some.max()) for some in labels),
+        ),
+        label_skew=label_skew(data),
     )

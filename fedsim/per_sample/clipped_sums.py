@@ -19,7 +19,7 @@ from fedsim.per_sample.gradients import SLACK, WrittenOut
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.wire import Weights
 
-__all__ = ["Gradients", "clipped_sum", "per_example", "written_sum"]
+__all__ = ["Gradients", "clipped_sum", "gradient_of_each", "per_example", "written_sum"]
 
 Gradients = Callable[[Weights, Tensor, Tensor], Weights]
 
@@ -31,6 +31,11 @@ def per_example(model: nn.Module) -> Gradients:
         logits = functional_call(model, weights, (example[None],))
         return nn.functional.cross_entropy(logits, label[None])
 
+    return gradient_of_each(loss)
+
+
+def gradient_of_each(loss: Callable[[Weights, Tensor, Tensor], Tensor]) -> Gradients:
+    """Return what gives each example's gradient of ``loss``, of weights, example and label."""
     return vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
 
 

@@ -33,8 +33,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    *("Rng", "SecureNoise", "SimulatedNoise", "NoiseSource"),
-    *("gaussian", "grid", "noisy", "perturbed", "snap", "source_of"),
+    "NoiseSource",
+    "Rng",
+    "SecureNoise",
+    "SimulatedNoise",
+    "gaussian",
+    "grid",
+    "noisy",
+    "perturbed",
+    "snap",
+    "source_of",
 ]
 
 Rng = Literal["secure", "simulation"]

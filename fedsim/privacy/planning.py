@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fedsim.privacy.accountant import affordable
+from fedsim.privacy.calibration import affordable
 from fedsim.privacy.privacy_spec import PrivacySpec
 
 __all__ = ["PrivacyPlan", "curve_svg", "plan_privacy"]

@@ -6,55 +6,26 @@ clients add the noise themselves it is one client's turn, and only that client p
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fedsim.cohort import Poisson, Sampler, Uniform
+from fedsim.cohort import Poisson, Uniform
 from fedsim.errors import Fault, RunError, ScenarioError
 from fedsim.plugins import registry
-from fedsim.privacy.accountant import (
-    Accountant,
-    Release,
-    Sampling,
-    affordable,
-    epsilon,
-    noise_for,
-)
+from fedsim.privacy.accountant import Accountant, Release, Sampling, epsilon
+from fedsim.privacy.calibration import affordable, noise_for
 from fedsim.privacy.mechanism import AdaptiveClip, CentralGaussian
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
+from fedsim.privacy.population import Population
 from fedsim.wire import ClientInfo
 
 if TYPE_CHECKING:
     from fedsim.schema.privacy import Privacy
     from fedsim.schema.scenario import Scenario
 
-__all__ = ["Population", "PrivacySpec", "privacy_spec_of", "settle_privacy"]
-
-
-@dataclass(frozen=True)
-class Population:
-    """Who can take part, and how often."""
-
-    population: int
-    cohort: int
-    """How many a round has on average."""
-    rounds: int
-    sampler: Sampler
-    seed: int
-
-    def turns(self) -> Counter[int]:
-        """Return how many rounds each client is asked in, over the whole run."""
-        turns: Counter[int] = Counter()
-        for number in range(1, self.rounds + 1):
-            turns.update(self.drawn(number))
-        return turns
-
-    def drawn(self, number: int) -> list[int]:
-        """Return the clients of round ``number``."""
-        return self.sampler.draw(self.population, self.cohort, number, self.seed)
+__all__ = ["PrivacySpec", "privacy_spec_of", "settle_privacy"]
 
 
 @dataclass(frozen=True)

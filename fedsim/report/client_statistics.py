@@ -1,11 +1,9 @@
-"""Who the clients are and how the model does for each: distributions, domains, who holds what."""
+"""How the model does for each client: distributions over clients and domains."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClientFigures",
-    "PartitionFigure",
     "Spread",
     "client_figures",
     "clients_of",
-    "partition_figures",
     "spreads",
 ]
 
@@ -60,19 +56,6 @@ class Spread:
     """Standard deviation between the clients of a run."""
     domains: Mapping[str, Interval]
     """Every client of a domain counts the same; empty without domains."""
-
-
-@dataclass(frozen=True)
-class PartitionFigure:
-    """Who holds what in a setting, with its first seed."""
-
-    setting: str
-    seed: int
-    clients: int
-    sizes: tuple[int, int, int]
-    """Least, median, most."""
-    label_skew: float
-    drawing: Drawing
 
 
 def clients_of(trial: Trial) -> ClientFigures | None:
@@ -177,79 +160,3 @@ def client_figures(collection: Collection, known: Mapping[str, ClientFigures]) -
         ends = [f"{collection.levels[i]}: median {np.median(v):.3f}" for i, v in curves]
         drawings.append(draw(f"clients-{number + 1}", setting, "; ".join(ends), fill))
     return drawings
-
-
-def partition_figures(collection: Collection) -> list[PartitionFigure]:
-    """Return for each setting who holds what; settings that are dealt alike are shown once."""
-    distinct: dict[str, PartitionFigure] = {}
-    for number, setting in enumerate(collection.settings):
-        trials = [trial_run for trial_run in collection.trials if trial_run.setting == setting]
-        for trial in sorted(trials, key=lambda trial_run: trial_run.seed):
-            path = trial.folder.path / "partition.json"
-            if path.is_file() and (deal := _deal(path, trial, number)) is not None:
-                distinct.setdefault(deal.drawing.svg.partition("<defs>")[2], deal)
-                break
-    return list(distinct.values())
-
-
-def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
-    try:
-        partition = json.loads(path.read_bytes())
-        labels = np.array([client["labels"] for client in partition["clients"]], dtype=np.float64)
-        skew = float(partition["label_skew"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # the page goes without the picture
-    if labels.ndim != 2 or not labels.size:
-        return None
-    sizes = labels.sum(axis=1)
-    order = np.linspace(0, len(labels) - 1, min(len(labels), MOST)).round().astype(int)
-    shares = (labels / np.maximum(sizes[:, None], 1))[order]
-
-    def fill(axes: Axes) -> None:
-        _map(axes, shares)
-
-    about = f"{len(labels)} clients of {sizes.min():.0f} to {sizes.max():.0f} examples"
-    height = float(np.clip(0.8 + 0.16 * labels.shape[1], 1.6, 4))
-    return PartitionFigure(
-        trial.setting,
-        trial.seed,
-        len(labels),
-        (int(sizes.min()), int(np.median(sizes)), int(sizes.max())),
-        skew,
-        draw(f"deal-{number + 1}", trial.setting, about, fill, height=height),
-    )
-
-
-def _map(axes: Axes, shares: Values) -> None:
-    """Draw each client's label shares as a column of ink, in eight shades."""
-    shades = 8
-    for shade in range(1, shades + 1):
-        inside = np.argwhere(np.ceil(shares * shades).astype(int) == shade)
-        if len(inside):
-            corners = [_square(client, label) for client, label in inside]
-            _fill(axes, corners, shade / shades)
-    clients, labels = shares.shape
-    axes.set(xlabel="client", ylabel="label", xlim=(-0.5, clients - 0.5))
-    axes.set_ylim(labels - 0.5, -0.5)
-    axes.locator_params(axis="x", nbins=8, integer=True)
-    axes.grid(visible=False)
-    if labels <= 12:
-        axes.set_yticks(range(labels))
-
-
-def _square(client: int, label: int) -> list[tuple[float, float]]:
-    edge = 0.47
-    return [
-        (client + right * edge, label + down * edge)
-        for right, down in ((-1, -1), (1, -1), (1, 1), (-1, 1))
-    ]
-
-
-def _fill(axes: Axes, squares: list[list[tuple[float, float]]], alpha: float) -> None:
-    from matplotlib.patches import PathPatch
-    from matplotlib.path import Path as Line
-
-    codes = [Line.MOVETO, Line.LINETO, Line.LINETO, Line.LINETO, Line.CLOSEPOLY]
-    vertices = [corner for square in squares for corner in (*square, square[0])]
-    outline = Line(vertices, codes * len(squares))
-    axes.add_patch(PathPatch(outline, facecolor=COLOURS[0], edgecolor="none", alpha=alpha))

@@ -13,16 +13,10 @@ from fedsim.analysis.metric_names import METRICS
 from fedsim.analysis.provenance import Provenance, provenance_of
 from fedsim.analysis.spending import Spending
 from fedsim.errors import RunFolderError
-from fedsim.report.client_statistics import (
-    PartitionFigure,
-    Spread,
-    client_figures,
-    clients_of,
-    partition_figures,
-    spreads,
-)
+from fedsim.report.client_statistics import Spread, client_figures, clients_of, spreads
 from fedsim.report.curves import AXES, cost_drawings, curve_drawings, rank_drawing
 from fedsim.report.domain_figures import Drawings, drawings_of
+from fedsim.report.partition_figures import PartitionFigure, partition_figures
 from fedsim.report.pictures import Picture, pictures_of
 from fedsim.report.sizes import size_drawings, traffic_drawings
 from fedsim.report.spending_figures import epsilon_drawings, spending_drawings
@@ -72,17 +66,16 @@ class Page:
         """Every figure of the page."""
         lines = [drawing for curves in self.curves for drawing in curves.drawings]
         return [
-            *(
-                *lines,
-                *self.costs,
-                *self.traffic,
-                *self.epsilons,
-                *self.client_figures,
-                *self.sizes,
-            ),
+            *lines,
+            *self.costs,
+            *self.traffic,
+            *self.epsilons,
+            *self.client_figures,
+            *self.sizes,
             *(deal.drawing for deal in self.partition_figures),
             *(() if self.ranks is None else (self.ranks,)),
-            *(*self.tuning, *(shift.drawing for shift in self.timeline_figures)),
+            *self.tuning,
+            *(shift.drawing for shift in self.timeline_figures),
             *(self.domain_drawings.all if self.domain_drawings else ()),
         ]
 

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["COLOURS", "GRID", "INK", "MARKERS", "Drawing", "dash", "draw", "shorten"]
 
 COLOURS = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
-    *("#e69f00", "#56b4e9", "#7a68b8", "#6b7075"),
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#7a68b8",
+    "#6b7075",
 )
 """Okabe and Ito's, which colour-blind readers tell apart, and two more."""
 MARKERS = "osD^vPX*"

@@ -14,7 +14,6 @@ at any moment is readable and can be resumed.  What state a run is in follows fr
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from fedsim.runlog import clients, files, lock, runs
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import Result, RoundRecord
 from fedsim.runlog.rounds import decode, encode
-from fedsim.runlog.runs import SCENARIO
+from fedsim.runlog.runs import SCENARIO, link_target, point_link
 from fedsim.wire import Weights
 
 __all__ = ["RunFolder", "Status", "runs_under"]
@@ -80,7 +79,7 @@ class RunFolder:
                 continue  # the same scenario was started within the same second
             except OSError as error:
                 raise RunFolderError(f"cannot make {path}: {error.strerror}") from error
-            _point(parent / name / "latest", path.name)
+            point_link(parent / name / "latest", path.name)
             return cls(path)
         raise RunFolderError(f"cannot find a free name in {parent / name}")
 
@@ -93,7 +92,7 @@ class RunFolder:
         """
         folder = path if (path / SCENARIO).is_file() else path / "latest"
         if (folder / SCENARIO).is_file():
-            return cls(_followed(folder))
+            return cls(link_target(folder))
         what = "is not a run: it has no " + SCENARIO if path.exists() else "does not exist"
         raise RunFolderError(f"{path} {what}; {runs.similar_runs(path)}")
 
@@ -241,14 +240,3 @@ class RunFolder:
 def runs_under(parent: Path) -> list[RunFolder]:
     """Return the runs in ``parent`` and in its sub-folders, oldest first."""
     return [RunFolder(path) for path in runs.runs_in(parent)]
-
-
-def _point(link: Path, target: str) -> None:
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    os.replace(temporary, link)
-
-
-def _followed(path: Path) -> Path:
-    return path.parent / path.readlink() if path.is_symlink() else path

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
-__all__ = ["SCENARIO", "runs_in", "similar_runs"]
+__all__ = ["SCENARIO", "link_target", "point_link", "runs_in", "similar_runs"]
 
 SCENARIO = "scenario.resolved.yaml"
 """The first file that a run writes: a folder that has it is a run."""
@@ -31,3 +32,16 @@ def similar_runs(path: Path) -> str:
         shown = [place for place, name in names.items() if name in close] or list(names)[-3:]
         return f"nearest: {', '.join(shown)}"
     return "start one with: fedsim run scenario.yaml"
+
+
+def point_link(link: Path, target: str) -> None:
+    """Let ``link`` point to ``target``; whoever reads it meanwhile sees the old or the new."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    os.replace(temporary, link)
+
+
+def link_target(path: Path) -> Path:
+    """Return where a link points; ``path`` itself if it is none."""
+    return path.parent / path.readlink() if path.is_symlink() else path

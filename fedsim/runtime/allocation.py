@@ -11,6 +11,7 @@ from fedsim.errors import Fault, ScenarioError
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Compute
+from fedsim.schema.wording import plural
 
 __all__ = ["Allocation", "ClusterNode", "allocate", "spread", "unfit"]
 
@@ -105,5 +106,5 @@ def _listed(nodes: Sequence[ClusterNode]) -> str:
 
 
 def _held(node: ClusterNode) -> str:
-    gpus = f", {node.gpus:g} GPU{'s' * (node.gpus != 1)}" if node.gpus else ""
-    return f"{node.cpus} CPU{'s' * (node.cpus != 1)}{gpus}"
+    gpus = f", {node.gpus:g} GPU{'' if node.gpus == 1 else 's'}" if node.gpus else ""
+    return f"{plural(node.cpus, 'CPU')}{gpus}"

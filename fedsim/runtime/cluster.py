@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fedsim.errors import FedsimError
 from fedsim.runtime.allocation import ClusterNode, allocate, spread
-from fedsim.runtime.ray_pool import driver_node, nodes, start
+from fedsim.runtime.ray_session import driver_node, nodes, start
 from fedsim.runtime.ray_workers import cause
 from fedsim.runtime.versions import installed, version_mismatches
 

@@ -15,10 +15,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -26,7 +25,7 @@ from fedsim.errors import RunError
 from fedsim.flower.chunk import Chunk, ChunkReply
 from fedsim.flower.client_app import REFERENCE
 from fedsim.runtime.grid import ChunkGrid, Schedule
-from fedsim.runtime.ray_pool import JOIN, start
+from fedsim.runtime.ray_exchange import ExchangeWork, PendingChunk
 from fedsim.runtime.ray_workers import Workers, cause
 from fedsim.runtime.scheduling import scheduler_of
 from fedsim.schema.scenario import Scenario
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["RayGrid", "SharedContent", "shared", "start"]
+__all__ = ["RayGrid"]
 
 MOST_DEATHS = 2
 """A client whose turn ended this many workers is set aside for the rest of the run."""
@@ -45,67 +44,6 @@ GRACE_S = 10.0
 """What a chunk may take beyond its clients' deadlines before its worker is killed."""
 
 POLL_S = 1.0
-
-ALONE_S = 120.0
-"""How long a run waits for a worker when all are lost."""
-
-
-@dataclass
-class PendingChunk:
-    """A chunk that a worker is busy with, or will be after the one before."""
-
-    worker: int
-    chunk: Chunk
-    since: float
-    keep: bool = False
-    """Whether its sum stays with the worker."""
-
-
-@dataclass
-class ExchangeWork:
-    """What is left of an exchange."""
-
-    queues: list[deque[Chunk]]
-    refs: Sequence[Any]
-    """Where the contents are: put once, and fetched by each node once."""
-    idle: set[int]
-    flights: dict[Any, PendingChunk] = field(default_factory=dict)
-    """By the future of the reply, in the order in which they were sent."""
-    finished: dict[int, list[tuple[Chunk, ChunkReply]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    """By worker: what is done, but for the sum, which is still there."""
-    moved: float = field(default_factory=time.monotonic)
-    """When somebody was last busy."""
-
-    @classmethod
-    def of(cls, deal: Schedule, workers: int) -> ExchangeWork:
-        """Return the whole of ``deal``, dealt to so many workers."""
-        queues: list[deque[Chunk]] = [deque() for _ in range(workers)]
-        for chunk in deal.chunks:
-            queues[chunk.home].append(chunk)
-        return cls(queues, [ray.put(content) for content in deal.contents], set(range(workers)))
-
-    @property
-    def is_left(self) -> bool:
-        """Whether anything is."""
-        return bool(self.flights or any(self.queues) or self.finished)
-
-    def of_worker(self, worker: int) -> list[Any]:
-        """Return the futures of a worker's flights; it is busy with the first."""
-        return [future for future, flight in self.flights.items() if flight.worker == worker]
-
-    def check(self) -> None:
-        """Raise an error if nobody has been there to work for long.
-
-        Raises:
-            RunError: so that a run does not wait for ever for nodes that do not come back.
-        """
-        now = time.monotonic()
-        if self.flights or self.idle:
-            self.moved = now
-        elif now - self.moved > ALONE_S:
-            raise RunError(f"no worker is left, and none came back within {ALONE_S:.0f} s")
 
 
 class RayGrid(ChunkGrid):
@@ -269,31 +207,6 @@ class RayGrid(ChunkGrid):
     def close(self) -> None:
         """End the workers, and Ray too if it was started here."""
         self._team.close()
-
-
-@dataclass(frozen=True)
-class SharedContent:
-    """A Ray that several runs are about to share."""
-
-    cpus: int
-    gpus: float
-    environment: dict[str, str]
-    """What lets a process join it."""
-
-
-@contextmanager
-def shared(address: str | None, workers: int | Literal["auto"]) -> Iterator[SharedContent]:
-    """Keep a Ray on this machine, or a link to the cluster at ``address``, for other processes."""
-    ours = not ray.is_initialized()
-    if ours:
-        start(address, workers)
-    try:
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        environment = {} if address else {JOIN: ray.get_runtime_context().gcs_address}
-        yield SharedContent(int(resources.get("CPU", 1)), resources.get("GPU", 0.0), environment)
-    finally:
-        if ours:
-            ray.shutdown()
 
 
 def _is_loss(error: Any) -> bool:

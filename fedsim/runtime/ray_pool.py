@@ -12,16 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import ray
-from ray._private import ray_constants
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fedsim.errors import FedsimError
-from fedsim.runtime.allocation import ClusterNode, allocate
-from fedsim.runtime.joining import join
+from fedsim.runtime.allocation import allocate
+from fedsim.runtime.ray_session import driver_node, nodes, start
 from fedsim.runtime.versions import installed
 
 if TYPE_CHECKING:
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
     from fedsim.runtime.data_shipping import Shipment, ShippedFile
     from fedsim.schema.scenario import Compute, Scenario
 
-__all__ = ["JOIN", "RayPool", "driver_node", "nodes", "ready_pool", "start", "started_early"]
-
-JOIN = "FEDSIM_RAY"
-"""The environment variable that names a Ray on this machine which a run joins, not starts."""
+__all__ = ["RayPool", "ready_pool", "started_early"]
 
 
 @dataclass(frozen=True)
@@ -220,47 +216,3 @@ def ready_pool(compute: Compute) -> RayPool:
         ScenarioError: as :class:`RayPool`.
     """
     return (_CALLED[-1].crew() if _CALLED else None) or RayPool(compute)
-
-
-def start(address: str | None, workers: int | Literal["auto"]) -> None:
-    """Start Ray on this machine, or join the cluster at ``address``.
-
-    Raises:
-        ScenarioError: if there is no such cluster, or it is one of another Ray or Python.
-    """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if (address := address or os.environ.get(JOIN)) is not None:
-        join(address, **quiet)
-        return
-    # Ray keeps to the loopback interface only where it thinks that there is no cluster; otherwise
-    # it listens on all of them, and whoever reaches it runs code here.  Its switch is private.
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    # No runtime environment: with one, Ray cannot use the workers that it starts beforehand.  It
-    # sets OMP_NUM_THREADS to an actor's CPUs by itself.
-    ray.init(
-        address="local",  # never one that somebody else left running here
-        num_cpus=None if workers == "auto" else workers,
-        include_dashboard=False,
-        **quiet,
-    )
-
-
-def nodes() -> list[ClusterNode]:
-    """Return the living nodes of the cluster, as Ray counts them."""
-    listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [
-        ClusterNode(
-            id=node["NodeID"],
-            name=node["NodeManagerHostname"],
-            cpus=int(node["Resources"].get("CPU", 0)),
-            gpus=node["Resources"].get("GPU", 0.0),
-        )
-        for node in listed
-        if node["Alive"]
-    ]
-
-
-def driver_node() -> str | None:
-    """Return the driver's node; None where it has none and is a guest of Ray's client server."""
-    is_guest: bool = ray.util.client.ray.is_connected()  # type: ignore[no-untyped-call]
-    return None if is_guest else str(ray.get_runtime_context().get_node_id())

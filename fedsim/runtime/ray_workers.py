@@ -11,7 +11,8 @@ import ray
 
 from fedsim.errors import RunError
 from fedsim.runtime.data_shipping import Shipment, ShippedFile, pack
-from fedsim.runtime.ray_pool import WorkerReady, driver_node, nodes, ready_pool
+from fedsim.runtime.ray_pool import WorkerReady, ready_pool
+from fedsim.runtime.ray_session import driver_node, nodes
 from fedsim.runtime.versions import installed, version_mismatches
 from fedsim.schema.scenario import Scenario
 

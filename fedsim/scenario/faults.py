@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from fedsim.errors import Fault
+from fedsim.schema.wording import plural
 
 __all__ = ["as_json", "render"]
 
@@ -15,7 +16,7 @@ WIDEST = 100
 def render(faults: Iterable[Fault]) -> str:
     """Return the faults as text: where, what, the line with a caret, and what would be right."""
     blocks = [_block(fault) for fault in faults]
-    count = f"{len(blocks)} error" + "s" * (len(blocks) != 1)
+    count = plural(len(blocks), "error")
     last = f"{count}. Nothing was run. `fedsim explain KEY` describes any key."
     return "\n".join([*blocks, last])
 

@@ -84,7 +84,7 @@ def cells_of(
         faults |= dict.fromkeys([*_primary(tree, head, scenario), *_scored(tree, scenario)])
         slug = _slug(chosen.values())
         names[slug] += 1
-        slug += f"-{names[slug]}" * (names[slug] > 1)
+        slug = f"{slug}-{names[slug]}" if names[slug] > 1 else slug
         searches += [ParameterSearch(slug, chosen, space)] if space else []
         for seed in head.seeds:
             name = f"{slug}-s{seed}"

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from fedsim.scenario.tune import Span, Tune
 from fedsim.schema.part import Section
 from fedsim.schema.scenario import Output, Scenario
-from fedsim.schema.wording import Wording
+from fedsim.schema.wording import Wording, plural
 
 __all__ = [
     "ON_DOMAIN",
@@ -150,9 +150,9 @@ class Study:
         '1 a x 2 seeds = 0 runs'
         """
         sides = [f"{len(levels)} {axis}" for axis, levels in self.axes.items()]
-        seeds = f"{len(self.head.seeds)} seed{'s' * (len(self.head.seeds) != 1)}"
+        seeds = plural(len(self.head.seeds), "seed")
         product_text = f"{' x '.join([*sides, seeds])} = {len(self.cells)} runs"
-        return product_text + f", after {self.trials} trials" * (self.trials > 0)
+        return f"{product_text}, after {self.trials} trials" if self.trials else product_text
 
     def note(self) -> str:
         """Return what the number of seeds cannot show; empty where there are enough."""
@@ -160,7 +160,7 @@ class Study:
         if smallest_p(seeds) <= 1 - self.head.report.ci:
             return ""
         text = (
-            f"with {seeds} seed{'s' * (seeds != 1)} an exact paired test cannot go below "
+            f"with {plural(seeds, 'seed')} an exact paired test cannot go below "
             f"p = {smallest_p(seeds):.4g} in one setting; use >= 6 seeds"
         )
         blocked = f", or read the test blocked over all {self.settings} settings"

@@ -20,6 +20,7 @@ __all__ = [
     "listed",
     "misfit",
     "nearest",
+    "plural",
     "shown",
     "walked",
 ]
@@ -176,6 +177,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def _folded(name: str) -> str:
     return name.lower().replace("-", "_")
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``count`` with its noun: ``1 seed``, ``3 seeds``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -39,7 +39,8 @@ def privacy_costs(study: Study, population: Callable[[Scenario], int]) -> list[s
 
 def _few(names: list[str]) -> str:
     rest = len(names) - FEW
-    return ", ".join(names[:FEW]) + f" and {rest} more" * (rest > 0)
+    listed = ", ".join(names[:FEW])
+    return f"{listed} and {rest} more" if rest > 0 else listed
 
 
 def _promise(cell: Cell, population: Callable[[Scenario], int]) -> str:

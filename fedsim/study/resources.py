@@ -33,7 +33,7 @@ def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[StudyResources]
     if jobs < 2 or not on_ray:
         yield StudyResources(jobs, ("compute.backend=local",) if jobs > 1 else ())
         return
-    from fedsim.runtime.ray_grid import shared as shared_ray
+    from fedsim.runtime.ray_session import shared as shared_ray
 
     wanted = on_ray[0].workers
     with shared_ray(on_ray[0].address, wanted) as resources:

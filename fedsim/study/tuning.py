@@ -60,7 +60,8 @@ def overrides(entry: StudyEntry, search: SearchRecord | None) -> list[str]:
         *changes,
         f"name={entry.name}",
         f"rounds={rounds}",
-        *("references=[]", "tracking=[]"),
+        "references=[]",
+        "tracking=[]",
         *(f"evaluation.{key}={value}" for key, value in judged.items()),
     ]
 

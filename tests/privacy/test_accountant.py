@@ -13,14 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.privacy.accountant import (
-    Release,
-    affordable,
-    epsilon,
-    gaussian_delta,
-    gaussian_epsilon,
-    noise_for,
-)
+from fedsim.privacy.accountant import Release, epsilon, gaussian_delta, gaussian_epsilon
+from fedsim.privacy.calibration import affordable, noise_for
 
 DELTA = 1e-5
 CLOSED = list(itertools.product((0.5, 1, 2, 4, 10, 50), (1, 10, 100, 1000)))

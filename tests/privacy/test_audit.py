@@ -24,7 +24,8 @@ from fedsim.privacy.audit import _binomial_tail, audit, lower_bound
 from fedsim.privacy.audit_records import audit_records
 from fedsim.privacy.noise import NoiseSource, SimulatedNoise, gaussian
 from fedsim.privacy.parameters import PrivateRule
-from fedsim.privacy.privacy_spec import Population, PrivacySpec
+from fedsim.privacy.population import Population
+from fedsim.privacy.privacy_spec import PrivacySpec
 from fedsim.schema.privacy import Privacy
 
 LIKE = {"weight": torch.zeros(40, 30)}

@@ -25,8 +25,9 @@ from fedsim.privacy import privacy_engine as guard
 from fedsim.privacy import private_strategy as guarded
 from fedsim.privacy.mechanism import AdaptiveClip, CentralGaussian, clipped, norm_of
 from fedsim.privacy.noise import Rng, SimulatedNoise, grid
+from fedsim.privacy.population import Population
 from fedsim.privacy.privacy_engine import PrivacyEngine
-from fedsim.privacy.privacy_spec import Population, PrivacySpec
+from fedsim.privacy.privacy_spec import PrivacySpec
 from fedsim.privacy.private_strategy import PrivateStrategy
 from fedsim.runlog.events import RoundRecord
 from fedsim.schema.privacy import Privacy

@@ -70,7 +70,7 @@ class TwoNodes:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
     """Start two nodes; a Ray that other tests share makes way for the time being."""
     ray = pytest.importorskip("ray")
-    from fedsim.runtime.ray_grid import start
+    from fedsim.runtime.ray_session import start
 
     others = ray.is_initialized()
     ray.shutdown()
