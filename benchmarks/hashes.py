@@ -40,7 +40,7 @@ DOMAINS: dict[str, Any] = {
         "source": {"use": "digits_domains", "domains": ["plain", "blurred"]},
         "partition": {"use": "domains", "targets": ["blurred"]},
     },
-    "clients": {"count": 4},
+    "clients": {},
     "local": {"lr": 0.05, "steps": 3, "batch_size": 16},
 }
 IMAGES = {"model": {"use": "convnet", "width": 4, "depth": 1}, "clients": {"count": 4}}
@@ -69,7 +69,12 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "fedtrimmedavg": small(strategy="fedtrimmedavg"),
     "scaffold": small(strategy="scaffold"),
     "feddm": small(strategy={"use": "feddm", "epochs": 2}, **IMAGES, local={"steps": 2}),
-    "feddm_me": small(strategy={"use": "feddm_me", "epochs": 2}, **IMAGES, local={"steps": 2}),
+    "feddm_me": small(
+        strategy={"use": "feddm_me", "epochs": 2},
+        **IMAGES,
+        privacy=RECORD,
+        local={"images_per_class": 2, "steps": 2, "count_noise": 3.0},
+    ),
     "dann": domains(strategy="dann"),
     "cdan": domains(strategy={"use": "cdan", "entropy": True}),
     "jan": domains(strategy={"use": "jan", "warm_up": 0}),
@@ -136,7 +141,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         local={"use": "private_adversarial", "steps": 2, "sample_rate": 0.1, "batch_size": 8},
     ),
     "private_moments": domains(
-        strategy="jdme",
+        strategy={"use": "jdme", "final_head": "moment"},
         model={"use": "projected", "dimensions": 8},
         privacy=RECORD,
         local={"use": "private_moments"},
@@ -173,7 +178,10 @@ def hashes_of(checkout: Path, scenario: dict[str, Any]) -> list[str]:
         file, run = Path(folder) / "scenario.yaml", Path(folder) / "run"
         file.write_text(yaml.safe_dump(scenario))
         command = [sys.executable, "-m", "fedsim", "-q", "run", str(file), "--run-dir", str(run)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        # Started there: Python looks for fedsim in the working folder first.
+        done = subprocess.run(
+            command, env=environment, cwd=checkout, capture_output=True, text=True
+        )
         if done.returncode:
             last = (done.stderr.splitlines() or [""])[0]
             return [f"exit {done.returncode}", last]

@@ -1,8 +1,8 @@
 """A run on a federation's devices, from the operator's side: submit it, follow it, take it up.
 
 Flower's server runs the server's part, which writes the run's folder as any run does.  This one
-reads along.  Where Flower's server is restarted, its part dies with it: it is submitted again
-and goes on from its checkpoint.  How it ended is known from what it wrote, never by an exit code.
+reads along.  Where Flower's server is restarted, its part dies with it: it is submitted again and
+goes on from its checkpoint.  How it ended is known from what it wrote, not from an exit code.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ class _Drive:
         Feed(self.folder.path / FEED).ask_to_stop()
         with suppress(FedsimError):
             if self.flower_run:
-                self._flwr("stop", self.flower_run)
+                name = self.federation.connection().name
+                flwr(self.federation, "stop", self.flower_run, name)
         until = time.monotonic() + 30
         while lock.is_held(self.folder.path) and time.monotonic() < until:
             time.sleep(_LOOK_S)
@@ -246,6 +247,3 @@ class _Drive:
         until = time.monotonic() + 30
         while lock.is_held(self.folder.path) and time.monotonic() < until:
             time.sleep(_LOOK_S)
-
-    def _flwr(self, verb: str, run: str) -> None:
-        flwr(self.federation, verb, run, self.federation.connection().name)

@@ -32,6 +32,7 @@ def room(purpose: str, imports: str = "") -> Room:
 FLOORS: list[dict[str, Room]] = [
     {
         "errors": room("every error, with place and remedy"),
+        "limbs": room("vectors of floats as two integers a number"),
         "schema": room("the types of a scenario file: every key, its type and its default"),
         "seeds": room("one root seed, named streams of random numbers"),
         "wire": room("what crosses between server and clients: frozen values, no behaviour"),
@@ -39,19 +40,19 @@ FLOORS: list[dict[str, Room]] = [
     {
         "client": room("the contract of a local update rule", "errors wire"),
         "cohort": room("who takes part in a round", "seeds"),
-        "exact_sum": room("sums of floats that no order can change", "wire"),
         "kernels": room("which float kernels compute, pinned before they are used", "errors"),
         "plugins": room(
             "from a name in a scenario to a class; what its source tells without importing it",
             "errors schema",
         ),
+        "term_buffer": room("one client's term on its way into an exact sum", "wire"),
     },
     {
-        "aggregate": room("means, medians and trimmed means of updates", "exact_sum wire"),
         "data": room(
             "sources, partitions, shifts, and whose examples are whose",
             "client errors plugins schema seeds wire",
         ),
+        "exact_sum": room("sums of floats that no order can change", "limbs term_buffer wire"),
         "models": room(
             "reference models, each `features(x)` and `head(z)`", "errors plugins schema seeds wire"
         ),
@@ -62,24 +63,27 @@ FLOORS: list[dict[str, Room]] = [
     },
     {
         "adapt": room("the mathematics of domain adaptation", "client errors models seeds wire"),
+        "aggregate": room("means, medians and trimmed means of updates", "exact_sum wire"),
         "analysis": room(
             "what is computed from finished runs: comparisons, statistics",
             "errors plugins runlog seeds",
         ),
         "stacked": room("several clients trained in the same steps", "client errors models wire"),
-        "strategy": room("the contract of a server's update rule", "aggregate errors wire"),
         "worker": room(
             "one client's work, the same wherever it runs; its reply looked at",
             "client data errors models schema seeds wire",
         ),
     },
     {
+        "report": room(
+            "the page that compares runs, and its figures", "analysis errors runlog wire"
+        ),
+        "strategy": room("the contract of a server's update rule", "aggregate errors wire"),
+    },
+    {
         "privacy": room(
             "clipping and noise, what a scenario promises, the accountant, the ledger, the audits",
             "aggregate client cohort errors plugins runlog schema seeds strategy wire",
-        ),
-        "report": room(
-            "the page that compares runs, and its figures", "analysis errors runlog wire"
         ),
     },
     {
@@ -113,8 +117,8 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
-            "adapt aggregate cohort data errors flower kernels models plugins privacy runlog "
-            "runtime scenario schema seeds strategy wire worker",
+            "adapt aggregate cohort data errors flower kernels models plugins privacy "
+            "runlog runtime scenario schema seeds strategy wire worker",
         ),
         "strategies": room(
             "the shelf of server update rules",
@@ -124,8 +128,8 @@ FLOORS: list[dict[str, Room]] = [
     {
         "edge": room(
             "real devices: a federation's folder, the gate, joining, driving a run on them",
-            "data engine errors flower kernels models plugins privacy runlog scenario schema "
-            "seeds strategy wire worker",
+            "data engine errors flower kernels models plugins privacy runlog scenario "
+            "schema seeds strategy wire worker",
         ),
         "study": room(
             "a study's cells, run once each by workers of their own",
