@@ -10,7 +10,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from fedsim.client import Examples
+from fedsim.client import Client, Examples
 from fedsim.clients.sgd import PlainSgd
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.pixel_coding import Coding, encoded
@@ -21,14 +21,14 @@ from fedsim.per_sample.batches import MOST
 from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource, source_of
-from fedsim.privacy.parameters import PrivacyParameters
+from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateSet"]
 
 
 @dataclass(frozen=True)
-class PrivateSet(PlainSgd):
+class PrivateSet(PlainSgd, PrivateRule):
     """A synthetic set of which no pixel, label or count is released without noise."""
 
     images_per_class: Annotated[int, Ge(1)] = 10
@@ -60,9 +60,9 @@ class PrivateSet(PlainSgd):
             "without privacy take local: {use: matching}"
         )
 
-    def under(self, terms: PrivacyParameters) -> _Under:
+    def under(self, terms: PrivacyParameters) -> _PrivateSetRule:
         """Return the half that matches under ``terms``."""
-        return _Under(self, terms)
+        return _PrivateSetRule(self, terms)
 
     def made(
         self,
@@ -121,7 +121,7 @@ class PrivateSet(PlainSgd):
 
 
 @dataclass(frozen=True)
-class _Under:
+class _PrivateSetRule(Client):
     """A half under its terms."""
 
     rule: PrivateSet

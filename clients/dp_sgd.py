@@ -15,7 +15,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import nn
 
-from fedsim.client import Examples, StackedClient
+from fedsim.client import Client, Examples, StackedClient
 from fedsim.per_sample.batches import sampled, slots_for
 from fedsim.per_sample.clipped_sums import clipped_sum, per_example, written_sum
 from fedsim.per_sample.gradients import WrittenOut
@@ -23,7 +23,7 @@ from fedsim.per_sample.row_check import gradients_are_exact
 from fedsim.per_sample.stacked_dp_sgd import descend_together
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource, grid, perturbed, source_of
-from fedsim.privacy.parameters import PrivacyParameters
+from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.seeds import seeded_layers
 from fedsim.wire import Instruction, Update, Weights
 
@@ -31,7 +31,7 @@ __all__ = ["DpSgd"]
 
 
 @dataclass(frozen=True)
-class DpSgd:
+class DpSgd(PrivateRule):
     """DP-SGD; ``privacy`` says the clip and the noise, and its ``unit`` has to be ``record``.
 
     Neighbours differ by one example of one client.  Nothing that is sent or divided by depends
@@ -60,7 +60,7 @@ class DpSgd:
 
 
 @dataclass(frozen=True)
-class _PrivateDpSgd:
+class _PrivateDpSgd(Client):
     """DP-SGD under its terms."""
 
     rule: DpSgd

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from fedsim.adapt.adversarial_loss import AdversarialLoss, DomainLossModule
 from fedsim.adapt.adversary import cut
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
-from fedsim.client import Examples, Unlabelled
+from fedsim.client import Client, Examples, Unlabelled
 from fedsim.errors import RunError
 from fedsim.per_sample.batches import MOST, in_slots, sampled
 from fedsim.per_sample.clipped_sums import Gradients, clipped_sum, gradient_of_each
@@ -30,7 +30,7 @@ from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import NoiseSource, gaussian, grid, noisy, snap, source_of
-from fedsim.privacy.parameters import PrivacyParameters
+from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.seeds import seeded_layers
 from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
@@ -39,7 +39,7 @@ __all__ = ["PrivateAdversarial"]
 
 
 @dataclass(frozen=True)
-class PrivateAdversarial:
+class PrivateAdversarial(PrivateRule):
     """DP-SGD against a discriminator; ``privacy`` says the clip and the noise of one release.
 
     A release is one step of the model, one gradient of the discriminator, one sum for the class
@@ -62,9 +62,9 @@ class PrivateAdversarial:
         """Return the rule that takes part under ``terms``."""
         return _PrivateAdversarialRule(self, terms)
 
-    def serving(self, phases: Sequence[str]) -> _Paid:
+    def serving(self, phases: Sequence[str]) -> _ChargedByPhases:
         """Return the half that knows how often a round asks it: what a turn costs."""
-        return _Paid(self, tuple(phases))
+        return _ChargedByPhases(self, tuple(phases))
 
     def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
         """Refuse: what a turn releases is the strategy's to say.
@@ -76,7 +76,7 @@ class PrivateAdversarial:
 
 
 @dataclass(frozen=True)
-class _Paid:
+class _ChargedByPhases(PrivateRule):
     """The half in the rounds of one strategy."""
 
     rule: PrivateAdversarial
@@ -100,7 +100,7 @@ class _Paid:
 
 
 @dataclass(frozen=True)
-class _PrivateAdversarialRule:
+class _PrivateAdversarialRule(Client):
     """The half under its terms; it sends one example's count, whatever it holds, and no metric."""
 
     rule: PrivateAdversarial

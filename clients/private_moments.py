@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from fedsim.adapt.joint_matching import Moments
 from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
-from fedsim.client import Examples, Unlabelled
+from fedsim.client import Client, Examples, Unlabelled
 from fedsim.per_sample.batches import MOST, in_slots
 from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
-from fedsim.privacy.parameters import PrivacyParameters
+from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
@@ -32,7 +32,7 @@ __all__ = ["PrivateMoments"]
 
 
 @dataclass(frozen=True)
-class PrivateMoments:
+class PrivateMoments(PrivateRule):
     """Sources release their classes' moments once, targets those of guessed classes each round.
 
     It needs ``final_head: moment``, for a fitted head is no sum.  Rows have length one, whatever
@@ -53,7 +53,7 @@ class PrivateMoments:
 
 
 @dataclass(frozen=True)
-class _PrivateMomentsRule:
+class _PrivateMomentsRule(Client):
     """The half under its terms; it sends one example's count, whatever it holds."""
 
     max_width: int

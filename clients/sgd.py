@@ -14,7 +14,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
-from fedsim.client import Examples, StackedClient
+from fedsim.client import Client, Examples, StackedClient
 from fedsim.errors import RunError
 from fedsim.seeds import seeded_layers
 from fedsim.stacked.stacked_sgd import StackedCorrection, train_stacked
@@ -27,7 +27,7 @@ Correction = Callable[[Weights], None]
 
 
 @dataclass(frozen=True)
-class Sgd:
+class Sgd(Client):
     """Passes over the client's own examples in shuffled batches, as ``torch.optim.SGD`` steps."""
 
     lr: Annotated[float, Gt(0)] = 0.1
@@ -102,6 +102,11 @@ class Sgd:
 
         return steer
 
+    @property
+    def fixed_batch_size(self) -> int:
+        """The size of all batches but the last of a pass."""
+        return self.batch_size
+
     def rate(self, task: Instruction) -> float:
         """Return the step size in the round of ``task``."""
         return self.lr * self.lr_decay ** (task.round - 1)
@@ -175,7 +180,7 @@ def _gradients(loss: Tensor, trained: dict[str, nn.Parameter]) -> Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlainSgd:
+class PlainSgd(Client):
     """A half whose own verbs move no weights."""
 
     lr: Annotated[float, Gt(0)] = 0.1

@@ -1,15 +1,28 @@
-"""What a client is: verbs from a task to an update.
+"""What a client is: a local update rule, whose methods turn an instruction into an update.
 
-A client half is a frozen dataclass whose fields a scenario sets under ``local``.  It has one
-method per phase of the strategy that it serves; every one takes what :meth:`Client.train`
-takes and gives an :class:`~fedsim.wire.Update`.
+A local update rule is a frozen dataclass whose fields a scenario sets under ``local``.  To write
+one, derive it from :class:`Client` and override what your paper changes:
+
+==================  ============================================================  ==============
+hook                what it says or does                                          overridden by
+==================  ============================================================  ==============
+train               trains on the client's own examples                           every rule
+(other phases)      a method of the phase's name, with ``train``'s parameters     FedDM, DANN
+<phase>_together    does the same for several clients in the same steps           SGD
+reads               settings of stock Flower strategies that the rule heeds       FedProx
+fixed_batch_size    the size of its batches, where compiling for one pays         SGD
+notes               what a user should know before the first round                FedDM
+==================  ============================================================  ==============
+
+A rule that protects its own records is a :class:`fedsim.privacy.parameters.PrivateRule`.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from fedsim.errors import RunError
 from fedsim.wire import Instruction, Update
@@ -18,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Client", "Examples", "StackedClient", "Unlabelled", "together"]
+__all__ = ["Client", "Examples", "StackedClient", "Unlabelled", "as_client", "client_class"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +70,28 @@ class Unlabelled:
         )
 
 
-class Client(Protocol):
-    """A local update rule.
+@dataclass(frozen=True)
+class StackedClient:
+    """What one client brings to a turn that several take together."""
 
-    One that heeds settings of stock Flower strategies names them in a class variable ``reads``.
-    """
+    examples: Examples
+    task: Instruction
+    draws: torch.Generator
+
+
+Together = Callable[["nn.Module", Sequence[StackedClient]], list[Update]]
+"""From a model and clients that were sent the same to the update of each."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A local update rule; every hook but :meth:`train` has a default."""
+
+    reads: ClassVar[frozenset[str]] = frozenset()
+    """The settings of stock Flower strategies that the rule heeds, by Flower's own keys."""
+    unbounded: ClassVar[str] = ""
+    """Why one example's share in what the rule sends has no bound, where that is so: a strategy
+    that needs the rule is then refused under record-level privacy."""
 
     def train(
         self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
@@ -75,33 +105,60 @@ class Client(Protocol):
                 Where the strategy sends no extras and no settings (as the references do),
                 the rule is plain local training.
             draws: the only source of randomness that this client may use in this turn.
+
+        Raises:
+            RunError: if the rule has no local training.
         """
-        ...
+        raise RunError(f"{type(self).__name__} has no local training")
+
+    def together(self, phase: str) -> Together | None:
+        """Return the method for several clients in the same steps, if the rule has one.
+
+        It is called ``<phase>_together`` and gives each client the update that the phase's own
+        method would, up to rounding; all were sent the same broadcast, and the model holds its
+        weights.  A class that overrides the phase's method alone has said that the other is not
+        its own.
+        """
+        for cls in type(self).__mro__:
+            if f"{phase}_together" in vars(cls):
+                verb: Any = getattr(self, f"{phase}_together")
+                return verb  # type: ignore[no-any-return]
+            if phase in vars(cls):
+                return None
+        return None
+
+    @property
+    def fixed_batch_size(self) -> int | None:
+        """The size of the rule's batches, if they have one: such steps are worth compiling."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before the first round."""
+        return ()
+
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+        """Return whether here no example moves a bit of another's share, where a bound needs it.
+
+        Args:
+            model: of the run.
+            shape: of one example.
+            classes: how many labels there are.
+        """
+        return True
 
 
-@dataclass(frozen=True)
-class StackedClient:
-    """What one client brings to a turn that several take together."""
-
-    examples: Examples
-    task: Instruction
-    draws: torch.Generator
+def client_class(cls: type) -> type[Client]:
+    """Return ``cls`` as a :class:`Client`: one that is not derived gets the defaults behind it."""
+    if issubclass(cls, Client):
+        return cls
+    return type(cls.__name__, (cls, Client), {"__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
-Together = Callable[["nn.Module", Sequence[StackedClient]], list[Update]]
-
-
-def together(client: Client, phase: str) -> Together | None:
-    """Return the client half's verb for several clients in the same steps, if it has one.
-
-    It is called ``<phase>_together`` and gives each seat the update that the verb itself would,
-    up to rounding; all seats were sent the same broadcast, and the model holds its weights.  A
-    class that overrides the verb alone has said that the other is not its own.
-    """
-    for cls in type(client).__mro__:
-        if f"{phase}_together" in vars(cls):
-            verb: Any = getattr(client, f"{phase}_together")
-            return verb  # type: ignore[no-any-return]
-        if phase in vars(cls):
-            return None
-    return None
+def as_client(rule: object) -> Client:
+    """Return ``rule`` itself, or a copy of it that has the hooks' defaults too."""
+    if isinstance(rule, Client):
+        return rule
+    adapted = copy.copy(rule)
+    object.__setattr__(adapted, "__class__", client_class(type(rule)))
+    return adapted  # type: ignore[return-value]

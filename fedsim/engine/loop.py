@@ -190,7 +190,7 @@ class TrainingLoop:
         )
         for note in self.guard.notes if self.guard else ():
             self.watch(Note(note))
-        for note in getattr(client_of(self.scenario, self.fed.strategy), "notes", ()):
+        for note in client_of(self.scenario, self.fed.strategy).notes:
             self.watch(Note(note))
 
     def _references(self) -> dict[str, float]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
-from fedsim.client import Client
+from fedsim.client import Client, as_client
 from fedsim.errors import Fault, ScenarioError
 from fedsim.flower.from_flower import FromFlower
 from fedsim.plugins.registry import build
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule, unprotected
 from fedsim.privacy.privacy_spec import PrivacySpec
-from fedsim.privacy.private_strategy import NoisyStrategy, PrivateStrategy
+from fedsim.privacy.private_strategy import NoisyClient, PrivateStrategy
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 
@@ -55,9 +55,9 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     part = scenario.local
     if not part.use:
         part = part.model_copy(update={"use": strategy.client})
-    client: Client = build("client", part, scenario.folder)
+    client = as_client(build("client", part, scenario.folder))
     sends = strategy.sends if isinstance(strategy, FromFlower) else frozenset()
-    if unread := sends - getattr(client, "reads", frozenset()):
+    if unread := sends - client.reads:
         what = f"'{part.use}' does not read {', '.join(unread)}, which the strategy sends"
         raise _fault(scenario, "local.use", f"{what}; a client half that does: proximal")
     privacy = scenario.privacy
@@ -65,7 +65,7 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
         return client
     terms = PrivacyParameters(privacy.clip, privacy.noise_multiplier or 0.0, privacy.rng)
     if privacy.unit == "client":
-        return NoisyStrategy(client, terms)
+        return NoisyClient(client, terms)
     half: PrivateRule = build("client", part, scenario.folder)
     if open_phases := unprotected(half, strategy.phases()):
         what = f"'{part.use}' sends nothing private when asked to {' or '.join(open_phases)}, as "

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fedsim.client import Examples
 from fedsim.privacy.audit import AuditResult, Scores, audit_result
+from fedsim.privacy.parameters import PrivateRule
 from fedsim.privacy.privacy_spec import PrivacySpec
 from fedsim.seeds import numpy_stream, torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Instruction, Update
@@ -27,7 +28,7 @@ __all__ = ["audit_records", "auditable"]
 
 def auditable(half: object) -> str:
     """Return the phase of ``half`` that can be audited; empty if it has others, or none."""
-    phases: tuple[str, ...] = getattr(half, "protects", ())
+    phases = half.protects if isinstance(half, PrivateRule) else ()
     return phases[0] if len(phases) == 1 and phases[0] in _SEEN else ""
 
 

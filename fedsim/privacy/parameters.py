@@ -1,16 +1,13 @@
-"""What a record-level client half is told, and what it must be able to say of itself.
+"""What a record-level local update rule is told, and what it must be able to say of itself.
 
-A client half that protects its own records adds its own noise, so the server need not be
-trusted.  On its shelf it stands as the plain rule, whose fields a scenario sets under ``local``;
-``under`` makes of it the rule that trains.  The names are all that the engine asks for: no
-class has to be inherited.
+A rule that protects its own records adds its own noise, so the server need not be trusted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from fedsim.client import Client
 from fedsim.privacy.noise import Rng
@@ -33,10 +30,13 @@ class PrivacyParameters:
     """Where the noise comes from; see :func:`fedsim.privacy.noise.source_of`."""
 
 
-class PrivateRule(Protocol):
-    """A client half that can protect its own records."""
+class PrivateRule(Client):
+    """A local update rule that can protect its own records.
 
-    protects: ClassVar[tuple[str, ...]]
+    On its shelf it stands as the plain rule; :meth:`under` makes of it the rule that trains.
+    """
+
+    protects: ClassVar[tuple[str, ...]] = ()
     """The phases in which what it sends is private; a strategy with another one is refused."""
 
     def under(self, terms: PrivacyParameters) -> Client:
@@ -45,7 +45,11 @@ class PrivateRule(Protocol):
         What its updates carry is private, metrics and the number of examples too: it sends
         no metrics, and the same number of examples whatever it holds.
         """
-        ...
+        raise NotImplementedError
+
+    def serving(self, phases: Sequence[str]) -> PrivateRule:
+        """Return the rule as it is charged when a round has ``phases``; by default itself."""
+        return self
 
     def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:
         """Return all that ``turns`` turns of one client release, whichever client it is.
@@ -54,9 +58,11 @@ class PrivateRule(Protocol):
             noise_multiplier: of the terms.
             turns: of the client over the whole run; at least 1.
         """
-        ...
+        raise NotImplementedError
 
 
-def unprotected(half: object, phases: Sequence[str]) -> list[str]:
-    """Return the ``phases`` in which what ``half`` sends is not private."""
-    return [phase for phase in phases if phase not in getattr(half, "protects", ())]
+def unprotected(rule: type | object, phases: Sequence[str]) -> list[str]:
+    """Return the ``phases`` in which what ``rule``, or its class, sends is not private."""
+    is_private = rule if isinstance(rule, type) else type(rule)
+    protects = getattr(is_private, "protects", ())  # classes of others may lack it
+    return [phase for phase in phases if phase not in protects]

@@ -177,7 +177,7 @@ def privacy_spec_of(scenario: Scenario, population: int, records: int = 0) -> Pr
         message = f"{type(crowd.sampler).__name__} cannot be accounted for"
         raise _fault(scenario, "clients.sampler", message)
     half = registry.build("client", scenario.local, scenario.folder)
-    if hasattr(half, "serving"):  # what a turn costs depends on how often a round asks
+    if isinstance(half, PrivateRule):  # what a turn costs depends on how often a round asks
         strategy = registry.build("strategy", scenario.strategy, scenario.folder)
         half = half.serving(strategy.phases())
     claim = PrivacySpec(privacy, crowd, half if privacy.unit == "record" else None)

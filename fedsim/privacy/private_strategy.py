@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["NoisyStrategy", "PrivateStrategy", "refusal"]
+__all__ = ["NoisyClient", "PrivateStrategy", "refusal"]
 
 CLIP, STEP, BITS = "privacy-clip", "privacy-step", "privacy-bits"
 """The settings that tell a worker the bound in force, the grid of the noise, and whether to say
@@ -138,7 +138,7 @@ class PrivateStrategy(Strategy):
 
 
 @dataclass(frozen=True)
-class NoisyStrategy:
+class NoisyClient(Client):
     """A client that clips its update and adds the noise itself: the server sees nothing else."""
 
     rule: Client

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fedsim.client import client_class
 from fedsim.errors import ScenarioError
 from fedsim.plugins import registry
 from fedsim.plugins.signature import Signature
@@ -139,7 +140,7 @@ def _unbounded(tree: YamlNode) -> str:
         rule = registry.find("client", strategy.client) if strategy and strategy.client else None
     except ScenarioError:
         return ""
-    return str(getattr(rule, "unbounded", ""))
+    return client_class(rule).unbounded if rule else ""
 
 
 def _phases(tree: YamlNode) -> Sequence[str]:

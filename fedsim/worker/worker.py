@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
-from fedsim.client import Client, Examples, StackedClient, Unlabelled, together
+from fedsim.client import Client, Examples, StackedClient, Unlabelled
 from fedsim.data.federated import FederatedData
 from fedsim.data.resident import Resident
 from fedsim.errors import RunError
@@ -69,7 +69,7 @@ class Worker:
             scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
         ).to(self._device)
         # Batches of one size alone are worth compiling for.
-        batch = getattr(client, "batch_size", None) if compiled else None
+        batch = client.fixed_batch_size if compiled else None
         self.passes = Passes(scenario.compute.precision == "bf16", batch)
         adapt(self.model, self.passes)
         self._first = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
@@ -115,7 +115,7 @@ class Worker:
 
     def has_together(self, phase: str) -> bool:
         """Return whether several clients can take a turn of ``phase`` in the same steps."""
-        return together(self.client, phase) is not None
+        return self.client.together(phase) is not None
 
     def turns(self, tasks: Sequence[Instruction]) -> list[Update]:
         """Return the updates of clients that take one turn in the same steps.
@@ -143,7 +143,7 @@ class Worker:
 
     def stack(self, tasks: Sequence[Instruction]) -> list[Update]:
         """Return what :meth:`turns` does, for all of ``tasks`` at once."""
-        verb = together(self.client, tasks[0].phase)
+        verb = self.client.together(tasks[0].phase)
         if verb is None:
             raise RunError(f"{type(self.client).__name__} trains one client at a time")
         here = [self._here(task) for task in tasks]

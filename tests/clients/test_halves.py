@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedsim.client import Examples
+from fedsim.client import Examples, as_client
 from fedsim.clients.controlled import Controlled
 from fedsim.clients.normalized import Normalized, effective_steps
 from fedsim.clients.proximal import Proximal
@@ -218,3 +218,18 @@ def test_a_client_s_control_is_the_mean_of_its_gradients(momentum: float) -> Non
     torch.testing.assert_close(update.memory["control"]["w"], gradient, rtol=0, atol=1e-5)
     change = update.extras["control"]["w"]
     torch.testing.assert_close(ours["w"] + change, update.memory["control"]["w"])
+
+
+class Plain:
+    """A rule that is derived from nothing."""
+
+    def train(self, model: object, examples: object, task: object, draws: object) -> str:
+        return "trained"
+
+
+def test_a_rule_that_is_derived_from_nothing_gets_the_hooks_defaults() -> None:
+    rule = as_client(Plain())
+    assert rule.train(None, None, None, None) == "trained"  # type: ignore[arg-type, comparison-overlap]
+    assert (rule.notes, rule.reads, rule.fixed_batch_size) == ((), frozenset(), None)
+    assert rule.together("train") is None
+    assert as_client(rule) is rule

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedsim.client import Client, Examples, StackedClient, together
+from fedsim.client import Client, Examples, StackedClient
 from fedsim.clients.controlled import Controlled
 from fedsim.clients.normalized import Normalized
 from fedsim.clients.proximal import Proximal
@@ -199,12 +199,12 @@ def test_a_class_that_overrides_the_verb_alone_trains_alone() -> None:
             return super()._descend(model, examples, task, draws)
 
     def verb(client: Client) -> object:
-        return together(client, "train")
+        return client.together("train")
 
     assert verb(Mine()) is None
     assert verb(Sgd()) is not None
     assert verb(Controlled()) is not None
-    assert together(Sgd(), "evaluate") is None
+    assert Sgd().together("evaluate") is None
     model = built("mlp")
     with pytest.raises(RunError, match="Descends descends in a way of its own"):
         Descends().train_together(model, seats(model, [10, 10]))

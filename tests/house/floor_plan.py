@@ -97,7 +97,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "scenario": room(
             "reading a file: inheritance, rules between keys, faults with their places",
-            "errors kernels plugins privacy schema",
+            "client errors kernels plugins privacy schema",
         ),
     },
     {

@@ -7,7 +7,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.house.test_imports import MODULES, ROOT
+from tests.house.floor_plan import ROOT
+from tests.house.test_imports import MODULES
 
 VAGUE = {
     "one",
