@@ -50,18 +50,18 @@ def of_fedsim(name: str, rng: Rng, together: int = 1) -> Callable[[], None]:
     rule = DpSgd(work.lr, steps, rate, work.batch).under(PrivacyParameters(CLIP, NOISE, rng))
     numbers = itertools.count()
 
-    def seat() -> StackedClient:
+    def member() -> StackedClient:
         client = next(numbers) % work.clients
-        task = Instruction(1, "train", ClientInfo(client, work.examples), Broadcast(weights))
-        return StackedClient(held[client], task, torch_stream(1, "client", client))
+        instruction = Instruction(1, "train", ClientInfo(client, work.examples), Broadcast(weights))
+        return StackedClient(held[client], instruction, torch_stream(1, "client", client))
 
     def turn() -> None:
         load_weights(model, weights)
         if together > 1:
-            rule.train_together(model, [seat() for _ in range(together)])
+            rule.train_together(model, [member() for _ in range(together)])
         else:
-            one = seat()
-            rule.train(model, one.examples, one.task, one.draws)
+            one = member()
+            rule.train(model, one.examples, one.instruction, one.generator)
 
     return turn
 

@@ -83,7 +83,7 @@ class Wire:
         ip("route", "add", address, "dev", f"to-{name}", inside=SERVER)
 
     def run(self) -> None:
-        draws = np.random.default_rng(7)
+        generator = np.random.default_rng(7)
         waiting: list[tuple[float, int, int, bytes]] = []
         ready = selectors.DefaultSelector()
         for end in self._ends:
@@ -98,7 +98,7 @@ class Wire:
             for key, _ in ready.select(max(patience, 0.0)):
                 packet = os.read(int(key.fd), 65536)
                 name, sink, delay = self._ends[int(key.fd)]
-                if name in self.cut or draws.random() < self.loss:
+                if name in self.cut or generator.random() < self.loss:
                     self.lost[name] += 1
                     continue
                 self.passed[name] += 1

@@ -46,7 +46,7 @@ SIZES = {
 }
 
 
-def naive(model: ConvNet, held: Examples, half: Matching, draws: torch.Generator) -> None:
+def naive(model: ConvNet, held: Examples, half: Matching, generator: torch.Generator) -> None:
     inputs, each = held.inputs, half.images_per_class
     places = {c: torch.where(held.labels == c)[0] for c in held.labels.unique().tolist()}
     start = torch.cat([inputs[at[torch.randperm(len(at))[:each]]] for at in places.values()])
@@ -83,9 +83,9 @@ def published(model: ConvNet) -> ConvNet:
     return copied
 
 
-def at_once(model: ConvNet, held: Examples, half: Matching, draws: torch.Generator) -> None:
-    task = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
-    half.match(model, held, task, draws)
+def at_once(model: ConvNet, held: Examples, half: Matching, generator: torch.Generator) -> None:
+    instruction = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
+    half.match(model, held, instruction, generator)
 
 
 def seconds(run: Callable[[], None], device: str) -> float:
@@ -98,8 +98,8 @@ def seconds(run: Callable[[], None], device: str) -> float:
 
 
 def measure(name: str, options: argparse.Namespace) -> str:
-    size, draws = SIZES[name], torch.Generator().manual_seed(0)
-    inputs: Tensor = torch.randn(size.examples, *size.shape, generator=draws)
+    size, generator = SIZES[name], torch.Generator().manual_seed(0)
+    inputs: Tensor = torch.randn(size.examples, *size.shape, generator=generator)
     held = Examples(
         inputs.to(options.device), (torch.arange(size.examples) % 10).to(options.device)
     )
@@ -110,7 +110,7 @@ def measure(name: str, options: argparse.Namespace) -> str:
     for number in range(options.repeats + 1):
         for what, run in (("loop", naive), ("at once", at_once)):
             of = models[what]
-            spent = seconds(lambda run=run, of=of: run(of, held, half, draws), options.device)
+            spent = seconds(lambda run=run, of=of: run(of, held, half, generator), options.device)
             if number:  # the first turns warm up
                 times[what].append(spent / options.steps * 1e3)
     ratios = [a / b for a, b in zip(times["loop"], times["at once"], strict=True)]

@@ -65,9 +65,9 @@ def archive(pair: Path, cell: Cell, folder: Path) -> tuple[Path, np.ndarray]:
         x, y, domain = (held[name] for name in ("x", "y", "domain"))
     images = (2 * x - 1).reshape(-1, 16, 16).astype(np.float32)
     source, target = (np.flatnonzero(domain == NAMES.index(n)) for n in cell.way.split(">"))
-    draws = np.random.default_rng(cell.seed)
+    generator = np.random.default_rng(cell.seed)
     kept = [
-        draws.choice(rows, int((0.3 if c < 5 else 1.0) * len(rows)), replace=False)
+        generator.choice(rows, int((0.3 if c < 5 else 1.0) * len(rows)), replace=False)
         for c in range(10)
         for rows in [source[y[source] == c]]
     ]

@@ -37,17 +37,17 @@ class World:
 
 def world(separation: float, n: int, seed: int) -> World:
     """Draw one."""
-    draws = np.random.default_rng(seed)
-    means = draws.normal(size=(CLASSES, WIDTH))
+    generator = np.random.default_rng(seed)
+    means = generator.normal(size=(CLASSES, WIDTH))
     means *= separation / np.sqrt((means**2).sum(axis=1).mean()) * np.sqrt(2)
     laws = []
     for concentration, least in ((2.0, 0.04), (0.7, 0.01)):
-        law = np.maximum(draws.dirichlet(np.full(CLASSES, concentration)), least)
+        law = np.maximum(generator.dirichlet(np.full(CLASSES, concentration)), least)
         laws.append(law / law.sum())
     made: list[Array] = []
     for law in (laws[0], laws[1], laws[0]):
-        labels = draws.choice(CLASSES, size=n, p=law)
-        made += [means[labels] + draws.normal(size=(n, WIDTH)), labels]
+        labels = generator.choice(CLASSES, size=n, p=law)
+        made += [means[labels] + generator.normal(size=(n, WIDTH)), labels]
     return World(*made)  # type: ignore[arg-type]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jdme_office import CLASSES, ROUNDS, STEPS, Instruction, projected, tasks
+from jdme_office import CLASSES, ROUNDS, STEPS, Task, projected, tasks
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
@@ -33,7 +33,7 @@ from fedsim.scenario.load import load
 PARTS = Path(__file__).with_name("jdme_office_parts.py")
 
 
-def equal(every: list[Instruction]) -> None:
+def equal(every: list[Task]) -> None:
     """Print runs of one round with one and two source clients, and how far one machine is off."""
     for task in every:
         one, two = (run(task, Run({"use": "jdme"}, sources=count)) for count in (1, 2))
@@ -45,7 +45,7 @@ def equal(every: list[Instruction]) -> None:
         )
 
 
-def random(every: list[Instruction]) -> None:
+def random(every: list[Task]) -> None:
     """Print the Gaussian kernel, exact on one machine and by random features in runs."""
     for task in (one for one in every if one.name in ("W-D", "D-W")):
         print(f"{task.name} | exact | {exact_gaussian(task, 50):.2f}", flush=True)
@@ -71,7 +71,7 @@ class Run:
     seed: int = 1
 
 
-def run(task: Instruction, how: Run) -> dict[str, Any]:
+def run(task: Task, how: Run) -> dict[str, Any]:
     """Return what a run came to: accuracy on all of the target, the subspace, the first head."""
     sources = how.sources
     owners = np.concatenate([np.arange(len(task.x)) % sources, np.full(len(task.x_t), sources)])
@@ -120,7 +120,7 @@ def run(task: Instruction, how: Run) -> dict[str, Any]:
     }
 
 
-def central(task: Instruction, raw: dict[str, Tensor], width: int = 20) -> Tensor:
+def central(task: Task, raw: dict[str, Tensor], width: int = 20) -> Tensor:
     """Return the subspace that the kernel matrix over everyone's rows leads to."""
     x_t = torch.from_numpy(np.float32(task.x_t)).double()
     x = torch.cat([torch.from_numpy(np.float32(task.x)).double(), x_t])
@@ -129,7 +129,7 @@ def central(task: Instruction, raw: dict[str, Tensor], width: int = 20) -> Tenso
     return descend(gap.start(width), gap, gap.slope, STEPS)
 
 
-def exact_gaussian(task: Instruction, width: int) -> float:
+def exact_gaussian(task: Task, width: int) -> float:
     """Return the accuracy after five outer iterations with the exact Gaussian kernel."""
     x, y = unit_rows(torch.from_numpy(task.both())), torch.from_numpy(task.y)
     mean = x.mean(dim=0)

@@ -52,7 +52,7 @@ HEADS: dict[str, Head] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Instruction:
+class Task:
     """Two domains, rows of unit length."""
 
     name: str
@@ -66,7 +66,7 @@ class Instruction:
         return np.vstack([self.x, self.x_t])
 
 
-def tasks(path: Path) -> list[Instruction]:
+def tasks(path: Path) -> list[Task]:
     """Return the twelve tasks."""
     with np.load(path, allow_pickle=False) as held:
         x, y, domain = held["x"].astype(np.float64), held["y"].astype(np.int64), held["domain"]
@@ -79,13 +79,13 @@ def tasks(path: Path) -> list[Instruction]:
     x = unit_rows(torch.from_numpy(x)).numpy()
     at = [np.flatnonzero(domain == number) for number in range(len(names))]
     return [
-        Instruction(f"{names[s]}-{names[t]}", x[at[s]], y[at[s]], x[at[t]], y[at[t]])
+        Task(f"{names[s]}-{names[t]}", x[at[s]], y[at[s]], x[at[t]], y[at[t]])
         for s, t in permutations(range(len(names)), 2)
     ]
 
 
 @cache
-def width_of(task: Instruction, head: Head) -> int:
+def width_of(task: Task, head: Head) -> int:
     """Return the number of dimensions, by the source's labels alone.
 
     The smallest whose cross-validated accuracy on the source, in the principal subspace of both
@@ -110,7 +110,7 @@ def projected(x: Array, basis: Array) -> Array:
     return unit_rows(torch.from_numpy(x @ basis)).numpy()
 
 
-def jdme(task: Instruction, width: int, head: Head, rounds: int) -> list[Array]:
+def jdme(task: Task, width: int, head: Head, rounds: int) -> list[Array]:
     """Return the guessed labels after each outer iteration."""
     source, guess = moments(task.x, task.y), head().fit(task.x, task.y).predict(task.x_t)
     basis, guesses = None, []
@@ -124,7 +124,7 @@ def jdme(task: Instruction, width: int, head: Head, rounds: int) -> list[Array]:
     return guesses
 
 
-def components(task: Instruction, width: int, head: Head, joint: bool) -> Array:
+def components(task: Task, width: int, head: Head, joint: bool) -> Array:
     """Return the labels that TCA, or JDA after ten iterations, guesses."""
     x, n, guess = task.both(), len(task.x), None
     scatter = np.cov(x, rowvar=False, bias=True) * len(x) + 1e-9 * np.eye(x.shape[1])
@@ -145,7 +145,7 @@ def components(task: Instruction, width: int, head: Head, joint: bool) -> Array:
     return np.asarray(guess)
 
 
-def heads(every: list[Instruction]) -> None:
+def heads(every: list[Task]) -> None:
     """Print by method and head the accuracies on the twelve tasks, and their mean."""
     for name, head in HEADS.items():
         rows: dict[str, list[float]] = {}
@@ -160,7 +160,7 @@ def heads(every: list[Instruction]) -> None:
             print(f"| {name} | {what} | {np.mean(values):.2f} |", flush=True)
 
 
-def guesses_of(task: Instruction, head: Head) -> dict[str, Array]:
+def guesses_of(task: Task, head: Head) -> dict[str, Array]:
     """Return by method the labels that are guessed of the target."""
     found = {"none": head().fit(task.x, task.y).predict(task.x_t)}
     for label, joint in (("TCA", False), ("JDA", True)):

@@ -22,11 +22,15 @@ class Noop:
     """Each of its numbers."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
-        sent = task.broadcast.weights
+        sent = instruction.broadcast.weights
         delta = {name: torch.full_like(value, self.delta) for name, value in sent.items()}
-        return Update(task.client.id, delta, len(examples), {"loss": 0.0})
+        return Update(instruction.client.id, delta, len(examples), {"loss": 0.0})
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from workloads import WORKLOADS, Workload, tree_cpu
 
 
 def initial(work: Workload) -> dict[str, jax.Array]:
-    draws = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
 
     def layer(*shape: int) -> jax.Array:
-        return jnp.asarray(0.05 * draws.standard_normal(shape), jnp.float32)
+        return jnp.asarray(0.05 * generator.standard_normal(shape), jnp.float32)
 
     if work.hidden:
         return {"a": layer(work.side**2, work.hidden), "b": layer(work.hidden, 10)} | {
@@ -87,16 +87,16 @@ def main() -> None:
             total = jax.tree.map(lambda d: d.sum(0), deltas)
         return jax.tree.map(lambda w, t: w + t / len(xs), weights, total)
 
-    draws = np.random.default_rng(1)
+    generator = np.random.default_rng(1)
     shape = (work.clients, work.examples, work.side, work.side, 1)
-    inputs = draws.standard_normal(shape, np.float32)
-    labels = draws.integers(0, 10, shape[:2])
+    inputs = generator.standard_normal(shape, np.float32)
+    labels = generator.integers(0, 10, shape[:2])
     weights, wall, cpu = initial(work), [], []
     for number in range(options.rounds):
         start, before = time.perf_counter(), tree_cpu()
         first = number * work.cohort % work.clients
         at = slice(first, first + work.cohort)
-        order = np.argsort(draws.random((work.cohort, work.examples)), axis=1)
+        order = np.argsort(generator.random((work.cohort, work.examples)), axis=1)
         batches = (work.cohort, work.examples // work.batch, work.batch)
         xs = np.take_along_axis(inputs[at], order[..., None, None, None], 1)
         ys = np.take_along_axis(labels[at], order, 1)

@@ -49,15 +49,15 @@ def words() -> str:
 
 def hostile(cases: int = 3000) -> str:
     """How far one hostile example moves the sum of clipped pixel gradients, over the clip."""
-    draws, mechanism = torch_stream(9, "hostile"), ImageMechanism(0.3, 1.0, 0.3)
+    generator, mechanism = torch_stream(9, "hostile"), ImageMechanism(0.3, 1.0, 0.3)
     model = ConvNet((1, 8, 8), 10, depth=2, width=4).eval()
-    images = torch.randn(3, 4, 1, 8, 8, generator=draws)
-    held, owner = torch.randn(9, 1, 8, 8, generator=draws), torch.arange(9) % 3
+    images = torch.randn(3, 4, 1, 8, 8, generator=generator)
+    held, owner = torch.randn(9, 1, 8, 8, generator=generator), torch.arange(9) % 3
     total, most = clipped_sum(model, images, held, owner, mechanism), 0.0
     for number in range(cases // 3):
         # One for each class: they touch different images, so each is a neighbour by itself.
         scales = torch.tensor([SCALES[(number + k) % len(SCALES)] for k in range(3)])
-        bad = torch.randn(3, 1, 8, 8, generator=draws) * scales.reshape(3, 1, 1, 1)
+        bad = torch.randn(3, 1, 8, 8, generator=generator) * scales.reshape(3, 1, 1, 1)
         inputs, owners = torch.cat([held, bad]), torch.cat([owner, torch.arange(3)])
         moved = clipped_sum(model, images, inputs, owners, mechanism) - total
         most = max(most, float(moved.flatten(1).norm(dim=1).max()) / mechanism.clip)
@@ -82,11 +82,11 @@ def audit() -> str:
 
 def plans(count: int = 200) -> str:
     """How many of random plans are stopped too late, or too early."""
-    draws, wrong = numpy_stream(3, "plans"), 0
+    generator, wrong = numpy_stream(3, "plans"), 0
     for _ in range(count):
-        noise, rate = draws.uniform(0.6, 8), float(draws.choice([0.01, 0.05, 0.2, 1.0]))
-        limit, most = draws.uniform(0.5, 20), int(draws.integers(1, 400))
-        steps = int(draws.integers(1, 30))
+        noise, rate = generator.uniform(0.6, 8), float(generator.choice([0.01, 0.05, 0.2, 1.0]))
+        limit, most = generator.uniform(0.5, 20), int(generator.integers(1, 400))
+        steps = int(generator.integers(1, 30))
 
         def cost(turns: int, n: float = noise, q: float = rate, s: int = steps) -> float:
             return epsilon([Release(n, q, s * turns)], 1e-5, "rdp")

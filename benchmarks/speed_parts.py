@@ -27,10 +27,10 @@ class Synthetic:
     workload: str = "W1m"
 
     def load(self, seed: int, folder: Path) -> Dataset:
-        work, draws = WORKLOADS[self.workload], np.random.default_rng(seed)
+        work, generator = WORKLOADS[self.workload], np.random.default_rng(seed)
         count, shape = work.clients * work.examples, (work.planes, work.side, work.side)
-        inputs = draws.integers(0, 256, (count, *shape), np.uint8)
-        labels = draws.integers(0, 10, count)
+        inputs = generator.integers(0, 256, (count, *shape), np.uint8)
+        labels = generator.integers(0, 10, count)
         return Dataset(inputs, labels, inputs[:100], labels[:100], classes=10)
 
 
@@ -69,11 +69,11 @@ def bare(work: Workload) -> nn.Module:
 
 def tensors(work: Workload) -> tuple[torch.Tensor, torch.Tensor]:
     """Return inputs `(clients, examples, 1, side, side)` and labels `(clients, examples)`."""
-    draws = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     shape = (work.clients, work.examples, work.planes, work.side, work.side)
     return (
-        torch.randn(shape, generator=draws),
-        torch.randint(10, shape[:2], generator=draws),
+        torch.randn(shape, generator=generator),
+        torch.randint(10, shape[:2], generator=generator),
     )
 
 

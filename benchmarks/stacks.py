@@ -42,23 +42,23 @@ def measure(name: str) -> None:
     model = Net((1, work.side, work.side), 10, workload=name)
     rule, weights = Sgd(lr=work.lr, batch_size=work.batch), weights_of(model)
     inputs, labels = tensors(work)
-    task = Instruction(1, "train", ClientInfo(0, work.examples), Broadcast(weights))
-    seats = [
+    instruction = Instruction(1, "train", ClientInfo(0, work.examples), Broadcast(weights))
+    members = [
         StackedClient(
-            Examples(inputs[client], labels[client]), task, torch_stream(1, "client", client)
+            Examples(inputs[client], labels[client]), instruction, torch_stream(1, "client", client)
         )
         for client in range(CLIENTS)
     ]
 
     def loop() -> None:
-        for seat in seats:
+        for member in members:
             load_weights(model, weights)
-            rule.train(model, seat.examples, seat.task, seat.draws)
+            rule.train(model, member.examples, member.instruction, member.generator)
 
     def stacked(size: int) -> None:
         load_weights(model, weights)
         for start in range(0, CLIENTS, size):
-            rule.train_together(model, seats[start : start + size])
+            rule.train_together(model, members[start : start + size])
 
     alone = milliseconds(loop)
     told = [f"{name:5} alone {alone:7.3f}"]

@@ -35,42 +35,52 @@ class Adapting(Sgd):
     """Gradients of the objective are cut to this length: domains that pull against each other
     can pull each other away."""
 
-    def objective(self, model: nn.Module, task: Instruction) -> Objective:
+    def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch, for the client's role."""
         raise NotImplementedError
 
-    def of_role(self, task: Instruction) -> Self:
+    def of_role(self, instruction: Instruction) -> Self:
         """Return the rule of the client's role.
 
         What the domains do is added: decay is the sources' business, or it would count twice.
         """
-        return self if task.client.role == "source" else replace(self, weight_decay=0.0)
+        return self if instruction.client.role == "source" else replace(self, weight_decay=0.0)
 
-    def adapts(self, task: Instruction) -> bool:
+    def adapts(self, instruction: Instruction) -> bool:
         """Return whether the server sent what the objective needs; the references do not."""
-        return bool(task.broadcast.extras)
+        return bool(instruction.broadcast.extras)
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return how far the steps on the objective moved the weights, and from which domain."""
-        if not self.adapts(task):
-            return super().train(model, examples, task, draws)
-        update = super(Adapting, self.of_role(task)).train(model, examples, task, draws)
+        if not self.adapts(instruction):
+            return super().train(model, examples, instruction, generator)
+        update = super(Adapting, self.of_role(instruction)).train(
+            model, examples, instruction, generator
+        )
         metrics = dict(update.metrics)
-        if task.client.role == "target" and "loss" in metrics:
+        if instruction.client.role == "target" and "loss" in metrics:
             metrics["target_loss"] = metrics.pop("loss")
-        return replace(update, metrics=metrics, extras={place(task.client): {}})
+        return replace(update, metrics=metrics, extras={place(instruction.client): {}})
 
     def gls(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return a source's confusion sum, or the sum of what is predicted of a target.
 
         One pass in evaluation mode; the weights stay.
         """
         model.eval()
-        at_source = task.client.role == "source"
+        at_source = instruction.client.role == "source"
         sums: Tensor | None = None
         for rows in batches(len(examples)):
             with torch.no_grad():
@@ -79,26 +89,32 @@ class Adapting(Sgd):
             sums = part if sums is None else sums + part
         name = "confusion" if at_source else "prediction"
         sent: Weights = {} if sums is None else {name: sums}
-        return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
+        return Update(
+            instruction.client.id, {}, len(examples), extras={place(instruction.client): sent}
+        )
 
     def _descend(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> float:
         """Take the steps on the objective and return the mean loss of the last pass."""
-        if not self.adapts(task):
-            return super()._descend(model, examples, task, draws)
-        loss_of = self.objective(model, task)
-        labels = examples.labels if task.client.role == "source" else None
+        if not self.adapts(instruction):
+            return super()._descend(model, examples, instruction, generator)
+        loss_of = self.objective(model, instruction)
+        labels = examples.labels if instruction.client.role == "source" else None
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         weights = {name: parameter.detach() for name, parameter in trained.items()}
         velocity: Weights = {}
         passed: deque[tuple[Tensor, int]] = deque(maxlen=-(-len(examples) // self.batch_size))
-        for batch in self._batches(len(examples), draws, examples.inputs.device):
+        for batch in self._batches(len(examples), generator, examples.inputs.device):
             loss = loss_of(examples.inputs[batch], None if labels is None else labels[batch])
             passed.append((loss.detach(), len(batch)))
             gradients = slopes(loss, trained)
             self._tame(gradients)
-            self.step(weights, gradients, velocity, self.rate(task))
+            self.step(weights, gradients, velocity, self.rate(instruction))
         losses, sizes = zip(*passed, strict=True)
         return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
 
@@ -132,7 +148,7 @@ def batches(examples: int) -> Iterator[slice]:
     yield from (slice(start, start + BATCH) for start in range(0, examples, BATCH))
 
 
-def repeated(draws: torch.Generator, turn: int) -> torch.Generator:
+def repeated(generator: torch.Generator, turn: int) -> torch.Generator:
     """Return the stream of the ``turn``-th time, from 0, that one round asks for a phase."""
-    seeds = torch.randint(2**62, (turn + 1,), generator=draws)
+    seeds = torch.randint(2**62, (turn + 1,), generator=generator)
     return torch.Generator().manual_seed(int(seeds[-1]))

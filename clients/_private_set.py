@@ -48,7 +48,11 @@ class PrivateSet(PlainSgd, PrivateRule):
     protects: ClassVar[tuple[str, ...]] = ("match",)
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Refuse: without its terms this half would add no noise.
 
@@ -69,7 +73,7 @@ class PrivateSet(PlainSgd, PrivateRule):
         sphere: Sphere,
         examples: PrivateExamples,
         terms: PrivacyParameters,
-        draws: torch.Generator,
+        generator: torch.Generator,
         source: NoiseSource,
     ) -> Tensor:
         """Return images, `(classes, per class, *features)`, that are a function of releases.
@@ -78,7 +82,7 @@ class PrivateSet(PlainSgd, PrivateRule):
             sphere: the models to match on.
             examples: the client's examples; of one class at least.
             terms: clip and noise.
-            draws: the public stream: of the models, and of what the images begin as.
+            generator: the public stream: of the models, and of what the images begin as.
             source: of samples and noise.
         """
         raise NotImplementedError
@@ -102,22 +106,22 @@ class PrivateSet(PlainSgd, PrivateRule):
             examples, counts, enough(counts, self.min_examples, self.count_noise)
         )
 
-    def noise(self, examples: PrivateExamples, draws: torch.Generator) -> Tensor:
+    def noise(self, examples: PrivateExamples, generator: torch.Generator) -> Tensor:
         """Return what images begin as: `(classes, per class, *features)`, never real ones."""
         shape = (len(examples.classes), self.images_per_class, *examples.inputs.shape[1:])
-        return torch.randn(shape, generator=draws, device=examples.inputs.device)
+        return torch.randn(shape, generator=generator, device=examples.inputs.device)
 
-    def reply(self, task: Instruction, images: Tensor, examples: PrivateExamples) -> Update:
+    def reply(self, instruction: Instruction, images: Tensor, examples: PrivateExamples) -> Update:
         """Return the set as the extra ``synthetic``; no metrics, and no number of examples."""
         sent: Weights = encoded(images.flatten(0, 1), self.coding)
         sent["labels"] = examples.classes.repeat_interleave(self.images_per_class)
         if examples.classes.lt(256).all():
             sent["labels"] = sent["labels"].to(torch.uint8)
-        if task.broadcast.settings.get("weighting", "none") == "examples":
+        if instruction.broadcast.settings.get("weighting", "none") == "examples":
             stands_for = examples.counts.float() / self.images_per_class
             sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
-        count = min(1, task.client.examples)
-        return Update(task.client.id, {}, count, {}, {"synthetic": sent})
+        count = min(1, instruction.client.examples)
+        return Update(instruction.client.id, {}, count, {}, {"synthetic": sent})
 
 
 @dataclass(frozen=True)
@@ -128,23 +132,31 @@ class _PrivateSetRule(Client):
     terms: PrivacyParameters
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Train as the references do: without privacy."""
-        return self.rule.train(model, examples, task, draws)
+        return self.rule.train(model, examples, instruction, generator)
 
     def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
         return outputs_are_exact(model, shape, classes, MOST)
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return the client's synthetic set, made from what was released of its examples."""
-        rule, source = self.rule, source_of(self.terms.rng, draws)
+        rule, source = self.rule, source_of(self.terms.rng, generator)
         examples_kept = rule.public(model, examples, source)
         images = examples.inputs.new_empty(0, rule.images_per_class, *examples.inputs.shape[1:])
         if len(examples_kept.classes):
             sphere = Sphere(model.eval(), rule.radius)
-            images = rule.made(sphere, examples_kept, self.terms, draws, source)
-        return rule.reply(task, images, examples_kept)
+            images = rule.made(sphere, examples_kept, self.terms, generator, source)
+        return rule.reply(instruction, images, examples_kept)

@@ -40,35 +40,43 @@ class Adversarial(Adapting):
     """Of `form: features`, and needed there: the deviation of their noise, in clips."""
 
     def adversary(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return the discriminator's gradient on one batch of this domain; the model stays."""
-        contest = AdversarialLoss(model, task)
+        contest = AdversarialLoss(model, instruction)
         psi = contest.learnable()
-        inputs, labels = self._batch(examples, task, draws)
-        extras: dict[str, Weights] = {place(task.client): {}}
+        inputs, labels = self._batch(examples, instruction, generator)
+        extras: dict[str, Weights] = {place(instruction.client): {}}
         if len(inputs):
-            with seeded_layers(draws, inputs.device):
+            with seeded_layers(generator, inputs.device):
                 features, logits = contest.seen(inputs, frozen=True)
                 loss = contest.domain_loss(psi, features, logits, labels)
             extras |= {"adversary": slopes(loss, psi), **contest.certainty(logits)}
-        return Update(task.client.id, {}, len(examples), extras=extras)
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def gradient(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return the objective's gradients on one batch, the model's with a minus.
 
         With ``entropy`` those of the domain's loss are apart, as ``deceit``: clients weigh
         otherwise in their mean.
         """
-        contest = AdversarialLoss(model, task)
-        inputs, labels = self._batch(examples, task, draws)
+        contest = AdversarialLoss(model, instruction)
+        inputs, labels = self._batch(examples, instruction, generator)
         if not len(inputs):
-            return Update(task.client.id, {}, 0, extras={place(task.client): {}})
+            return Update(instruction.client.id, {}, 0, extras={place(instruction.client): {}})
         psi = contest.learnable()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        with seeded_layers(draws, inputs.device):
+        with seeded_layers(generator, inputs.device):
             features, logits = contest.seen(inputs)
             learned = contest.classification(logits, labels)
             deceit = contest.deceit(psi, features, logits, labels)
@@ -78,43 +86,51 @@ class Adversarial(Adapting):
         if beside:
             beside["deceit"] = slope
             slope = {name: -value for name, value in slopes(learned, trained).items()}
-        update = _reply(task, len(examples), slope, {name: gradients[name] for name in psi})
+        update = _reply(instruction, len(examples), slope, {name: gradients[name] for name in psi})
         return replace(update, extras={**update.extras, **beside})
 
     def primal_dual(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return where model and discriminator went together, shifted by this client's duals.
 
         Each step is on the loss, plus ``<dual, v> + penalty / 2 ||v - v_sent||^2``; the duals,
         which never leave the client, then grow by ``penalty (v - v_sent)``.
         """
-        contest, settings = AdversarialLoss(model, task), task.broadcast.settings
+        contest, settings = AdversarialLoss(model, instruction), instruction.broadcast.settings
         psi = contest.learnable()
         leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | psi
         values = {name: leaf.detach() for name, leaf in leaves.items()}
         sent = {name: value.clone() for name, value in values.items()}
-        dual = task.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
-        pull, rule = float(settings["penalty"]), self.of_role(task)
+        dual = instruction.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
+        pull, rule = float(settings["penalty"]), self.of_role(instruction)
         velocity: Weights = {}
-        labels = examples.labels if task.client.role == "source" else None
-        with seeded_layers(draws, examples.inputs.device):
-            for batch in self._batches(len(examples), draws, examples.inputs.device):
+        labels = examples.labels if instruction.client.role == "source" else None
+        with seeded_layers(generator, examples.inputs.device):
+            for batch in self._batches(len(examples), generator, examples.inputs.device):
                 batch_labels = None if labels is None else labels[batch]
                 gradients = slopes(contest.loss(psi, examples.inputs[batch], batch_labels), leaves)
                 self._tame(gradients)
                 for name, slope in gradients.items():
                     slope.add_(dual[name]).add_(values[name] - sent[name], alpha=pull)
-                rule.step(values, gradients, velocity, self.rate(task))
+                rule.step(values, gradients, velocity, self.rate(instruction))
         went = {name: value - sent[name] for name, value in values.items()}
         dual = {name: old + pull * went[name] for name, old in dual.items()}
         shift = float(settings["penalty-now"])
         went = {name: value + dual[name] / shift for name, value in went.items()}
-        update = _reply(task, len(examples), went, {name: went[name] for name in psi})
+        update = _reply(instruction, len(examples), went, {name: went[name] for name in psi})
         return replace(update, memory={"dual": dual})
 
     def embed(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return what the discriminator would see of one batch: cut, with noise, without labels.
 
@@ -123,20 +139,23 @@ class Adversarial(Adapting):
                 examples.
         """
         clip, noise = self._blur()
-        contest = AdversarialLoss(model.eval(), task, clip)
-        inputs, _ = self._batch(examples, task, draws)
+        contest = AdversarialLoss(model.eval(), instruction, clip)
+        inputs, _ = self._batch(examples, instruction, generator)
         sent: Weights = {}
         if len(inputs):
             with torch.no_grad():
                 rows = contest.judged(*contest.seen(inputs))
-            sent = {"rows": noisy(rows, clip * noise, SimulatedNoise.of(draws)).to(rows.dtype)}
-        extras = {place(task.client): {}, "rows": sent}
-        return Update(task.client.id, {}, len(examples), extras=extras)
+            sent = {"rows": noisy(rows, clip * noise, SimulatedNoise.of(generator)).to(rows.dtype)}
+        extras = {place(instruction.client): {}, "rows": sent}
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
-    def objective(self, model: nn.Module, task: Instruction) -> Objective:
+    def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch against the discriminator as it was sent."""
-        most = self._blur()[0] if task.broadcast.settings["blurred"] else None
-        contest, fixed = AdversarialLoss(model, task, most), task.broadcast.extras["adversary"]
+        most = self._blur()[0] if instruction.broadcast.settings["blurred"] else None
+        contest, fixed = (
+            AdversarialLoss(model, instruction, most),
+            instruction.broadcast.extras["adversary"],
+        )
         return lambda inputs, labels: contest.loss(fixed, inputs, labels)
 
     def _blur(self) -> tuple[float, float]:
@@ -148,18 +167,18 @@ class Adversarial(Adapting):
         return self.feature_clip, self.feature_noise
 
     def _batch(
-        self, examples: Examples, task: Instruction, draws: torch.Generator
+        self, examples: Examples, instruction: Instruction, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
-        turn = int(task.broadcast.settings["turn"])
-        order = torch.randperm(len(examples), generator=repeated(draws, turn))
+        turn = int(instruction.broadcast.settings["turn"])
+        order = torch.randperm(len(examples), generator=repeated(generator, turn))
         rows = order[: self.batch_size].to(examples.inputs.device)
-        labels = examples.labels[rows] if task.client.role == "source" else None
+        labels = examples.labels[rows] if instruction.client.role == "source" else None
         return examples.inputs[rows], labels
 
 
-def _reply(task: Instruction, examples: int, went: Weights, adversary: Weights) -> Update:
+def _reply(instruction: Instruction, examples: int, went: Weights, adversary: Weights) -> Update:
     """Return a move of the model, zero where ``went`` has none, and one of the discriminator."""
-    sent = task.broadcast.weights
+    sent = instruction.broadcast.weights
     delta = {name: went.get(name, torch.zeros_like(value)) for name, value in sent.items()}
-    extras = {place(task.client): {}, "adversary": adversary}
-    return Update(task.client.id, delta, examples, extras=extras)
+    extras = {place(instruction.client): {}, "adversary": adversary}
+    return Update(instruction.client.id, delta, examples, extras=extras)

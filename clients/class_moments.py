@@ -40,33 +40,47 @@ class ClassMoments(Sgd):
     """More values than this in one example are refused: moments grow with their square."""
 
     def source(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return, in the first round, class moments and a head on the inputs as they are."""
         sent: Weights = {}
-        extras = {place(task.client): sent}
-        if task.round == 1 and len(examples):
+        extras = {place(instruction.client): sent}
+        if instruction.round == 1 and len(examples):
             rows = rows_of(examples, self.max_width)
-            sent.update(_moments(rows, examples.labels, model, task).packed())
-            extras["raw"] = self._head(rows, examples.labels, _classes(model), draws)
-        return Update(task.client.id, {}, len(examples), extras=extras)
+            sent.update(_moments(rows, examples.labels, model, instruction).packed())
+            extras["raw"] = self._head(rows, examples.labels, _classes(model), generator)
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def label(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Guess this target's labels, and return the moments of the guessed classes alone.
 
         With random features it returns in the first round those of all examples together.
         """
         sent: Weights = {}
-        if len(examples) and not (_is_random(task) and task.round > 1):
+        if len(examples) and not (_is_random(instruction) and instruction.round > 1):
             rows = rows_of(examples, self.max_width)
-            labels = pseudo_labels(model, examples.inputs, rows, task)
-            sent = _moments(rows, labels, model, task).packed()
-        return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
+            labels = pseudo_labels(model, examples.inputs, rows, instruction)
+            sent = _moments(rows, labels, model, instruction).packed()
+        return Update(
+            instruction.client.id, {}, len(examples), extras={place(instruction.client): sent}
+        )
 
     def search(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Answer what the search for a subspace asks: class sums of random features, or a slope.
 
@@ -74,12 +88,17 @@ class ClassMoments(Sgd):
         so it has nothing to keep.
         """
         sent: Weights = {}
-        settings, trial = task.broadcast.settings, task.broadcast.extras.get("trial", {})
+        settings, trial = (
+            instruction.broadcast.settings,
+            instruction.broadcast.extras.get("trial", {}),
+        )
         if len(examples) and trial:
             rows, basis = rows_of(examples, self.max_width), trial["basis"].double()
-            at_source = task.client.role == "source"
+            at_source = instruction.client.role == "source"
             labels = (
-                examples.labels if at_source else pseudo_labels(model, examples.inputs, rows, task)
+                examples.labels
+                if at_source
+                else pseudo_labels(model, examples.inputs, rows, instruction)
             )
             embed = RandomEmbedding(
                 int(settings["features"]), float(settings["bandwidth"]), int(settings["seed"])
@@ -88,20 +107,28 @@ class ClassMoments(Sgd):
                 sent = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
             else:
                 sent = vars(embed.class_sums(rows, labels, basis, _classes(model)))
-        return Update(task.client.id, {}, len(examples), extras={place(task.client): dict(sent)})
+        return Update(
+            instruction.client.id, {}, len(examples), extras={place(instruction.client): dict(sent)}
+        )
 
     def head(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return a head fitted to this source's examples in the subspace."""
-        extras: dict[str, Weights] = {place(task.client): {}}
+        extras: dict[str, Weights] = {place(instruction.client): {}}
         if len(examples):
             with torch.no_grad():
                 rows = model.eval().features(examples.inputs).double()  # type: ignore[operator]
-            extras["fitted"] = self._head(rows, examples.labels, _classes(model), draws)
-        return Update(task.client.id, {}, len(examples), extras=extras)
+            extras["fitted"] = self._head(rows, examples.labels, _classes(model), generator)
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
-    def _head(self, rows: Tensor, labels: Tensor, classes: int, draws: torch.Generator) -> Weights:
+    def _head(
+        self, rows: Tensor, labels: Tensor, classes: int, generator: torch.Generator
+    ) -> Weights:
         """Return the linear machine of the classes that are here; the others are never chosen."""
         try:
             from sklearn.svm import LinearSVC
@@ -115,7 +142,7 @@ class ClassMoments(Sgd):
         if len(present) == 1:
             bias[present[0]] = 0.0
         else:
-            seed = int(torch.randint(2**31, (), generator=draws))
+            seed = int(torch.randint(2**31, (), generator=generator))
             dual = "auto" if self.loss == "squared_hinge" else True
             machine = LinearSVC(
                 C=self.penalty, loss=self.loss, dual=dual, max_iter=10_000, random_state=seed
@@ -130,13 +157,13 @@ class ClassMoments(Sgd):
         return {"raw.weight": torch.from_numpy(weight), "raw.bias": torch.from_numpy(bias)}
 
 
-def _is_random(task: Instruction) -> bool:
-    return bool(task.broadcast.settings.get("random"))
+def _is_random(instruction: Instruction) -> bool:
+    return bool(instruction.broadcast.settings.get("random"))
 
 
-def _moments(rows: Tensor, labels: Tensor, model: nn.Module, task: Instruction) -> Moments:
+def _moments(rows: Tensor, labels: Tensor, model: nn.Module, instruction: Instruction) -> Moments:
     """Return the class moments; where classes are compared by random features, of all rows."""
-    if _is_random(task):
+    if _is_random(instruction):
         return moments_of(rows, torch.zeros_like(labels), 1)
     return moments_of(rows, labels, _classes(model))
 

@@ -29,11 +29,11 @@ class Controlled(Sgd):
     Where the server sends no ``c`` it is SGD.
     """
 
-    def correction(self, task: Instruction, weights: Weights) -> Correction | None:
+    def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what adds ``c - c_i`` to the gradients (line 10)."""
-        if "control" not in task.broadcast.extras:
+        if "control" not in instruction.broadcast.extras:
             return None
-        ours, theirs = _controls(task)
+        ours, theirs = _controls(instruction)
         shift = {
             name: (theirs[name] - ours[name]).to(weight.device) for name, weight in weights.items()
         }
@@ -45,7 +45,11 @@ class Controlled(Sgd):
         return steer
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Train, then set ``c_i+ = c_i - c + (x - y_i) / (K lr)`` (line 12) and send its change.
 
@@ -53,22 +57,23 @@ class Controlled(Sgd):
         :func:`~fedsim.clients._reach.reach` of the steps, so that ``c_i`` is a mean of
         gradients still.
         """
-        return self._controlled(super().train(model, examples, task, draws), task)
+        return self._controlled(super().train(model, examples, instruction, generator), instruction)
 
-    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
+    def train_together(self, model: nn.Module, members: Sequence[StackedClient]) -> list[Update]:
         """Do the same for several clients in the same steps."""
-        updates = super().train_together(model, seats)
+        updates = super().train_together(model, members)
         return [
-            self._controlled(update, seat.task) for update, seat in zip(updates, seats, strict=True)
+            self._controlled(update, member.instruction)
+            for update, member in zip(updates, members, strict=True)
         ]
 
     def stacked_correction(
-        self, tasks: Sequence[Instruction], weights: Weights
+        self, instructions: Sequence[Instruction], weights: Weights
     ) -> StackedCorrection | None:
         """Return :meth:`correction` for stacked weights, in one operation for all clients."""
-        if any("control" not in task.broadcast.extras for task in tasks):
-            return super().stacked_correction(tasks, weights)
-        both = [_controls(task) for task in tasks]
+        if any("control" not in instruction.broadcast.extras for instruction in instructions):
+            return super().stacked_correction(instructions, weights)
+        both = [_controls(instruction) for instruction in instructions]
         shift = {
             name: torch.stack([theirs[name] - ours[name] for ours, theirs in both]).to(w.device)
             for name, w in weights.items()
@@ -80,24 +85,25 @@ class Controlled(Sgd):
 
         return steer
 
-    def _controlled(self, update: Update, task: Instruction) -> Update:
-        if "control" not in task.broadcast.extras:
+    def _controlled(self, update: Update, instruction: Instruction) -> Update:
+        if "control" not in instruction.broadcast.extras:
             return update
-        ours, theirs = _controls(task)
+        ours, theirs = _controls(instruction)
         if update.examples == 0:
             change = {name: torch.zeros_like(control) for name, control in ours.items()}
         else:
             scale = -1 / (
-                self.rate(task) * effective_steps(self.step_count(update.examples), self.momentum)
+                self.rate(instruction)
+                * effective_steps(self.step_count(update.examples), self.momentum)
             )
             change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
         updated = {name: ours[name] + change[name] for name in change}
         return replace(update, extras={"control": change}, memory={"control": updated})
 
 
-def _controls(task: Instruction) -> tuple[Weights, Weights]:
+def _controls(instruction: Instruction) -> tuple[Weights, Weights]:
     """Return ``c_i``, at first zero, and ``c``, on the device of ``c``."""
-    theirs, stored = task.broadcast.extras["control"], task.memory.get("control", {})
+    theirs, stored = instruction.broadcast.extras["control"], instruction.memory.get("control", {})
     ours = {
         name: stored[name].to(control.device) if stored else torch.zeros_like(control)
         for name, control in theirs.items()

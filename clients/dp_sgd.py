@@ -67,29 +67,35 @@ class _PrivateDpSgd(Client):
     terms: PrivacyParameters
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return how far the noisy steps moved the weights; noise alone without examples.
 
         Besides the weights it sends nothing: no metrics, and one example whatever it holds.  It
         keeps how many turns it has taken, which its own books are held against.
         """
-        before, device = task.broadcast.weights, next(model.parameters()).device
-        source = source_of(self.terms.rng, draws)
-        with seeded_layers(draws, device):
+        before, device = instruction.broadcast.weights, next(model.parameters()).device
+        source = source_of(self.terms.rng, generator)
+        with seeded_layers(generator, device):
             self._descend(model, examples, source)
         after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
-        return _sent(task, delta)
+        return _sent(instruction, delta)
 
-    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
+    def train_together(self, model: nn.Module, members: Sequence[StackedClient]) -> list[Update]:
         """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
 
         Raises:
             RunError: if ``model`` cannot be stacked.
         """
-        moved = descend_together(self.rule, self.terms, model, seats)
-        return [_sent(seat.task, delta) for seat, delta in zip(seats, moved, strict=True)]
+        moved = descend_together(self.rule, self.terms, model, members)
+        return [
+            _sent(member.instruction, delta) for member, delta in zip(members, moved, strict=True)
+        ]
 
     def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
         """Return whether here no example moves a bit of another's gradient: the bound needs it."""
@@ -119,8 +125,8 @@ class _PrivateDpSgd(Client):
                 weight.sub_(move.view_as(weight))
 
 
-def _sent(task: Instruction, delta: Weights) -> Update:
+def _sent(instruction: Instruction, delta: Weights) -> Update:
     """Return all that a client sends and keeps of a turn."""
-    taken = task.memory.get("privacy", {}).get("turns", torch.zeros(1)).cpu() + 1
-    count = min(1, task.client.examples)
-    return Update(task.client.id, delta, count, memory={"privacy": {"turns": taken}})
+    taken = instruction.memory.get("privacy", {}).get("turns", torch.zeros(1)).cpu() + 1
+    count = min(1, instruction.client.examples)
+    return Update(instruction.client.id, delta, count, memory={"privacy": {"turns": taken}})

@@ -34,7 +34,11 @@ class JointEmbedding(Adapting):
     )
 
     def spread(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return the sum of the features, of their squared lengths, and their number."""
         check_split(model, "joint_embedding")
@@ -49,17 +53,24 @@ class JointEmbedding(Adapting):
             }
             sent = {name: sent[name] + value if sent else value for name, value in sums.items()}
         return Update(
-            task.client.id, {}, len(examples), extras={place(task.client): {}, "spread": sent}
+            instruction.client.id,
+            {},
+            len(examples),
+            extras={place(instruction.client): {}, "spread": sent},
         )
 
     def embedding(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return the mean of this client's joint features, weighted by class at a source."""
         model.eval()
-        embed, total = _JointForward(task), None
+        embed, total = _JointForward(instruction), None
         for rows in batches(len(examples)):
-            labels = examples.labels[rows] if task.client.role == "source" else None
+            labels = examples.labels[rows] if instruction.client.role == "source" else None
             with torch.no_grad():
                 embedded_sum = (
                     embed.of(*seen(model, examples.inputs[rows]), labels).double().sum(dim=0)
@@ -67,14 +78,17 @@ class JointEmbedding(Adapting):
             total = embedded_sum if total is None else total + embedded_sum
         sent: Weights = {} if total is None else {"mean": total / len(examples)}
         return Update(
-            task.client.id, {}, len(examples), extras={place(task.client): {}, "embedding": sent}
+            instruction.client.id,
+            {},
+            len(examples),
+            extras={place(instruction.client): {}, "embedding": sent},
         )
 
-    def objective(self, model: nn.Module, task: Instruction) -> Objective:
+    def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch: classification, and distance to the other role's mean."""
-        embed = _JointForward(task)
-        other = task.broadcast.extras["other"]["mean"]
-        strength = float(task.broadcast.settings["strength"])
+        embed = _JointForward(instruction)
+        other = instruction.broadcast.extras["other"]["mean"]
+        strength = float(instruction.broadcast.settings["strength"])
 
         def loss(inputs: Tensor, labels: Tensor | None) -> Tensor:
             features, logits = seen(model, inputs)
@@ -91,12 +105,12 @@ class JointEmbedding(Adapting):
 class _JointForward:
     """The joint features of one client's turn."""
 
-    def __init__(self, task: Instruction) -> None:
-        settings = task.broadcast.settings
+    def __init__(self, instruction: Instruction) -> None:
+        settings = instruction.broadcast.settings
         self._features = JointFeatures(
             int(settings["features"]), float(settings["bandwidth"]), int(settings["seed"])
         )
-        self._ratios = task.broadcast.extras.get("ratios", {})
+        self._ratios = instruction.broadcast.extras.get("ratios", {})
 
     def counts(self, name: str, labels: Tensor | None, like: Tensor) -> Tensor:
         """Return what each example counts, `(n,)`."""

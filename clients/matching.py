@@ -74,7 +74,11 @@ class Matching(PlainSgd):
         return (f"clients share {what} with the server (init: real)",)
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return the client's synthetic set as the extra ``synthetic``; the weights stay.
 
@@ -90,14 +94,14 @@ class Matching(PlainSgd):
         metrics: dict[str, float] = {}
         images = examples.inputs.new_empty(0, *examples.inputs.shape[1:])
         if len(by_class.classes):
-            images, metrics = self._made(Sphere(model.eval(), self.radius), by_class, draws)
+            images, metrics = self._made(Sphere(model.eval(), self.radius), by_class, generator)
         labels = by_class.classes.repeat_interleave(self.images_per_class)
         sent: Weights = encoded(images, self.coding)
         sent["labels"] = labels.to(torch.uint8) if by_class.classes.lt(256).all() else labels
-        if task.broadcast.settings.get("weighting", "none") == "examples":
+        if instruction.broadcast.settings.get("weighting", "none") == "examples":
             stands_for = by_class.sizes / self.images_per_class
             sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
-        return Update(task.client.id, {}, len(by_class.inputs), metrics, {"synthetic": sent})
+        return Update(instruction.client.id, {}, len(by_class.inputs), metrics, {"synthetic": sent})
 
     def _check_size(self, by_class: ByClass) -> None:
         pixels = len(by_class.classes) * self.images_per_class * by_class.inputs[:1].numel()
@@ -109,31 +113,31 @@ class Matching(PlainSgd):
             )
 
     def _made(
-        self, sphere: Sphere, by_class: ByClass, draws: torch.Generator
+        self, sphere: Sphere, by_class: ByClass, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the images, `(n, *features)`, and what is known of them."""
-        draws = generator_on(draws, by_class.inputs.device)
-        images = by_class.some(self.images_per_class, draws)
+        generator = generator_on(generator, by_class.inputs.device)
+        images = by_class.some(self.images_per_class, generator)
         if self.init == "noise":
-            images = torch.randn(images.shape, generator=draws, device=images.device)
+            images = torch.randn(images.shape, generator=generator, device=images.device)
         metrics = {}
         if self.steps:
-            images, loss = self._matched(images, sphere, by_class, draws)
+            images, loss = self._matched(images, sphere, by_class, generator)
             metrics["mismatch"] = float(loss) / len(by_class.classes)
         if self.memorisation:
             metrics |= nearest_distances(images, by_class)
         return images.flatten(0, 1), metrics
 
     def _matched(
-        self, images: Tensor, sphere: Sphere, by_class: ByClass, draws: torch.Generator
+        self, images: Tensor, sphere: Sphere, by_class: ByClass, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return the images, `(classes, per class, *features)`, and the last step's mismatch."""
         model, batch = sphere.model, Batch(by_class, self.real_batch)
         velocity, loss = torch.zeros_like(images), images.new_zeros(())
         for _ in range(self.steps):
-            sphere.move(draws)
-            change = augmentation(self.augment, images.shape[1:], draws)
-            real = class_means(model, change(batch.draw(draws)), batch.average)
+            sphere.move(generator)
+            change = augmentation(self.augment, images.shape[1:], generator)
+            real = class_means(model, change(batch.draw(generator)), batch.average)
             gradient, loss = _gradient(model, images, real, change)
             velocity = self.image_momentum * velocity + gradient
             images = images - self.image_lr * velocity

@@ -43,12 +43,12 @@ class MeanEmbeddings(PrivateSet):
         sphere: Sphere,
         examples: PrivateExamples,
         terms: PrivacyParameters,
-        draws: torch.Generator,
+        generator: torch.Generator,
         source: NoiseSource,
     ) -> Tensor:
         """Return images that were matched, for nothing, to the means of ``models`` releases."""
-        seeds = torch.randint(2**62, (self.models,), generator=draws).tolist()
-        images = self.noise(examples, generator_on(draws, sphere.device))
+        seeds = torch.randint(2**62, (self.models,), generator=generator).tolist()
+        images = self.noise(examples, generator_on(generator, sphere.device))
         std = terms.clip * terms.noise_multiplier
         means = [
             released_means(sphere, examples, (terms.clip, std), seed, source) for seed in seeds

@@ -25,22 +25,29 @@ class Normalized(Proximal):
     """Proximal SGD whose update carries ``a_i`` as the extra ``steps``."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Train, and say how many plain steps that came to."""
-        return self._weighed(super().train(model, examples, task, draws), task)
+        return self._weighed(super().train(model, examples, instruction, generator), instruction)
 
-    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
+    def train_together(self, model: nn.Module, members: Sequence[StackedClient]) -> list[Update]:
         """Do the same for several clients in the same steps."""
-        updates = super().train_together(model, seats)
+        updates = super().train_together(model, members)
         return [
-            self._weighed(update, seat.task) for update, seat in zip(updates, seats, strict=True)
+            self._weighed(update, member.instruction)
+            for update, member in zip(updates, members, strict=True)
         ]
 
-    def _weighed(self, update: Update, task: Instruction) -> Update:
+    def _weighed(self, update: Update, instruction: Instruction) -> Update:
         # Without a step there is a zero delta, which the server can still divide by one.
         count = max(1, self.step_count(update.examples))
-        steps = effective_steps(count, self.momentum, self.rate(task) * strength(task))
+        steps = effective_steps(
+            count, self.momentum, self.rate(instruction) * strength(instruction)
+        )
         worth = {"steps": torch.tensor(steps, dtype=torch.float64)}
         return replace(update, extras={"steps": worth})
 

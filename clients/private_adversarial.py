@@ -107,11 +107,15 @@ class _PrivateAdversarialRule(Client):
     terms: PrivacyParameters
 
     def gls(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return a source's confusion sum, or a target's sum of predictions, with noise."""
-        at_source = task.client.role == "source"
-        classes = len(task.broadcast.weights["head.weight"])
+        at_source = instruction.client.role == "source"
+        classes = len(instruction.broadcast.weights["head.weight"])
         bound = CONFUSION if at_source else PREDICTION
         std = bound * self.terms.noise_multiplier
         shape = (classes, classes) if at_source else (classes,)
@@ -123,36 +127,47 @@ class _PrivateAdversarialRule(Client):
                 true = F.one_hot(part.labels[:count], classes).double()
                 share = torch.einsum("np,nt->npt", share, true)
             total += snap(share * SHRINK, grid(std)).sum(dim=0).cpu()
-        sent = total + gaussian(total, std, source_of(self.terms.rng, draws))
+        sent = total + gaussian(total, std, source_of(self.terms.rng, generator))
         name = "confusion" if at_source else "prediction"
-        return self._reply(task, {}, {place(task.client): {name: sent}})
+        return self._reply(instruction, {}, {place(instruction.client): {name: sent}})
 
     def adversary(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return the discriminator's noisy gradient on one Poisson sample of this domain."""
-        contest = self._contest(model, task)
+        contest = self._contest(model, instruction)
         psi = {name: leaf.detach() for name, leaf in contest.learnable().items()}
 
         def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
             features, logits = contest.seen(example[None], frozen=True)
-            source_label = label[None] if task.client.role == "source" else None
+            source_label = label[None] if instruction.client.role == "source" else None
             return contest.domain_loss(weights, features, logits, source_label)
 
-        source = source_of(self.terms.rng, draws)
+        source = source_of(self.terms.rng, generator)
         with seeded_layers(_hidden(source), examples.inputs.device):
             gradient = self._noisy(gradient_of_each(loss), psi, _held(examples), source)
         sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
-        return self._reply(task, {}, {place(task.client): {}, "adversary": sent})
+        return self._reply(instruction, {}, {place(instruction.client): {}, "adversary": sent})
 
     def embed(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return noisy features of as many random examples as a batch has, or noise for them.
 
         One example more or less changes one row, by at most twice the clip.
         """
-        contest, source = self._contest(model.eval(), task), source_of(self.terms.rng, draws)
+        contest, source = (
+            self._contest(model.eval(), instruction),
+            source_of(self.terms.rng, generator),
+        )
         # Drawn where the noise is: with an order that can be guessed, all rows would change.
         order = np.argsort(source.words(len(examples)), kind="stable")
         chosen = torch.from_numpy(order[: self.rule.batch_size])
@@ -165,15 +180,19 @@ class _PrivateAdversarialRule(Client):
         padded = torch.where(is_real[:, None], rows, 0.0)
         std = 2 * self.terms.clip * self.terms.noise_multiplier
         sent = {"rows": noisy(padded, std, source).to(rows.dtype)}
-        return self._reply(task, {}, {place(task.client): {}, "rows": sent})
+        return self._reply(instruction, {}, {place(instruction.client): {}, "rows": sent})
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return how far noisy steps moved the weights against the discriminator as it was sent."""
-        at_source, broadcast = task.client.role == "source", task.broadcast
+        at_source, broadcast = instruction.client.role == "source", instruction.broadcast
         psi = broadcast.extras.get("adversary", {})
-        contest = self._contest(model, task) if psi else None
+        contest = self._contest(model, instruction) if psi else None
         labelled = _held(examples) if psi else Examples(examples.inputs, examples.labels)
         turn = DomainLossModule(model, contest, psi, at_source)
 
@@ -182,7 +201,7 @@ class _PrivateAdversarialRule(Client):
             loss_value: Tensor = functional_call(turn, swapped, (example[None], label[None]))
             return loss_value
 
-        source, slopes = source_of(self.terms.rng, draws), gradient_of_each(loss)
+        source, slopes = source_of(self.terms.rng, generator), gradient_of_each(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         velocity: Weights = {}
         with seeded_layers(_hidden(source), examples.inputs.device):
@@ -192,7 +211,7 @@ class _PrivateAdversarialRule(Client):
                     weights[name].sub_(self.rule.lr * velocity[name])
         after = model.state_dict()
         delta = {name: after[name].to(old.device) - old for name, old in broadcast.weights.items()}
-        return self._reply(task, delta, {place(task.client): {}})
+        return self._reply(instruction, delta, {place(instruction.client): {}})
 
     def _noisy(
         self, slopes: Gradients, weights: Weights, examples: Examples, source: NoiseSource
@@ -207,21 +226,25 @@ class _PrivateAdversarialRule(Client):
             for name in sorted(sums)
         }
 
-    def _contest(self, model: nn.Module, task: Instruction) -> AdversarialLoss:
-        if task.broadcast.settings["entropy"]:
+    def _contest(self, model: nn.Module, instruction: Instruction) -> AdversarialLoss:
+        if instruction.broadcast.settings["entropy"]:
             raise RunError(
                 "entropy: true divides by a sum over the batch: how far one example moves that is "
                 "not bounded, so it cannot be had under privacy"
             )
-        blurred = bool(task.broadcast.settings["blurred"])
-        return AdversarialLoss(model, task, self.terms.clip * SHRINK if blurred else None)
+        blurred = bool(instruction.broadcast.settings["blurred"])
+        return AdversarialLoss(model, instruction, self.terms.clip * SHRINK if blurred else None)
 
     def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
         return outputs_are_exact(model, shape, classes, MOST)
 
-    def _reply(self, task: Instruction, delta: Weights, extras: dict[str, Weights]) -> Update:
-        return Update(task.client.id, delta, min(1, task.client.examples), extras=extras)
+    def _reply(
+        self, instruction: Instruction, delta: Weights, extras: dict[str, Weights]
+    ) -> Update:
+        return Update(
+            instruction.client.id, delta, min(1, instruction.client.examples), extras=extras
+        )
 
 
 def _hidden(source: NoiseSource) -> torch.Generator:

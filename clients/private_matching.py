@@ -44,17 +44,17 @@ class PrivateMatching(PrivateSet):
         sphere: Sphere,
         examples: PrivateExamples,
         terms: PrivacyParameters,
-        draws: torch.Generator,
+        generator: torch.Generator,
         source: NoiseSource,
     ) -> Tensor:
         """Return images after ``steps`` noisy steps: each is one release."""
         # Which models are matched on is public, and so is what the images begin as.
-        draws = generator_on(draws, sphere.device)
-        images = self.noise(examples, draws)
+        generator = generator_on(generator, sphere.device)
+        images = self.noise(examples, generator)
         mechanism = ImageMechanism(terms.clip, terms.noise_multiplier, self.sample_rate)
         velocity = torch.zeros_like(images)
         for _ in range(self.steps):
-            gradient = released(images, examples, mechanism, (sphere, draws), source)
+            gradient = released(images, examples, mechanism, (sphere, generator), source)
             velocity = self.image_momentum * velocity + gradient.float()
             images = images - self.image_lr * velocity
         return images

@@ -60,26 +60,38 @@ class _PrivateMomentsRule(Client):
     terms: PrivacyParameters
 
     def source(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return, in the first round, noisy moments of the classes."""
         sent: Weights = {}
-        if task.round == 1:
-            sent = self._noisy(examples, model, task, draws)
-        return self._reply(task, sent)
+        if instruction.round == 1:
+            sent = self._noisy(examples, model, instruction, generator)
+        return self._reply(instruction, sent)
 
     def label(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Guess this target's labels, and return noisy moments of the guessed classes."""
-        return self._reply(task, self._noisy(examples, model, task, draws))
+        return self._reply(instruction, self._noisy(examples, model, instruction, generator))
 
     def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
         return outputs_are_exact(model, shape, classes, MOST)
 
     def _noisy(
-        self, examples: Examples, model: nn.Module, task: Instruction, draws: torch.Generator
+        self,
+        examples: Examples,
+        model: nn.Module,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Weights:
         classes = int(model.head.out_features)  # type: ignore[union-attr,arg-type]
         std = UNIT_MOMENTS * self.terms.noise_multiplier
@@ -88,16 +100,21 @@ class _PrivateMomentsRule(Client):
         for part, count in in_slots(examples, MOST):
             rows = torch.nan_to_num(rows_of(part, self.max_width), 0.0, 0.0, 0.0)
             is_known = isinstance(examples, Examples)
-            labels = part.labels if is_known else pseudo_labels(model, part.inputs, rows, task)
+            labels = (
+                part.labels if is_known else pseudo_labels(model, part.inputs, rows, instruction)
+            )
             for name, shares in _shares(rows[:count].cpu() * SHRINK).items():
                 sums[name].index_add_(0, labels[:count].cpu(), snap(shares, grid(std)))
-        source = source_of(self.terms.rng, draws)
+        source = source_of(self.terms.rng, generator)
         noisy = {name: part + gaussian(part, std, source) for name, part in sums.items()}
         return _possible(Moments.unpacked(noisy)).packed()
 
-    def _reply(self, task: Instruction, sent: Weights) -> Update:
+    def _reply(self, instruction: Instruction, sent: Weights) -> Update:
         return Update(
-            task.client.id, {}, min(1, task.client.examples), extras={place(task.client): sent}
+            instruction.client.id,
+            {},
+            min(1, instruction.client.examples),
+            extras={place(instruction.client): sent},
         )
 
 

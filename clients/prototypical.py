@@ -36,39 +36,47 @@ class Prototypical(Adapting):
         "a batch have no share of one example to cut"
     )
 
-    def adapts(self, task: Instruction) -> bool:
+    def adapts(self, instruction: Instruction) -> bool:
         """Return whether this is DMPN's round: the references send no settings."""
-        return bool(task.broadcast.settings)
+        return bool(instruction.broadcast.settings)
 
     def prototypes(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return sums of features by class, at a target by the class that is surely meant."""
         check_split(model, "prototypical")
-        known = task.broadcast.extras.get("prototypes")
-        classes = int(task.broadcast.settings["classes"])
+        known = instruction.broadcast.extras.get("prototypes")
+        classes = int(instruction.broadcast.settings["classes"])
         sent: Weights = {}
         for rows in batches(len(examples)):
             with torch.no_grad():
                 z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
-            if task.client.role == "source":
+            if instruction.client.role == "source":
                 sums = class_sums(z, examples.labels[rows], classes)
             elif known is None:
                 break
             else:
                 distances = squared_distances(z, known["means"].double())
-                labels, sure = confident(distances, float(task.broadcast.settings["threshold"]))
+                labels, sure = confident(
+                    distances, float(instruction.broadcast.settings["threshold"])
+                )
                 sums = class_sums(z[sure], labels[sure], classes)
             sent = {name: sent[name] + value if sent else value for name, value in sums.items()}
         if sent:
             enough = sent["counts"] >= self.min_examples
             sent = {"sums": sent["sums"] * enough[:, None], "counts": sent["counts"] * enough}
-        return Update(task.client.id, {}, len(examples), extras={place(task.client): sent})
+        return Update(
+            instruction.client.id, {}, len(examples), extras={place(instruction.client): sent}
+        )
 
-    def objective(self, model: nn.Module, task: Instruction) -> Objective:
+    def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch, around the prototypes as they were sent."""
         check_split(model, "prototypical")
-        settings, sent = task.broadcast.settings, task.broadcast.extras
+        settings, sent = instruction.broadcast.settings, instruction.broadcast.extras
         is_learnt = bool(settings["learnt"])
         # Learnt prototypes are the head's own weights: targets pull them, as sources do.
         means: Tensor = model.head.weight if is_learnt else sent["prototypes"]["means"]  # type: ignore[union-attr,assignment]

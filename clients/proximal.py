@@ -26,9 +26,9 @@ class Proximal(Sgd):
 
     reads: ClassVar[frozenset[str]] = frozenset({MU})
 
-    def correction(self, task: Instruction, weights: Weights) -> Correction | None:
+    def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what adds the gradient of the proximal term, ``mu * (w - w_server)``."""
-        mu = strength(task)
+        mu = strength(instruction)
         if mu == 0:
             return None
         anchor = {name: weight.clone() for name, weight in weights.items()}
@@ -40,12 +40,12 @@ class Proximal(Sgd):
         return hold
 
     def stacked_correction(
-        self, tasks: Sequence[Instruction], weights: Weights
+        self, instructions: Sequence[Instruction], weights: Weights
     ) -> StackedCorrection | None:
         """Return the same for stacked weights, in one operation for all clients."""
-        mu = strength(tasks[0])
-        if any(strength(task) != mu for task in tasks):
-            return super().stacked_correction(tasks, weights)
+        mu = strength(instructions[0])
+        if any(strength(instruction) != mu for instruction in instructions):
+            return super().stacked_correction(instructions, weights)
         if mu == 0:
             return None
         anchor = {name: weight[0].clone() for name, weight in weights.items()}
@@ -57,6 +57,6 @@ class Proximal(Sgd):
         return hold
 
 
-def strength(task: Instruction) -> float:
+def strength(instruction: Instruction) -> float:
     """Return ``mu`` as the server sent it."""
-    return float(task.broadcast.settings.get(MU, 0.0))
+    return float(instruction.broadcast.settings.get(MU, 0.0))

@@ -46,24 +46,28 @@ class Sgd(Client):
     """Steps in one round, the same for every client, instead of ``epochs``."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return how far training on ``examples`` moved the weights.
 
         The metric ``loss`` is the mean over the examples of the last pass, each measured when
         its batch was met.  A client without examples moves nothing.
         """
-        before, metrics = task.broadcast.weights, {}
+        before, metrics = instruction.broadcast.weights, {}
         if len(examples) > 0:
-            with seeded_layers(draws, _device(model)):
-                metrics["loss"] = self._descend(model, examples, task, draws)
+            with seeded_layers(generator, _device(model)):
+                metrics["loss"] = self._descend(model, examples, instruction, generator)
         after = {name: parameter.detach() for name, parameter in model.named_parameters()}
         if not before.keys() <= after.keys():  # buffers, which take longer to list
             after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
-        return Update(task.client.id, delta, len(examples), metrics)
+        return Update(instruction.client.id, delta, len(examples), metrics)
 
-    def train_together(self, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
+    def train_together(self, model: nn.Module, members: Sequence[StackedClient]) -> list[Update]:
         """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
 
         Raises:
@@ -72,25 +76,25 @@ class Sgd(Client):
         overridable = (type(self)._descend, type(self)._batches)
         if overridable != (Sgd._descend, Sgd._batches):
             raise RunError(f"{type(self).__name__} descends in a way of its own")
-        return train_stacked(self, model, seats)
+        return train_stacked(self, model, members)
 
-    def correction(self, task: Instruction, weights: Weights) -> Correction | None:
+    def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what is to change the gradients of every batch of this turn, if anything.
 
         Args:
-            task: what the server asks.
+            instruction: what the server asks.
             weights: the model's own, by name and on its device: they move with every step,
-                and hold ``task.broadcast.weights`` when this is called.
+                and hold ``instruction.broadcast.weights`` when this is called.
         """
         return None
 
     def stacked_correction(
-        self, tasks: Sequence[Instruction], weights: Weights
+        self, instructions: Sequence[Instruction], weights: Weights
     ) -> StackedCorrection | None:
         """Return what :meth:`correction` would, for stacked weights `(clients, *shape)`."""
         each = [
-            self.correction(task, {name: weight[at] for name, weight in weights.items()})
-            for at, task in enumerate(tasks)
+            self.correction(instruction, {name: weight[at] for name, weight in weights.items()})
+            for at, instruction in enumerate(instructions)
         ]
         if not any(each):
             return None
@@ -107,9 +111,9 @@ class Sgd(Client):
         """The size of all batches but the last of a pass."""
         return self.batch_size
 
-    def rate(self, task: Instruction) -> float:
-        """Return the step size in the round of ``task``."""
-        return self.lr * self.lr_decay ** (task.round - 1)
+    def rate(self, instruction: Instruction) -> float:
+        """Return the step size in the round of ``instruction``."""
+        return self.lr * self.lr_decay ** (instruction.round - 1)
 
     def step_count(self, examples: int) -> int:
         """Return how many steps a client of so many examples takes in one round."""
@@ -118,7 +122,11 @@ class Sgd(Client):
         return self.steps or self.epochs * math.ceil(examples / self.batch_size)
 
     def _descend(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> float:
         """Take the steps and return the mean loss of the last pass."""
         device, size = _device(model), len(examples)
@@ -126,10 +134,10 @@ class Sgd(Client):
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         # Detached, they share the parameters' memory, and a step needs no no_grad block.
         weights = {name: parameter.detach() for name, parameter in trained.items()}
-        correct, lr = self.correction(task, weights), self.rate(task)
+        correct, lr = self.correction(instruction, weights), self.rate(instruction)
         velocity: Weights = {}
         last_pass: deque[tuple[Tensor, int]] = deque(maxlen=math.ceil(size / self.batch_size))
-        for batch in self._batches(size, draws, device):
+        for batch in self._batches(size, generator, device):
             loss = nn.functional.cross_entropy(model(inputs[batch]), labels[batch])
             last_pass.append((loss.detach(), len(batch)))
             gradients = _gradients(loss, trained)
@@ -142,13 +150,13 @@ class Sgd(Client):
         return float(met.sum() / sum(sizes))
 
     def _batches(
-        self, examples: int, draws: torch.Generator, device: torch.device
+        self, examples: int, generator: torch.Generator, device: torch.device
     ) -> Iterator[Tensor]:
         """Yield the steps' batches, each the places of its examples, `(batch,)`."""
 
         def passes() -> Iterator[Tensor]:
             while True:
-                order = torch.randperm(examples, generator=draws).to(device)
+                order = torch.randperm(examples, generator=generator).to(device)
                 yield from torch.split(order, self.batch_size)
 
         return islice(passes(), self.step_count(examples))
@@ -193,8 +201,12 @@ class PlainSgd(Client):
     """Of the references."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Train by plain SGD on the client's own examples: what the references do."""
         rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)
-        return rule.train(model, examples, task, draws)
+        return rule.train(model, examples, instruction, generator)

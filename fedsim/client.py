@@ -75,8 +75,8 @@ class StackedClient:
     """What one client brings to a turn that several take together."""
 
     examples: Examples
-    task: Instruction
-    draws: torch.Generator
+    instruction: Instruction
+    generator: torch.Generator
 
 
 Together = Callable[["nn.Module", Sequence[StackedClient]], list[Update]]
@@ -94,17 +94,23 @@ class Client:
     that needs the rule is then refused under record-level privacy."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Train ``model`` on the client's own ``examples`` and return how far it moved.
 
         Args:
-            model: holds ``task.broadcast.weights`` already, in training mode; free to change.
+            model: holds ``instruction.broadcast.weights`` already, in training mode; it may be
+                changed freely.
             examples: this client's training part.
-            task: what the server asks; ``task.memory`` is what this client kept last time.
+            instruction: what the server asks; ``instruction.memory`` is what this client kept
+                last time.
                 Where the strategy sends no extras and no settings (as the references do),
                 the rule is plain local training.
-            draws: the only source of randomness that this client may use in this turn.
+            generator: the only source of randomness that this client may use in this turn.
 
         Raises:
             RunError: if the rule has no local training.

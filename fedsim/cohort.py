@@ -39,8 +39,8 @@ class Uniform:
         """Return ``size`` positions; see :meth:`Sampler.draw`."""
         if size >= population:
             return list(range(population))
-        draws = numpy_stream(seed, "cohort", round)
-        return sorted(draws.choice(population, size, replace=False, shuffle=False).tolist())
+        generator = numpy_stream(seed, "cohort", round)
+        return sorted(generator.choice(population, size, replace=False, shuffle=False).tolist())
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,8 @@ def torch_defaults(root: int, name: str, *where: int) -> Iterator[None]:
 
 
 @contextmanager
-def seeded_layers(draws: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed ``device``'s default generator from ``draws`` inside the block, and put it back after.
+def seeded_layers(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed ``device``'s default generator from ``generator``, and put it back after the block.
 
     Dropout takes no generator.  This does for one turn of a client what
     :func:`torch_defaults` does for a model, at 5 microseconds instead of 150: it
@@ -86,21 +86,21 @@ def seeded_layers(draws: torch.Generator, device: torch.device) -> Iterator[None
     if device.type == "cuda":
         default = torch.cuda.default_generators[device.index]
     before = default.get_state()
-    default.manual_seed(int(torch.randint(2**31, (), generator=draws)))
+    default.manual_seed(int(torch.randint(2**31, (), generator=generator)))
     try:
         yield
     finally:
         default.set_state(before)
 
 
-def generator_on(draws: torch.Generator, device: torch.device) -> torch.Generator:
-    """Return ``draws`` itself on the CPU, and elsewhere a generator of ``device`` seeded by it.
+def generator_on(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return ``generator`` itself on the CPU, and elsewhere a generator of ``device`` seeded by it.
 
     What is drawn is then made where it is used, and nothing waits for a copy.
     """
     import torch
 
     if device.type == "cpu":
-        return draws
-    seed = int(torch.randint(2**62, (), generator=draws))
+        return generator
+    seed = int(torch.randint(2**62, (), generator=generator))
     return torch.Generator(device).manual_seed(seed)

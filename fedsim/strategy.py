@@ -82,7 +82,7 @@ class Server:
 
     model: nn.Module
     """A model of the scenario's kind, to load weights into and to change freely."""
-    draws: torch.Generator
+    generator: torch.Generator
     """The server's own stream of this round and phase."""
 
 

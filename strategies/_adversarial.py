@@ -184,7 +184,7 @@ class AdversarialStrategy(OfDomains):
         for _ in range(self.adversary_steps):
             psi = {n: x.clone().requires_grad_() for n, x in state.memory["adversary"].items()}
             loss = torch.zeros(())
-            with seeded_layers(server.draws, torch.device("cpu")):
+            with seeded_layers(server.generator, torch.device("cpu")):
                 for role, parts in rows.items():
                     if parts:
                         logits = domain_logit(

@@ -27,10 +27,14 @@ class Naughty(Sgd):
     """A file: where it exists already the client behaves, and it is made on the first offence."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
-        update = super().train(model, examples, task, draws)
-        if (task.client.id, task.round) != (self.who, self.when):
+        update = super().train(model, examples, instruction, generator)
+        if (instruction.client.id, instruction.round) != (self.who, self.when):
             return update
         if self.once:
             if Path(self.once).exists():

@@ -23,9 +23,12 @@ Moved = st.lists(st.sets(st.sampled_from(sorted(SHAPES))), min_size=1, max_size=
 
 
 def terms(moved: list[set[str]]) -> list[Weights]:
-    draws = torch_stream(1, "terms")
+    generator = torch_stream(1, "terms")
     return [
-        {name: torch.randn(shape, generator=draws) * (name in of) for name, shape in SHAPES.items()}
+        {
+            name: torch.randn(shape, generator=generator) * (name in of)
+            for name, shape in SHAPES.items()
+        }
         for of in moved
     ]
 

@@ -85,8 +85,8 @@ def test_the_turns_of_the_last_round_are_kept_in_order(play, scenario) -> None:
 
 
 def test_the_plane_is_that_of_the_most_variance() -> None:
-    draws = np.random.default_rng(1)
-    wide = draws.normal(size=(200, 5)) * [5, 0.1, 3, 0.1, 0.1]
+    generator = np.random.default_rng(1)
+    wide = generator.normal(size=(200, 5)) * [5, 0.1, 3, 0.1, 0.1]
     placed = plane(wide)
     assert np.allclose(placed.std(axis=0), wide[:, [0, 2]].std(axis=0), rtol=0.05)
     assert np.array_equal(plane(wide), placed)

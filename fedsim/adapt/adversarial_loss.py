@@ -24,12 +24,14 @@ __all__ = ["AdversarialLoss", "DomainLossModule"]
 class AdversarialLoss:
     """What a client of either role minimises, and what the discriminator sees of it."""
 
-    def __init__(self, model: nn.Module, task: Instruction, most: float | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, instruction: Instruction, most: float | None = None
+    ) -> None:
         """Take the server's word.
 
         Args:
             model: the client's, with ``features`` and ``head``.
-            task: what is asked.
+            instruction: what is asked.
             most: the length that what the discriminator sees is cut to; None leaves it.
 
         Raises:
@@ -37,10 +39,10 @@ class AdversarialLoss:
         """
         check_split(model, "adversarial")
         self._model, self._most = model, most
-        self._sent = task.broadcast
-        self._said = task.broadcast.settings
-        self._at_source = task.client.role == "source"
-        ratios = task.broadcast.extras.get("ratios", {})
+        self._sent = instruction.broadcast
+        self._said = instruction.broadcast.settings
+        self._at_source = instruction.client.role == "source"
+        ratios = instruction.broadcast.extras.get("ratios", {})
         self._of_class, self._of_domain = ratios.get("class"), ratios.get("domain")
 
     def learnable(self) -> Weights:

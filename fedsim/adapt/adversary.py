@@ -45,12 +45,12 @@ def first_weights(width: int, hidden: int, like: Tensor) -> Weights:
         like: a tensor of the model at its start, of whose bits the draws are a function; so
             they follow the run's seed, which a strategy is not told.
     """
-    draws = torch_stream(zlib.crc32(like.detach().cpu().numpy().tobytes()), "adversary")
+    generator = torch_stream(zlib.crc32(like.detach().cpu().numpy().tobytes()), "adversary")
     widths, weights = (width, hidden, hidden, 1), {}
     for layer in range(LAYERS):
         shape = widths[layer + 1], widths[layer]
         scale = math.sqrt(2 / sum(shape))
-        drawn = scale * torch.randn(shape, generator=draws)
+        drawn = scale * torch.randn(shape, generator=generator)
         weights[f"adversary.{layer}.weight"] = drawn.to(like.dtype)
         weights[f"adversary.{layer}.bias"] = torch.zeros(shape[0], dtype=like.dtype)
     return weights

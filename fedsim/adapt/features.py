@@ -66,8 +66,8 @@ class JointFeatures:
         parts = []
         for number in range(BANDWIDTHS):
             width = self.bandwidth * 2.0**number / 4
-            draws = torch_stream(self.seed, "joint_features", number)
-            drawn = torch.randn(both.shape[1], self.count, generator=draws, dtype=torch.float64)
+            generator = torch_stream(self.seed, "joint_features", number)
+            drawn = torch.randn(both.shape[1], self.count, generator=generator, dtype=torch.float64)
             drawn[: features.shape[1]] *= (2 / width) ** 0.5
             drawn[features.shape[1] :] *= (2 / PREDICTIONS) ** 0.5
             parts.append(random_features(both, drawn.to(both)))

@@ -64,9 +64,9 @@ class RandomEmbedding:
         return rows.T @ torch.autograd.grad(pulled, projected)[0]
 
     def _of(self, projected: Tensor) -> Tensor:
-        draws = torch_stream(self.seed, "jdme_features")
+        generator = torch_stream(self.seed, "jdme_features")
         shape = projected.shape[1], self.count
-        frequencies = torch.randn(shape, generator=draws, dtype=torch.float64)
+        frequencies = torch.randn(shape, generator=generator, dtype=torch.float64)
         frequencies = frequencies * (2 / self.bandwidth) ** 0.5
         return random_features(projected, frequencies.to(projected))
 

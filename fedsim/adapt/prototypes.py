@@ -40,8 +40,8 @@ def first_prototypes(like: Tensor, spread: float) -> Tensor:
             they follow the run's seed, which a strategy is not told.
         spread: prototypes that start close together leave every class the likeliest by chance.
     """
-    draws = torch_stream(zlib.crc32(like.detach().cpu().numpy().tobytes()), "prototypes")
-    return spread * torch.randn(like.shape, generator=draws, dtype=like.dtype)
+    generator = torch_stream(zlib.crc32(like.detach().cpu().numpy().tobytes()), "prototypes")
+    return spread * torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
 
 def squared_distances(features: Tensor, prototypes: Tensor) -> Tensor:

@@ -29,9 +29,11 @@ def rows_of(examples: Examples | Unlabelled, max_width: int) -> Tensor:
     return unit_rows(rows)
 
 
-def pseudo_labels(model: nn.Module, inputs: Tensor, rows: Tensor, task: Instruction) -> Tensor:
+def pseudo_labels(
+    model: nn.Module, inputs: Tensor, rows: Tensor, instruction: Instruction
+) -> Tensor:
     """Return labels, `(n,)`, as the model, or the first head on raw inputs, sees them."""
-    raw = task.broadcast.extras.get("raw")
+    raw = instruction.broadcast.extras.get("raw")
     if raw is None:
         with torch.no_grad():
             return torch.as_tensor(model.eval()(inputs).argmax(dim=1))

@@ -23,7 +23,7 @@ from fedsim.cli.formatting import (
 )
 from fedsim.cli.screen import Screen
 from fedsim.runlog.events import (
-    DataReady,
+    Data,
     Event,
     Finished,
     Note,
@@ -84,7 +84,7 @@ class _Lines:
         match event:
             case Started():
                 self._start(event)
-            case DataReady() if not self._screen.quiet:
+            case Data() if not self._screen.quiet:
                 for line in _data_lines(event):
                     self._screen.say(line)
             case Note():
@@ -141,7 +141,7 @@ class _Lines:
         )
 
 
-def _data_lines(data: DataReady) -> list[str]:
+def _data_lines(data: Data) -> list[str]:
     low, middle, high = data.client_sizes
     fewest, most = data.labels_per_client
     return [

@@ -26,14 +26,14 @@ SHIFT, SCALE = 0.125, 1.2
 
 
 def augmentation(
-    kind: Augment, shape: torch.Size, draws: torch.Generator
+    kind: Augment, shape: torch.Size, generator: torch.Generator
 ) -> Callable[[Tensor], Tensor]:
     """Return one random transformation, the same for every batch that it is given.
 
     Args:
         kind: which parts it may have.
         shape: of a batch of images, `(n, channels, height, width)`.
-        draws: a generator of the images' device.
+        generator: a generator of the images' device.
 
     Raises:
         ValueError: if the shape is not that of images.
@@ -42,8 +42,8 @@ def augmentation(
         return lambda images: images
     if len(shape) != 4:
         raise ValueError(f"augment: {kind} needs images (channels, height, width)")
-    device = draws.device
-    drawn = torch.rand(5, generator=draws, device=device)
+    device = generator.device
+    drawn = torch.rand(5, generator=generator, device=device)
     flip = drawn[4] < 0.5 if kind == "flip_shift_scale" else torch.tensor(False, device=device)
     rows = _resampling(shape[-2], drawn[0], drawn[1], torch.tensor(False, device=device))
     columns = _resampling(shape[-1], drawn[2], drawn[3], flip)

@@ -43,20 +43,20 @@ class ByClass:
         """Where each class begins, shape ``(classes,)``."""
         return self.sizes.cumsum(0) - self.sizes
 
-    def shuffled(self, draws: torch.Generator) -> Tensor:
+    def shuffled(self, generator: torch.Generator) -> Tensor:
         """Return the places of all examples, ``(n,)``: class after class, random within each."""
         owner = self.owner
         # One sort for all classes: a key in [0, 1) is added to the number of the class.
-        keys = torch.rand(len(owner), generator=draws, device=owner.device, dtype=torch.float64)
+        keys = torch.rand(len(owner), generator=generator, device=owner.device, dtype=torch.float64)
         return (keys + owner).argsort()
 
-    def some(self, each: int, draws: torch.Generator) -> Tensor:
+    def some(self, each: int, generator: torch.Generator) -> Tensor:
         """Return random examples, ``(classes, each, *features)``, repeated where there are fewer.
 
-        Which ones is a matter of ``draws``, a generator of the examples' device.
+        Which ones is a matter of ``generator``, a generator of the examples' device.
         """
         within = torch.arange(each, device=self.sizes.device) % self.sizes[:, None]
-        return self.inputs[self.shuffled(draws)[self.starts[:, None] + within]]
+        return self.inputs[self.shuffled(generator)[self.starts[:, None] + within]]
 
 
 class Batch:
@@ -77,6 +77,6 @@ class Batch:
         """The matrix of class means, ``(classes, batch)``: its product with one row per example
         is one row per class."""
 
-    def draw(self, draws: torch.Generator) -> Tensor:
+    def draw(self, generator: torch.Generator) -> Tensor:
         """Return the inputs of a batch, ``(batch, *features)``, class after class."""
-        return self._held.inputs[self._held.shuffled(draws)[self._places]]
+        return self._held.inputs[self._held.shuffled(generator)[self._places]]

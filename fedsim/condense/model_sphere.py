@@ -35,9 +35,9 @@ class Sphere:
         """Where the model is."""
         return self._centre[0].device
 
-    def move(self, draws: torch.Generator) -> None:
-        """Draw another place; ``draws`` is a generator of the model's device."""
-        delta = torch.randn(sum(self._sizes), generator=draws, device=self.device)
+    def move(self, generator: torch.Generator) -> None:
+        """Draw another place; ``generator`` is a generator of the model's device."""
+        delta = torch.randn(sum(self._sizes), generator=generator, device=self.device)
         delta *= self._radius / delta.norm()
         for moved, centre, part in zip(
             self._moved, self._centre, torch.split(delta, self._sizes), strict=True

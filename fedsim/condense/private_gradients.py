@@ -157,8 +157,8 @@ def released(
         on: the models to match on, and the public stream that they are drawn from.
         source: of the sample and of the noise.
     """
-    sphere, draws = on
-    sphere.move(draws)
+    sphere, generator = on
+    sphere.move(generator)
     chosen = sampled(len(examples.inputs), mechanism.rate, source).to(examples.owner.device)
     inputs, owner = examples.inputs[chosen], examples.owner[chosen]
     total = clipped_sum(sphere.model, images, inputs, owner, mechanism)

@@ -40,9 +40,9 @@ def train_on(images: Tensor, labels: Tensor, weight: Tensor, server: Server, rul
     device = parameters[0].device
     images, labels, weight = images.to(device), labels.to(device), weight.to(device)
     velocity = [torch.zeros_like(p) for p in parameters]
-    with seeded_layers(server.draws, device):
+    with seeded_layers(server.generator, device):
         for _ in range(rule.epochs):
-            order = torch.randperm(len(labels), generator=server.draws).to(device)
+            order = torch.randperm(len(labels), generator=server.generator).to(device)
             for batch in torch.split(order, rule.batch_size):
                 losses = cross_entropy(model(images[batch]), labels[batch], reduction="none")
                 gradients = torch.autograd.grad((losses * weight[batch]).mean(), parameters)

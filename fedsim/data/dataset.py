@@ -168,14 +168,16 @@ class Partition(Protocol):
 class Shift(Protocol):
     """How one client's inputs differ from another's though their labels do not."""
 
-    def apply(self, inputs: Array, client: int, clients: int, draws: np.random.Generator) -> Array:
+    def apply(
+        self, inputs: Array, client: int, clients: int, generator: np.random.Generator
+    ) -> Array:
         """Return the inputs as client ``client`` of ``clients`` sees them.
 
         Args:
             inputs: shape ``(n, *features)``, float32; bytes were divided by 255 already.
             client: from 0.
             clients: how many there are.
-            draws: this client's own stream.
+            generator: this client's own stream.
 
         Raises:
             DataError: if inputs of this shape cannot be shifted so.

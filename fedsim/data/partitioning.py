@@ -113,8 +113,8 @@ def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
     everything = np.arange(len(dataset))
     if dataset.test_inputs is not None or not recipe.server_test:
         return dataset, everything
-    draws = numpy_stream(recipe.seed, "server_test")
-    rest, test = cut(dataset.labels, [recipe.server_test], draws)
+    generator = numpy_stream(recipe.seed, "server_test")
+    rest, test = cut(dataset.labels, [recipe.server_test], generator)
     if not len(test):
         return dataset, everything
     reduced = replace(
@@ -176,8 +176,8 @@ def _parts(owned: Shares, labels: Array, recipe: Recipe) -> tuple[Array, Array]:
         return owned.order, np.concatenate([[0], np.repeat(owned.offsets[1:], 3)])
     parts: list[Array] = []
     for client, indices in enumerate(owned):
-        draws = numpy_stream(recipe.seed, "split", client)
-        parts += [indices[positions] for positions in cut(labels[indices], shares, draws)]
+        generator = numpy_stream(recipe.seed, "split", client)
+        parts += [indices[positions] for positions in cut(labels[indices], shares, generator)]
     sizes = np.array([len(part) for part in parts], dtype=np.int64)
     if not sizes[::3].all():
         client = int(np.flatnonzero(sizes[::3] == 0)[0])
@@ -193,8 +193,8 @@ def _shifted(inputs: Array, offsets: Array, recipe: Recipe) -> Array:
     clients = len(starts) - 1
     for client in range(clients):
         rows = slice(starts[client], starts[client + 1])
-        draws = numpy_stream(recipe.seed, "shift", client)
-        inputs[rows] = recipe.shift.apply(inputs[rows], client, clients, draws)
+        generator = numpy_stream(recipe.seed, "shift", client)
+        inputs[rows] = recipe.shift.apply(inputs[rows], client, clients, generator)
     return inputs
 
 

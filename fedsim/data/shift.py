@@ -27,10 +27,12 @@ class Noise:
     sigma: Annotated[float, Ge(0)] = 0.1
     """In units of the inputs; images are in [0, 1] here."""
 
-    def apply(self, inputs: Array, client: int, clients: int, draws: np.random.Generator) -> Array:
+    def apply(
+        self, inputs: Array, client: int, clients: int, generator: np.random.Generator
+    ) -> Array:
         """Return the inputs with client ``client``'s noise, shape and dtype unchanged."""
         spread = np.float32(self.sigma * client / clients)
-        noise: Array = draws.standard_normal(inputs.shape, dtype=np.float32)
+        noise: Array = generator.standard_normal(inputs.shape, dtype=np.float32)
         return inputs + spread * noise
 
 
@@ -40,7 +42,9 @@ class Rotation:
 
     degrees: Annotated[float, Interval(ge=-360, le=360)] = 45.0
 
-    def apply(self, inputs: Array, client: int, clients: int, draws: np.random.Generator) -> Array:
+    def apply(
+        self, inputs: Array, client: int, clients: int, generator: np.random.Generator
+    ) -> Array:
         """Return the turned pictures, shape and dtype unchanged, bilinear in between.
 
         Raises:
@@ -56,7 +60,9 @@ class Contrast:
 
     strength: Annotated[float, Interval(ge=0, le=1)] = 0.8
 
-    def apply(self, inputs: Array, client: int, clients: int, draws: np.random.Generator) -> Array:
+    def apply(
+        self, inputs: Array, client: int, clients: int, generator: np.random.Generator
+    ) -> Array:
         """Return the pictures drawn towards their own mean, shape and dtype unchanged.
 
         Raises:

@@ -12,7 +12,7 @@ from fedsim.data.dataset import Array
 __all__ = ["cut", "stratified"]
 
 
-def stratified(labels: Array, draws: np.random.Generator) -> Array:
+def stratified(labels: Array, generator: np.random.Generator) -> Array:
     """Return a random order, each prefix of which holds every class in proportion.
 
     Example ``i`` of the ``n_c`` of its class is put at ``(i + u_c) / n_c`` of the way, with one
@@ -21,18 +21,18 @@ def stratified(labels: Array, draws: np.random.Generator) -> Array:
 
     Args:
         labels: shape ``(n,)``, integers from 0.
-        draws: the only source of randomness.
+        generator: the only source of randomness.
     """
-    shuffled = draws.permutation(len(labels))
+    shuffled = generator.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     sizes = np.bincount(labels)
     starts = np.cumsum(sizes) - sizes
     grouped = labels[by_class]
-    place = np.arange(len(labels)) - starts[grouped] + draws.random(len(sizes))[grouped]
+    place = np.arange(len(labels)) - starts[grouped] + generator.random(len(sizes))[grouped]
     return by_class[np.argsort(place / sizes[grouped], kind="stable")]
 
 
-def cut(labels: Array, shares: Sequence[Fraction], draws: np.random.Generator) -> list[Array]:
+def cut(labels: Array, shares: Sequence[Fraction], generator: np.random.Generator) -> list[Array]:
     """Return the rest and one part per share: positions, ascending, stratified by label.
 
     A part has ``floor(share * n)`` examples, so the rest is never empty while the shares sum
@@ -42,7 +42,7 @@ def cut(labels: Array, shares: Sequence[Fraction], draws: np.random.Generator) -
     >>> [len(part) for part in halves]
     [3, 2]
     """
-    order = stratified(labels, draws)
+    order = stratified(labels, generator)
     ends = np.cumsum([int(share * len(labels)) for share in shares], dtype=np.int64)
     *parts, rest = np.split(order, ends)
     return [np.sort(part) for part in (rest, *parts)]

@@ -121,8 +121,8 @@ def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int
     _check(inputs, terms, path)
     holdout = scenario.data.holdout
     shares = [holdout.client_val.share, holdout.client_test.share]
-    draws = numpy_stream(scenario.seed, "split", client)
-    parts = cut(labels, shares, draws) if any(shares) else [np.arange(len(labels))]
+    generator = numpy_stream(scenario.seed, "split", client)
+    parts = cut(labels, shares, generator) if any(shares) else [np.arange(len(labels))]
     order = np.concatenate(parts)
     clients = len(terms["target"])
     offsets = np.zeros(3 * clients + 1, np.int64)

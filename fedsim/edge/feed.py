@@ -15,11 +15,11 @@ from typing import Any
 from fedsim import errors
 from fedsim.errors import FedsimError, Interrupted, RunError, ScenarioError
 from fedsim.runlog import files, rounds
-from fedsim.runlog.events import DataReady, Event, Note, ReferenceDone, RoundDone, Started
+from fedsim.runlog.events import Data, Event, Note, ReferenceDone, RoundDone, Started
 
 __all__ = ["Ended", "Feed"]
 
-_PLAIN = {kind.__name__: kind for kind in (DataReady, Note, ReferenceDone, Started)}
+_PLAIN = {kind.__name__: kind for kind in (Data, Note, ReferenceDone, Started)}
 
 
 class Ended(Exception):

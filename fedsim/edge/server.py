@@ -197,13 +197,13 @@ async def _say(server: uvicorn.Server, tell: Tell) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _beside(*tasks: object) -> AsyncIterator[None]:
-    running = [asyncio.ensure_future(task) for task in tasks]  # type: ignore[call-overload]
+async def _beside(*instructions: object) -> AsyncIterator[None]:
+    running = [asyncio.ensure_future(instruction) for instruction in instructions]  # type: ignore[call-overload]
     try:
         yield
     finally:
-        for task in running:
-            task.cancel()
+        for instruction in running:
+            instruction.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 

@@ -66,8 +66,8 @@ def run_round(number: int, state: ServerState, fed: RoundSetup) -> tuple[ServerS
         asked_clients = [info for info in cohort if fed.strategy.participates(phase, info)]
         if cohort and not asked_clients and not fed.release:
             continue
-        tasks = _tasks(state, asked_clients, fed)
-        reply = fed.carrier.exchange(number, phase, tasks).sifted(fed.strategy, fed.wanted)
+        instructions = _tasks(state, asked_clients, fed)
+        reply = fed.carrier.exchange(number, phase, instructions).sifted(fed.strategy, fed.wanted)
         gathered.append(reply)
         dropped += [Dropped(turn.client, phase, turn.fault) for turn in reply.turns if turn.fault]
         _check_quorum(number, len(drawn) - len(cohort) + len(asked_clients), reply, fed)
@@ -76,11 +76,11 @@ def run_round(number: int, state: ServerState, fed: RoundSetup) -> tuple[ServerS
         cohort = [info for info in cohort if info.id not in failed]
         if len(failed) < len(asked_clients) or fed.release:
             where = zlib.crc32(phase.encode())
-            draws = torch_stream(fed.seed, "server", number, where)
+            generator = torch_stream(fed.seed, "server", number, where)
             with _blamed(fed.strategy, "aggregate", number):
                 merged = fed.release(reply, state) if fed.release else reply.merged(fed.strategy)
             with _blamed(fed.strategy, "step", number):
-                state = fed.strategy.step(state, merged, Server(fed.model, draws))
+                state = fed.strategy.step(state, merged, Server(fed.model, generator))
     return state, RoundRecord(
         round=number,
         accuracy=None,

@@ -23,7 +23,7 @@ from fedsim.flower.parts import strategy_of
 from fedsim.plugins.registry import find
 from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog.events import (
-    DataReady,
+    Data,
     Event,
     Note,
     RoundDone,
@@ -163,7 +163,7 @@ def described(scenario: Scenario, data: FederatedData) -> Event:
         return Note(f"{len(sizes)} devices hold {span}, {sizes.sum()} in all")
     # For each client; in blocks, for a million's would stay in memory.
     labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
-    return DataReady(
+    return Data(
         source=scenario.data.source.use,
         examples=int(sizes.sum()),
         server_test=len(data.server_test()),

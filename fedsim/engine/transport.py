@@ -41,12 +41,12 @@ class Transport:
             return client  # it knows the nodes itself
         return self._nodes[client] if self._nodes else node_of(client)
 
-    def exchange(self, number: int, phase: str, tasks: Tasks) -> Replies:
+    def exchange(self, number: int, phase: str, instructions: Tasks) -> Replies:
         """Ask each client for ``phase`` of round ``number`` and return what came back."""
         exchange = Exchange(number, phase, self._strategy)
         if number != self._number:
             self._number, self._shifts = number, []
-        for info, broadcast in tasks:
+        for info, broadcast in instructions:
             exchange.ask(self._node(info.id), info, broadcast)
         if isinstance(self._grid, ChunkGrid):
             for chunk in self._grid.exchange(exchange.handed_over(), phase, exchange.summed):

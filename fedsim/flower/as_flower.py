@@ -110,9 +110,11 @@ class _AsFlower(FlowerStrategy):
         self._metrics = mean_metrics(good)
         if not good:
             return state
-        draws = torch_stream(self._seed, "server", state.round, zlib.crc32(state.phase.encode()))
+        generator = torch_stream(
+            self._seed, "server", state.round, zlib.crc32(state.phase.encode())
+        )
         return self._strategy.step(
-            state, gathered.merged(self._strategy), Server(self._model, draws)
+            state, gathered.merged(self._strategy), Server(self._model, generator)
         )
 
     def configure_evaluate(

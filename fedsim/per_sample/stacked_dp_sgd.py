@@ -49,7 +49,7 @@ HELD = 128
 
 
 def descend_together(
-    rule: StepRule, terms: PrivacyParameters, model: nn.Module, seats: Sequence[StackedClient]
+    rule: StepRule, terms: PrivacyParameters, model: nn.Module, members: Sequence[StackedClient]
 ) -> list[Weights]:
     """Return how far each seat's noisy steps move its weights.
 
@@ -57,7 +57,7 @@ def descend_together(
         rule: what each client does.
         terms: of its privacy.
         model: holds the weights that were sent to all of them; it is not changed.
-        seats: the clients.
+        members: the clients.
 
     Raises:
         RunError: if ``model`` cannot be stacked.
@@ -66,9 +66,9 @@ def descend_together(
         raise RunError(f"this model cannot be stacked: {summed}")
     before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     moved: list[Weights] = []
-    passes = math.ceil(len(seats) / max(1, HELD // _slots(rule)))
-    for first, last in pairwise(len(seats) * at // passes for at in range(passes + 1)):
-        stack = _DpSgdStack(rule, terms, seats[first:last], before.repeat(last - first, 1))
+    passes = math.ceil(len(members) / max(1, HELD // _slots(rule)))
+    for first, last in pairwise(len(members) * at // passes for at in range(passes + 1)):
+        stack = _DpSgdStack(rule, terms, members[first:last], before.repeat(last - first, 1))
         for _ in range(rule.steps):
             stack.step(summed)
         by_name = summed.split(stack.weights.sub_(before))
@@ -91,17 +91,17 @@ class _DpSgdStack:
         self,
         rule: StepRule,
         terms: PrivacyParameters,
-        seats: Sequence[StackedClient],
+        members: Sequence[StackedClient],
         weights: Tensor,
     ) -> None:
         self._rule, self._terms, self.weights = rule, terms, weights
-        self._sources = [source_of(terms.rng, seat.draws) for seat in seats]
-        self._sizes = [len(seat.examples) for seat in seats]
+        self._sources = [source_of(terms.rng, member.generator) for member in members]
+        self._sizes = [len(member.examples) for member in members]
         # Behind all examples lies one of zeros, which fills up.
-        inputs, labels = seats[0].examples.inputs, seats[0].examples.labels
+        inputs, labels = members[0].examples.inputs, members[0].examples.labels
         filler = inputs.new_zeros(1, *inputs.shape[1:]), labels.new_zeros(1)
-        self._inputs = torch.cat([*(seat.examples.inputs for seat in seats), filler[0]])
-        self._labels = torch.cat([*(seat.examples.labels for seat in seats), filler[1]])
+        self._inputs = torch.cat([*(member.examples.inputs for member in members), filler[0]])
+        self._labels = torch.cat([*(member.examples.labels for member in members), filler[1]])
         self._slots = _slots(rule)
         self._velocity: dict[int, Tensor] = {}
 

@@ -53,9 +53,9 @@ def _scores(claim: PrivacySpec, turns: int, canaries: int) -> Scores:
     for number in range(1, turns + 1):
         model = _Separation(canaries)
         sent = Broadcast({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        task = Instruction(number, phase, ClientInfo(0, len(members)), sent)
+        instruction = Instruction(number, phase, ClientInfo(0, len(members)), sent)
         verb = getattr(half.under(claim.terms), phase)
-        update: Update = verb(model, examples, task, torch_stream(seed, "audit", number))
+        update: Update = verb(model, examples, instruction, torch_stream(seed, "audit", number))
         scores += _SEEN[phase](update, canaries).double().numpy()
     return is_in, scores
 

@@ -91,8 +91,8 @@ class SimulatedNoise:
 
     rng: Rng = "simulation"
 
-    def __init__(self, draws: np.random.Generator) -> None:
-        self._draws = draws
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._draws = generator
 
     @classmethod
     def at(cls, root: int, name: str, *where: int) -> SimulatedNoise:
@@ -100,11 +100,11 @@ class SimulatedNoise:
         return cls(numpy_stream(root, name, *where))
 
     @classmethod
-    def of(cls, draws: torch.Generator) -> SimulatedNoise:
+    def of(cls, generator: torch.Generator) -> SimulatedNoise:
         """Return a stream that starts from a client's own draws of this turn."""
         import torch
 
-        seed = int(torch.randint(2**63 - 1, (), generator=draws))
+        seed = int(torch.randint(2**63 - 1, (), generator=generator))
         return cls(np.random.default_rng(seed))
 
     def words(self, count: int) -> NDArray[np.uint64]:
@@ -113,14 +113,14 @@ class SimulatedNoise:
         return raw
 
 
-def source_of(rng: Rng, draws: torch.Generator) -> NoiseSource:
+def source_of(rng: Rng, generator: torch.Generator) -> NoiseSource:
     """Return the source of a client's noise in one turn.
 
     Args:
         rng: what the scenario's ``privacy.rng`` says.
-        draws: the client's own stream, which only ``simulation`` touches.
+        generator: the client's own stream, which only ``simulation`` touches.
     """
-    return SecureNoise() if rng == "secure" else SimulatedNoise.of(draws)
+    return SecureNoise() if rng == "secure" else SimulatedNoise.of(generator)
 
 
 def grid(std: float) -> float:

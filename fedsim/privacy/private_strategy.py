@@ -145,15 +145,21 @@ class NoisyClient(Client):
     terms: PrivacyParameters
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
         """Return ``rule``'s update with noise; no metrics, and one example whatever it held."""
-        update = self.rule.train(model, examples, task, draws)
+        update = self.rule.train(model, examples, instruction, generator)
         std = self.terms.clip * self.terms.noise_multiplier
-        source = source_of(self.terms.rng, draws)
+        source = source_of(self.terms.rng, generator)
         cut = clipped(update.delta, self.terms.clip, grid(std))
         delta = {
             name: (cut[name] + gaussian(cut[name], std, source)).to(update.delta[name].dtype)
             for name in sorted(cut)
         }
-        return Update(task.client.id, delta, min(1, task.client.examples), memory=update.memory)
+        return Update(
+            instruction.client.id, delta, min(1, instruction.client.examples), memory=update.memory
+        )

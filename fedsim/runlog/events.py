@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = [
-    "DataReady",
+    "Data",
     "Dropped",
     "Event",
     "Finished",
@@ -99,7 +99,7 @@ class Started:
 
 
 @dataclass(frozen=True)
-class DataReady:
+class Data:
     """The data is dealt to the clients."""
 
     source: str
@@ -143,7 +143,7 @@ class Finished:
     result: Result
 
 
-Event = Started | DataReady | Note | RoundDone | ReferenceDone | Finished
+Event = Started | Data | Note | RoundDone | ReferenceDone | Finished
 
 Watch = Callable[[Event], None]
 """What a run calls with every event."""

@@ -69,12 +69,12 @@ def compiling(
     if isinstance(together, int) and together > 1:
         return Compiling(False, "nothing is compiled: clients train in the same steps")
     plain = TimingTrial.of(scenario, data, strategy, store)
-    if not plain.tasks:
+    if not plain.instructions:
         return Compiling(False, "nothing is compiled: no client trains")
     try:
-        task = max(plain.tasks, key=lambda task: task.client.examples)
-        plain.host.worker.turn(task)  # the first turn of a process takes longer
-        before = milliseconds(partial(plain.host.worker.turn, task)) / 1000
+        instruction = max(plain.instructions, key=lambda instruction: instruction.client.examples)
+        plain.host.worker.turn(instruction)  # the first turn of a process takes longer
+        before = milliseconds(partial(plain.host.worker.turn, instruction)) / 1000
         planned = before * _turns(scenario, data)
         if wanted == "auto" and HOPE * planned < WARM_UP_S:
             what = f"{planned:.0f} s of local training on each worker"
@@ -83,7 +83,7 @@ def compiling(
         settled = with_compiling(scenario, Compiling(True))
         fast = Host(settled, store, device_of(scenario)).worker
         spent = {"before": before, "warm_up": time.perf_counter() - start}
-        return _tried(scenario, task, (plain.host.worker, fast), spent)
+        return _tried(scenario, instruction, (plain.host.worker, fast), spent)
     except Exception as error:  # no compiler, or a model or client half that raises
         return Compiling(False, f"nothing is compiled: {said(error)}")
 
@@ -105,16 +105,19 @@ def _turns(scenario: Scenario, data: FederatedData) -> float:
 
 
 def _tried(
-    scenario: Scenario, task: Instruction, workers: tuple[Worker, Worker], spent: dict[str, float]
+    scenario: Scenario,
+    instruction: Instruction,
+    workers: tuple[Worker, Worker],
+    spent: dict[str, float],
 ) -> Compiling:
     """Take a compiled turn, and see that it is the same one, and faster if it has to be."""
     plain, fast = workers
     if not fast.passes.compiled:
         return Compiling(False, "nothing is compiled: this client half has no size of batches")
-    difference = _apart(plain.turn(task), fast.turn(task))
+    difference = _apart(plain.turn(instruction), fast.turn(instruction))
     if not difference <= TOLERANCE[scenario.compute.precision]:
         return Compiling(False, f"nothing is compiled: a turn then ends {difference:.0e} apart")
-    before, after = spent["before"], milliseconds(partial(fast.turn, task)) / 1000
+    before, after = spent["before"], milliseconds(partial(fast.turn, instruction)) / 1000
     timing = f"a turn of {before:.3f} s takes {after:.3f} s, compiling {spent['warm_up']:.1f} s"
     seconds = {**spent, "after": after}
     if scenario.compute.compile == "auto" and after > GAIN * before:

@@ -40,14 +40,16 @@ def sharing(scenario: Scenario, data: FederatedData, strategy: Strategy, store: 
         return scenario
     trial = TimingTrial.of(scenario, data, strategy, store)
     together = compute.cohort if isinstance(compute.cohort, int) else 1
-    tasks = sorted(trial.tasks, key=lambda task: -task.client.examples)[:together]
-    if not tasks:
+    instructions = sorted(trial.instructions, key=lambda instruction: -instruction.client.examples)[
+        :together
+    ]
+    if not instructions:
         return scenario
     torch.cuda.reset_peak_memory_stats()
-    if len(tasks) > 1:
-        trial.host.worker.turns(tasks)
+    if len(instructions) > 1:
+        trial.host.worker.turns(instructions)
     else:
-        trial.host.worker.turn(tasks[0])
+        trial.host.worker.turn(instructions[0])
     bytes_each = CONTEXT + SLACK * torch.cuda.max_memory_reserved()
     least = bytes_each / torch.cuda.mem_get_info()[1]
     workers = (os.cpu_count() or 1) if compute.workers == "auto" else compute.workers

@@ -111,13 +111,13 @@ class Host:
         start = time.perf_counter()
         try:
             with time_limit(limit):
-                tasks = [
+                instructions = [
                     Instruction(
                         number, chunk.phase, info, sent, _own(chunk.states.get(info.id, {}))
                     )
                     for info in infos
                 ]
-                updates = self.worker.turns(tasks)
+                updates = self.worker.turns(instructions)
         except KeyboardInterrupt:
             raise
         except BaseException:

@@ -86,14 +86,14 @@ def with_stacking(scenario: Scenario, stacking: Stacking) -> Scenario:
 
 def _refusal(trial: TimingTrial) -> str:
     """Return why clients cannot be stacked; empty if they can."""
-    if len(trial.tasks) < 2:
+    if len(trial.instructions) < 2:
         return "there are not two clients that train"
-    pair, worker = trial.tasks[:2], trial.host.worker
+    pair, worker = trial.instructions[:2], trial.host.worker
     if not worker.has_together(pair[0].phase):
         return "this client half has no way to train several together"
     try:
         many = worker.turns(pair)
-        alone = [worker.turn(task) for task in pair]
+        alone = [worker.turn(instruction) for instruction in pair]
     except Exception as error:  # whatever a model or a client half may raise
         return said(error)
     difference = max(_apart(single, stacked) for single, stacked in zip(alone, many, strict=True))
@@ -115,7 +115,7 @@ def fitting(trial: TimingTrial, wanted: int) -> Stacking:
 
 def _fits(trial: TimingTrial, size: int) -> bool:
     try:
-        trial.host.worker.stack(trial.tasks[:size])
+        trial.host.worker.stack(trial.instructions[:size])
     except torch.OutOfMemoryError:
         return False
     return True
@@ -123,15 +123,15 @@ def _fits(trial: TimingTrial, size: int) -> bool:
 
 def _measured(trial: TimingTrial, sizes: Sequence[int]) -> dict[int, float]:
     """Return the milliseconds that a client takes in stacks of each size, and alone (1)."""
-    worker, few = trial.host.worker, trial.tasks[:8]
+    worker, few = trial.host.worker, trial.instructions[:8]
 
     def one_by_one() -> None:
-        for task in few:
-            worker.turn(task)
+        for instruction in few:
+            worker.turn(instruction)
 
     timings = {1: milliseconds(one_by_one) / len(few)}
     for size in sizes if timings[1] < 1000 * LONG_S else ():
-        if len(instructions := trial.tasks[:size]) < size:
+        if len(instructions := trial.instructions[:size]) < size:
             break
         try:
             timings[size] = milliseconds(partial(worker.stack, instructions)) / size

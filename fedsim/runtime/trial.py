@@ -23,7 +23,7 @@ class TimingTrial:
     """Clients' tasks of a first round, and what would run them."""
 
     host: Host
-    tasks: Sequence[Instruction]
+    instructions: Sequence[Instruction]
 
     @classmethod
     def of(
@@ -46,12 +46,12 @@ class TimingTrial:
         nonempty = [at for at in data.sizes.argsort(kind="stable") if data.sizes[at]]
         middle = nonempty[max(0, len(nonempty) // 2 - 32) :][:64]
         chosen = [data.clients[int(at)] for at in sorted(middle)]
-        tasks = [
+        instructions = [
             Instruction(1, phase, info, strategy.broadcast(state, info))
             for info in chosen
             if strategy.participates(phase, info)
         ]
-        return cls(host, tasks)
+        return cls(host, instructions)
 
 
 def device_of(scenario: Scenario) -> str:

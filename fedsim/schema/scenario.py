@@ -25,7 +25,7 @@ __all__ = [
     "CheckpointPolicy",
     "Clients",
     "Compute",
-    "Data",
+    "DataSection",
     "Evaluation",
     "Holdout",
     "Output",
@@ -75,7 +75,7 @@ class Holdout(Section):
     """What each client keeps for tests of its own."""
 
 
-class Data(Section):
+class DataSection(Section):
     """Where the examples come from and who gets which."""
 
     source: Part
@@ -180,7 +180,7 @@ class Scenario(Section):
     """Every random draw comes from this number."""
     rounds: Count
     """How many rounds are run."""
-    data: Data
+    data: DataSection
     """Where the examples come from and who gets which."""
     model: Part
     """What is trained."""

@@ -31,15 +31,17 @@ class SgdRule(Protocol):
     def momentum(self) -> float: ...
     @property
     def weight_decay(self) -> float: ...
-    def rate(self, task: Instruction) -> float: ...
+    def rate(self, instruction: Instruction) -> float: ...
     def step_count(self, examples: int) -> int: ...
     def stacked_correction(
-        self, tasks: Sequence[Instruction], weights: Weights
+        self, instructions: Sequence[Instruction], weights: Weights
     ) -> StackedCorrection | None: ...
     def step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None: ...
 
 
-def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[StackedClient]) -> list[Update]:
+def train_stacked(
+    rule: SgdRule, model: nn.Module, members: Sequence[StackedClient]
+) -> list[Update]:
     """Return the updates that ``rule.train`` would give each seat, up to rounding.
 
     Every client draws what it would draw alone, so it meets the same batches in the same order.
@@ -49,7 +51,7 @@ def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[StackedClient
     Args:
         rule: what each client does.
         model: holds the weights that were sent to all of them; it is not changed.
-        seats: the clients.
+        members: the clients.
 
     Raises:
         RunError: if ``model`` cannot be stacked.
@@ -57,19 +59,19 @@ def train_stacked(rule: SgdRule, model: nn.Module, seats: Sequence[StackedClient
     if isinstance(net := net_of(model), str):
         raise RunError(f"this model cannot be stacked: {net}")
     # Who takes most steps is first, so that those still at work are always the first few.
-    order = sorted(range(len(seats)), key=lambda at: -rule.step_count(len(seats[at].examples)))
-    stack = _SgdStack.of(rule, net, model, [seats[at] for at in order])
+    order = sorted(range(len(members)), key=lambda at: -rule.step_count(len(members[at].examples)))
+    stack = _SgdStack.of(rule, net, model, [members[at] for at in order])
     losses = stack.run()
-    before = seats[0].task.broadcast.weights
+    before = members[0].instruction.broadcast.weights
     moved = {name: stack.weights[name].sub_(value) for name, value in before.items()}
     updates: dict[int, Update] = {}
     for row, at in enumerate(order):
-        size, metrics = len(seats[at].examples), {}
+        size, metrics = len(members[at].examples), {}
         if size:
             metrics["loss"] = losses[row]
         delta = {name: value[row] for name, value in moved.items()}
-        updates[at] = Update(seats[at].task.client.id, delta, size, metrics)
-    return [updates[at] for at in range(len(seats))]
+        updates[at] = Update(members[at].instruction.client.id, delta, size, metrics)
+    return [updates[at] for at in range(len(members))]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class _SgdStack:
 
     rule: SgdRule
     net: Net
-    seats: Sequence[StackedClient]
+    members: Sequence[StackedClient]
     weights: Weights
     """`(clients, *shape)` by name."""
     places: Tensor
@@ -86,22 +88,24 @@ class _SgdStack:
 
     @classmethod
     def of(
-        cls, rule: SgdRule, net: Net, model: nn.Module, seats: Sequence[StackedClient]
+        cls, rule: SgdRule, net: Net, model: nn.Module, members: Sequence[StackedClient]
     ) -> _SgdStack:
-        count = len(seats)
+        count = len(members)
         weights = {
             name: parameter.detach().expand(count, *parameter.shape).clone()
             for name, parameter in model.named_parameters()
         }
-        return cls(rule, net, seats, weights, _schedule(rule, seats))
+        return cls(rule, net, members, weights, _schedule(rule, members))
 
     def run(self) -> list[float]:
         """Take all steps; return each client's mean loss over its last pass."""
-        rule, counts = self.rule, [self.rule.step_count(len(s.examples)) for s in self.seats]
-        inputs = torch.cat([seat.examples.inputs for seat in self.seats])
-        labels = torch.cat([seat.examples.labels for seat in self.seats])
-        steer = rule.stacked_correction([seat.task for seat in self.seats], self.weights)
-        lr, velocity = rule.rate(self.seats[0].task), Weights()
+        rule, counts = self.rule, [self.rule.step_count(len(s.examples)) for s in self.members]
+        inputs = torch.cat([member.examples.inputs for member in self.members])
+        labels = torch.cat([member.examples.labels for member in self.members])
+        steer = rule.stacked_correction(
+            [member.instruction for member in self.members], self.weights
+        )
+        lr, velocity = rule.rate(self.members[0].instruction), Weights()
         # All of it lies where the examples do, and no step asks for a number that the CPU can see.
         every = self.places.to(inputs.device)
         sizes = (every >= 0).sum(dim=2)  # (steps, clients)
@@ -128,24 +132,24 @@ class _SgdStack:
         ]
 
     def _per_pass(self, at: int) -> int:
-        return math.ceil(len(self.seats[at].examples) / self.rule.batch_size)
+        return math.ceil(len(self.members[at].examples) / self.rule.batch_size)
 
 
-def _schedule(rule: SgdRule, seats: Sequence[StackedClient]) -> Tensor:
+def _schedule(rule: SgdRule, members: Sequence[StackedClient]) -> Tensor:
     """Draw every client's batches as it would alone, `(steps, clients, batch)`."""
-    most = max(rule.step_count(len(seat.examples)) for seat in seats)
-    width = min(rule.batch_size, max(len(seat.examples) for seat in seats))
-    places = torch.full((most, len(seats), width), -1)
+    most = max(rule.step_count(len(member.examples)) for member in members)
+    width = min(rule.batch_size, max(len(member.examples) for member in members))
+    places = torch.full((most, len(members), width), -1)
     first = 0
-    for at, seat in enumerate(seats):
-        size = len(seat.examples)
+    for at, member in enumerate(members):
+        size = len(member.examples)
         if size == 0:
             continue
-        torch.randint(2**31, (), generator=seat.draws)  # alone, this is the layers' seed
+        torch.randint(2**31, (), generator=member.generator)  # alone, this is the layers' seed
         per_pass, count = math.ceil(size / rule.batch_size), rule.step_count(size)
         for start in range(0, count, per_pass):
             order = torch.full((per_pass * width,), -1)
-            order[:size] = torch.randperm(size, generator=seat.draws).add_(first)
+            order[:size] = torch.randperm(size, generator=member.generator).add_(first)
             rows = order.view(per_pass, width)[: count - start]
             places[start : start + len(rows), at] = rows
         first += size

@@ -98,66 +98,67 @@ class Worker:
             name: tensor.cpu() for name, tensor in self._first.items() if tensor.is_floating_point()
         }
 
-    def turn(self, task: Instruction) -> Update:
-        """Return the update of ``task``'s client.
+    def turn(self, instruction: Instruction) -> Update:
+        """Return the update of ``instruction``'s client.
 
         Whatever the client half did to the model is undone before the next turn.
 
         Raises:
             AttributeError: if the client half has no verb of the phase's name.
         """
-        verb = getattr(self.client, task.phase)
-        here = self._here(task)
-        examples = self._examples(task.client.id)
+        verb = getattr(self.client, instruction.phase)
+        here = self._here(instruction)
+        examples = self._examples(instruction.client.id)
         model = self._fresh(here.broadcast.weights)
-        update: Update = verb(model, examples, here, self._draws(task))
+        update: Update = verb(model, examples, here, self._draws(instruction))
         return update
 
     def has_together(self, phase: str) -> bool:
         """Return whether several clients can take a turn of ``phase`` in the same steps."""
         return self.client.together(phase) is not None
 
-    def turns(self, tasks: Sequence[Instruction]) -> list[Update]:
+    def turns(self, instructions: Sequence[Instruction]) -> list[Update]:
         """Return the updates of clients that take one turn in the same steps.
 
         Where the GPU has no room for all of them, they take it in halves.
 
         Args:
-            tasks: of one round and phase, all with the same broadcast.
+            instructions: of one round and phase, all with the same broadcast.
 
         Raises:
             RunError: if the client half has no verb for that, or the model cannot be stacked.
             OutOfMemoryError: of PyTorch's, if there is no room for a single one.
         """
         try:
-            return self.stack(tasks)
+            return self.stack(instructions)
         except torch.OutOfMemoryError:
-            if len(tasks) == 1:
+            if len(instructions) == 1:
                 raise
         # Not in the except block: its error holds on to the stack that did not fit.
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        half = len(tasks) // 2
-        self.notes.append(f"no room on the GPU for {len(tasks)} clients together: {half} at a time")
-        return self.turns(tasks[:half]) + self.turns(tasks[half:])
+        half = len(instructions) // 2
+        count = len(instructions)
+        self.notes.append(f"no room on the GPU for {count} clients together: {half} at a time")
+        return self.turns(instructions[:half]) + self.turns(instructions[half:])
 
-    def stack(self, tasks: Sequence[Instruction]) -> list[Update]:
-        """Return what :meth:`turns` does, for all of ``tasks`` at once."""
-        verb = self.client.together(tasks[0].phase)
+    def stack(self, instructions: Sequence[Instruction]) -> list[Update]:
+        """Return what :meth:`turns` does, for all of ``instructions`` at once."""
+        verb = self.client.together(instructions[0].phase)
         if verb is None:
             raise RunError(f"{type(self.client).__name__} trains one client at a time")
-        here = [self._here(task) for task in tasks]
+        here = [self._here(instruction) for instruction in instructions]
         # As with one client, those without labels are refused when somebody asks for a label.
-        examples = [cast(Examples, self._examples(task.client.id)) for task in here]
-        seats = [
-            StackedClient(client_examples, task, self._draws(task))
-            for client_examples, task in zip(examples, here, strict=True)
+        examples = [cast(Examples, self._examples(instruction.client.id)) for instruction in here]
+        members = [
+            StackedClient(client_examples, instruction, self._draws(instruction))
+            for client_examples, instruction in zip(examples, here, strict=True)
         ]
-        return verb(self._fresh(here[0].broadcast.weights), seats)
+        return verb(self._fresh(here[0].broadcast.weights), members)
 
-    def _draws(self, task: Instruction) -> torch.Generator:
-        where = zlib.crc32(task.phase.encode())
-        return torch_stream(self._seed, "client", task.round, task.client.id, where)
+    def _draws(self, instruction: Instruction) -> torch.Generator:
+        where = zlib.crc32(instruction.phase.encode())
+        return torch_stream(self._seed, "client", instruction.round, instruction.client.id, where)
 
     def score(self, client: ClientId, weights: Weights, part: str) -> Score:
         """Return how good ``weights`` are on a client's ``val`` or ``test`` part."""
@@ -174,10 +175,10 @@ class Worker:
         examples = self._examples(client)
         info, train = ClientInfo(client, len(examples)), cast(Any, self.client).train
         for number in range(1, rounds + 1):
-            draws = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
-            task = Instruction(number, "train", info, Broadcast(weights))
+            generator = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
+            instruction = Instruction(number, "train", info, Broadcast(weights))
             # A client half that needs labels is refused them by the type of a target's examples.
-            update = train(self._fresh(weights), examples, task, draws)
+            update = train(self._fresh(weights), examples, instruction, generator)
             weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
         return score(self._fresh(weights), self._placed(self.data.server_test()))
 
@@ -212,14 +213,14 @@ class Worker:
             examples, **{name: tensor.to(self._device) for name, tensor in vars(examples).items()}
         )
 
-    def _here(self, task: Instruction) -> Instruction:
-        """Return ``task`` with its tensors on this worker's device."""
+    def _here(self, instruction: Instruction) -> Instruction:
+        """Return ``instruction`` with its tensors on this worker's device."""
         if self._device.type == "cpu":
-            return task
-        sent = task.broadcast
+            return instruction
+        sent = instruction.broadcast
         weights, extras = self._tensors(sent.weights), self._nested(sent.extras)
         moved = replace(sent, weights=weights, extras=extras)
-        return replace(task, broadcast=moved, memory=self._nested(task.memory))
+        return replace(instruction, broadcast=moved, memory=self._nested(instruction.memory))
 
     def _nested(self, values: Mapping[str, Weights]) -> dict[str, Weights]:
         return {name: self._tensors(value) for name, value in values.items()}

@@ -37,9 +37,9 @@ INFOS = [
 
 
 def held_by(info: ClientInfo) -> Examples | Unlabelled:
-    draws = torch_stream(info.id, "held")
-    labels = torch.randint(3, (info.examples,), generator=draws)
-    noise = torch.randn(info.examples, 4, generator=draws, dtype=torch.float64)
+    generator = torch_stream(info.id, "held")
+    labels = torch.randint(3, (info.examples,), generator=generator)
+    noise = torch.randn(info.examples, 4, generator=generator, dtype=torch.float64)
     inputs = noise + labels[:, None] + (info.role == "target")
     return Unlabelled(inputs) if info.role == "target" else Examples(inputs, labels)
 
@@ -59,9 +59,9 @@ def gathered(rule: Rule, model: MLP, state: ServerState) -> tuple[Merged, list[U
     updates = []
     for info in INFOS:
         load_weights(model, state.weights)
-        task = Instruction(state.round, state.phase, info, rule.broadcast(state, info))
+        instruction = Instruction(state.round, state.phase, info, rule.broadcast(state, info))
         verb = getattr(Adversarial(batch_size=64), state.phase)
-        updates.append(verb(model, held_by(info), task, torch_stream(1, "c", info.id)))
+        updates.append(verb(model, held_by(info), instruction, torch_stream(1, "c", info.id)))
     return rule.aggregate(updates), updates
 
 
@@ -160,8 +160,10 @@ def test_integer_ratios_are_duplicated_examples(model: MLP) -> None:
         weighted = replace(sent, extras={**sent.extras, "ratios": {"class": one, "domain": one}})
         weighted.extras["ratios"].update({"class": doubled, "domain": doubled})
         load_weights(model, state.weights)
-        task = Instruction(9, "gradient", info, weighted)
-        update = Adversarial(batch_size=64).gradient(model, examples, task, torch_stream(1, "c"))
+        instruction = Instruction(9, "gradient", info, weighted)
+        update = Adversarial(batch_size=64).gradient(
+            model, examples, instruction, torch_stream(1, "c")
+        )
         return torch.cat(
             [v.flatten() for v in {**update.delta, **update.extras["adversary"]}.values()]
         )
@@ -181,9 +183,9 @@ def test_ratios_of_one_leave_the_loss_as_it_is(phase: str, model: MLP) -> None:
     found = []
     for sent in (plain, told):
         load_weights(model, state.weights)
-        task = Instruction(9, phase, INFOS[0], sent)
+        instruction = Instruction(9, phase, INFOS[0], sent)
         verb = getattr(Adversarial(batch_size=64), phase)
-        update = verb(model, held_by(INFOS[0]), task, torch_stream(1, "c"))
+        update = verb(model, held_by(INFOS[0]), instruction, torch_stream(1, "c"))
         found.append({**update.delta, **update.extras.get("adversary", {})})
     assert found[0].keys() == found[1].keys()
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

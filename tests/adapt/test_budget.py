@@ -73,9 +73,11 @@ def test_an_exchange_sends_what_its_budget_allows(name: str, examples: int) -> N
         state, updates = replace(state, round=9, phase=phase), []
         for info in infos:
             load_weights(model, state.weights)
-            task = Instruction(9, phase, info, rule.broadcast(state, info))
-            draws = torch_stream(1, "c", info.id)
-            updates.append(getattr(half, phase)(model.train(), held_by(info), task, draws))
+            instruction = Instruction(9, phase, info, rule.broadcast(state, info))
+            generator = torch_stream(1, "c", info.id)
+            updates.append(
+                getattr(half, phase)(model.train(), held_by(info), instruction, generator)
+            )
         assert tuple(values(update) for update in updates) == budget[phase], phase
         state = rule.step(state, rule.aggregate(updates), Server(model, torch_stream(0, "server")))
 

@@ -96,9 +96,9 @@ def test_the_federated_loss_is_the_pooled_one_of_the_same_features() -> None:
         state, updates = replace(state, phase=phase), []
         for info in INFOS:
             load_weights(model, state.weights)
-            task = Instruction(1, phase, info, rule.broadcast(state, info))
+            instruction = Instruction(1, phase, info, rule.broadcast(state, info))
             verb = getattr(JointEmbedding(), phase)
-            updates.append(verb(model, held[info.id], task, torch.Generator()))
+            updates.append(verb(model, held[info.id], instruction, torch.Generator()))
         state = rule.step(state, rule.aggregate(updates), Server(model, torch.Generator()))
     sent = rule.broadcast(replace(state, phase="train"), INFOS[2])
     features = JointFeatures(16, float(sent.settings["bandwidth"]), int(sent.settings["seed"]))

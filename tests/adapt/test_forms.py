@@ -32,8 +32,8 @@ HALF = Adversarial(lr=0.1, steps=2, batch_size=64, max_norm=1e9)
 
 
 def held_by(info: ClientInfo) -> Examples | Unlabelled:
-    draws = torch_stream(info.id, "held")
-    inputs = torch.randn(info.examples, 4, generator=draws, dtype=torch.float64)
+    generator = torch_stream(info.id, "held")
+    inputs = torch.randn(info.examples, 4, generator=generator, dtype=torch.float64)
     labels = torch.arange(info.examples) % 3
     return Unlabelled(inputs + 1) if info.role == "target" else Examples(inputs, labels)
 
@@ -57,8 +57,8 @@ def turn(
         told = Instruction(
             state.round, state.phase, info, rule.broadcast(state, info), kept.get(info.id, {})
         )
-        draws = torch_stream(state.round, "c", info.id)
-        updates.append(getattr(half, state.phase)(model.train(), held_by(info), told, draws))
+        generator = torch_stream(state.round, "c", info.id)
+        updates.append(getattr(half, state.phase)(model.train(), held_by(info), told, generator))
         kept[info.id] = dict(updates[-1].memory)
     server = Server(model, torch_stream(0, "server"))
     return rule.step(state, rule.aggregate(updates), server), updates

@@ -20,12 +20,15 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 def world(seed: int, classes: int = 5, noise: float = 0.0):
     """Return a confusion, a prediction law and the true ratios; with noise they do not fit."""
-    draws = np.random.default_rng(seed)
-    given_class = draws.random((classes, classes)) + classes * np.eye(classes)
+    generator = np.random.default_rng(seed)
+    given_class = generator.random((classes, classes)) + classes * np.eye(classes)
     given_class /= given_class.sum(axis=0)
-    source, target = draws.dirichlet(np.full(classes, 3.0)), draws.dirichlet(np.ones(classes))
+    source, target = (
+        generator.dirichlet(np.full(classes, 3.0)),
+        generator.dirichlet(np.ones(classes)),
+    )
     confusion = given_class * source
-    prediction = given_class @ target + noise * draws.random(classes)
+    prediction = given_class @ target + noise * generator.random(classes)
     return confusion, prediction / prediction.sum(), target / source
 
 
@@ -114,8 +117,8 @@ def test_shrinking_stops_halfway_and_keeps_the_mean_at_one() -> None:
 
 
 def test_sources_share_one_law_even_if_each_lacks_a_class() -> None:
-    draws = np.random.default_rng(0)
-    given_class = draws.random((4, 4)) + 4 * np.eye(4)
+    generator = np.random.default_rng(0)
+    given_class = generator.random((4, 4)) + 4 * np.eye(4)
     given_class /= given_class.sum(axis=0)
     target = np.array([0.4, 0.3, 0.2, 0.1])
     laws = np.array([[0.5, 0.5, 0, 0], [0, 0.2, 0.4, 0.4]])
@@ -129,8 +132,8 @@ def test_sources_share_one_law_even_if_each_lacks_a_class() -> None:
 
 
 def test_clients_sums_add_up_to_the_pool_s() -> None:
-    draws = torch.Generator().manual_seed(0)
-    soft = torch.rand(60, 4, generator=draws).softmax(dim=1)
+    generator = torch.Generator().manual_seed(0)
+    soft = torch.rand(60, 4, generator=generator).softmax(dim=1)
     labels = torch.arange(60) % 4
     clients = [slice(0, 17), slice(17, 20), slice(20, 60)]
     parts = torch.stack([confusion_sum(soft[rows], labels[rows]) for rows in clients])
@@ -148,17 +151,17 @@ def synthetic(separation: float, n: int, seed: int) -> dict[str, float]:
     """Gaussian classes, a logistic classifier, label shift: the spec's table 5.1, one seed."""
     from sklearn.linear_model import LogisticRegression
 
-    draws, k = np.random.default_rng(seed), 5
-    means = draws.normal(size=(k, 10))
+    generator, k = np.random.default_rng(seed), 5
+    means = generator.normal(size=(k, 10))
     means *= separation / np.sqrt((means**2).sum(axis=1).mean()) * np.sqrt(2)
     laws = []
     for concentration, least in ((2.0, 0.04), (0.7, 0.01)):
-        law = np.maximum(draws.dirichlet(np.full(k, concentration)), least)
+        law = np.maximum(generator.dirichlet(np.full(k, concentration)), least)
         laws.append(law / law.sum())
 
     def sample(law: Array) -> tuple[Array, Any]:
-        labels = draws.choice(k, size=n, p=law)
-        return means[labels] + draws.normal(size=(n, 10)), labels
+        labels = generator.choice(k, size=n, p=law)
+        return means[labels] + generator.normal(size=(n, 10)), labels
 
     (x, y), (x_t, y_t), (x_v, y_v) = sample(laws[0]), sample(laws[1]), sample(laws[0])
     classifier = LogisticRegression(max_iter=500).fit(x, y)

@@ -28,9 +28,11 @@ CLASSES, WIDTH = 4, 7
 
 
 def domain(seed: int, n: int) -> tuple[Tensor, Tensor]:
-    draws = torch.Generator().manual_seed(seed)
-    labels = torch.randint(CLASSES - seed % 2, (n,), generator=draws)  # a target may lack a class
-    rows = torch.randn(n, WIDTH, generator=draws, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(
+        CLASSES - seed % 2, (n,), generator=generator
+    )  # a target may lack a class
+    rows = torch.randn(n, WIDTH, generator=generator, dtype=torch.float64)
     rows[:, 0] += labels
     return unit_rows(rows + seed), labels
 
@@ -61,8 +63,8 @@ def both() -> tuple[Moments, Moments]:
 
 
 def some_basis(dimensions: int = 3) -> Tensor:
-    draws = torch.Generator().manual_seed(9)
-    drawn = torch.randn(WIDTH, dimensions, generator=draws, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(9)
+    drawn = torch.randn(WIDTH, dimensions, generator=generator, dtype=torch.float64)
     return retract(drawn, torch.zeros_like(drawn))
 
 

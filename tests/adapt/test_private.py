@@ -46,17 +46,17 @@ def length(parts: Weights) -> float:
 @given(st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_one_example_moves_no_statistic_further_than_its_sensitivity(seed: int) -> None:
-    draws = torch_stream(seed, "one")
-    sharp = 10 * torch.rand((), generator=draws)
-    soft = (sharp * torch.randn(1, 4, generator=draws, dtype=torch.float64)).softmax(dim=1)
-    z = sharp * torch.randn(1, 6, generator=draws, dtype=torch.float64)
-    label = torch.randint(4, (1,), generator=draws)
+    generator = torch_stream(seed, "one")
+    sharp = 10 * torch.rand((), generator=generator)
+    soft = (sharp * torch.randn(1, 4, generator=generator, dtype=torch.float64)).softmax(dim=1)
+    z = sharp * torch.randn(1, 6, generator=generator, dtype=torch.float64)
+    label = torch.randint(4, (1,), generator=generator)
     assert float(confusion_sum(soft, label).norm()) <= CONFUSION + 1e-12
     assert float(soft.sum(dim=0).norm()) <= PREDICTION + 1e-12
     assert length(moments_of(unit_rows(z), label, 4).packed()) <= UNIT_MOMENTS + 1e-12
     made = JointFeatures(8, 2.0, seed)(z, soft)
     assert float((20.0 * made).norm()) <= joint_features(20.0) + 1e-9
-    cosines = random_features(z, torch.randn(6, 9, generator=draws, dtype=torch.float64))
+    cosines = random_features(z, torch.randn(6, 9, generator=generator, dtype=torch.float64))
     assert float(cosines.norm()) <= RANDOM_FEATURES + 1e-12
     short = z / max(1.0, float(z.norm()) / 2.0)
     assert length(class_sums(short, label, 4)) <= of_class_sums(2.0) + 1e-12
@@ -80,8 +80,10 @@ def asked(rule: Rule, half: Any, phase: str, role: str, held: Any = None) -> Upd
     info = INFOS[role]
     state = replace(rule.begin(weights_of(model), list(INFOS.values())), round=9, phase=phase)
     load_weights(model, state.weights)
-    task = Instruction(9, phase, info, rule.broadcast(state, info))
-    answer: Update = getattr(half, phase)(model, held or held_by(role), task, torch_stream(3, "c"))
+    instruction = Instruction(9, phase, info, rule.broadcast(state, info))
+    answer: Update = getattr(half, phase)(
+        model, held or held_by(role), instruction, torch_stream(3, "c")
+    )
     return answer
 
 

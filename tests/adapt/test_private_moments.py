@@ -35,10 +35,10 @@ def sent(held: Examples | Unlabelled, noise: float, number: int = 1) -> Weights:
     role: Role = "source" if isinstance(held, Examples) else "target"
     info = ClientInfo(0, len(held), "a", role)
     raw = {"raw.weight": torch.eye(CLASSES, WIDTH), "raw.bias": torch.zeros(CLASSES)}
-    task = Instruction(number, role, info, Broadcast({}, {"raw": raw}))
+    instruction = Instruction(number, role, info, Broadcast({}, {"raw": raw}))
     half = PrivateMoments().under(PrivacyParameters(1.0, noise, "simulation"))
     verb = half.source if role == "source" else half.label
-    update = verb(model, held, task, torch_stream(2, "client"))  # type: ignore[arg-type]
+    update = verb(model, held, instruction, torch_stream(2, "client"))  # type: ignore[arg-type]
     assert (update.examples, update.metrics) == (min(1, len(held)), {})
     return update.extras[f"{role}/a"]
 
@@ -69,11 +69,11 @@ SCALES = [0.0, 1e-30, 1.0, 1e4, 1e18, 1e38, math.nan, math.inf, -math.inf]
 
 def test_no_hostile_example_moves_the_sums_further_than_their_sensitivity(monkeypatch) -> None:
     monkeypatch.setattr(private_moments, "_possible", lambda moments: moments)
-    draws, held = torch_stream(4, "hostile"), examples(10)
+    generator, held = torch_stream(4, "hostile"), examples(10)
     before, most = sent(held, 1e-9), 0.0
     for number in range(1000):
         scale = SCALES[number % len(SCALES)]
-        bad = scale * torch.randn(1, WIDTH, generator=draws)
+        bad = scale * torch.randn(1, WIDTH, generator=generator)
         more = Examples(torch.cat([held.inputs, bad]), torch.cat([held.labels, held.labels[:1]]))
         most = max(most, length({name: sent(more, 1e-9)[name] - before[name] for name in before}))
     assert 1.7 < most <= UNIT_MOMENTS * (1 + 1e-9)

@@ -94,10 +94,10 @@ INFOS = [
 
 
 def held_by(info: ClientInfo) -> Examples | Unlabelled:
-    draws = torch_stream(info.id, "held")
+    generator = torch_stream(info.id, "held")
     labels = torch.arange(info.examples) % 3
     centres = torch.eye(3, 5, dtype=torch.float64)[labels] * 3
-    inputs = centres + torch.randn(info.examples, 5, generator=draws, dtype=torch.float64)
+    inputs = centres + torch.randn(info.examples, 5, generator=generator, dtype=torch.float64)
     return Unlabelled(inputs + 0.3) if info.role == "target" else Examples(inputs, labels)
 
 
@@ -115,8 +115,8 @@ def test_a_round_of_one_step_is_a_step_of_one_machine() -> None:
         state, updates = replace(state, round=number, phase="train"), []
         for info in INFOS:
             load_weights(model, state.weights)
-            task = Instruction(number, "train", info, rule.broadcast(state, info))
-            updates.append(half.train(model, held_by(info), task, torch_stream(number, "c")))  # type: ignore[arg-type]
+            instruction = Instruction(number, "train", info, rule.broadcast(state, info))
+            updates.append(half.train(model, held_by(info), instruction, torch_stream(number, "c")))  # type: ignore[arg-type]
         state = rule.step(state, rule.aggregate(updates), Server(model, torch.Generator()))
         central = stepped(central, rule, 2 / (1 + math.exp(-10 * number / 6)) - 1)
         for name, value in state.weights.items():

@@ -23,9 +23,12 @@ def test_the_weighted_risk_is_the_plain_one_where_domains_are_alike() -> None:
 
 
 def test_examples_like_the_target_s_count_more() -> None:
-    draws = np.random.default_rng(0)
-    source, target = draws.normal(size=(300, 2)), draws.normal(size=(300, 2)) + np.array([1.5, 0])
-    validation = draws.normal(size=(200, 2))
+    generator = np.random.default_rng(0)
+    source, target = (
+        generator.normal(size=(300, 2)),
+        generator.normal(size=(300, 2)) + np.array([1.5, 0]),
+    )
+    validation = generator.normal(size=(200, 2))
     bad_near_target, bad_far_away = validation[:, 0] > 0, validation[:, 0] < 0
     near = dev(source, target, bad_near_target.astype(float), validation)
     far = dev(source, target, bad_far_away.astype(float), validation)

@@ -14,7 +14,7 @@ from fedsim.cli.formatting import comparison, duration, size, spark, verdict
 from fedsim.cli.progress import watching
 from fedsim.cli.screen import Screen
 from fedsim.runlog.events import (
-    DataReady,
+    Data,
     Dropped,
     Event,
     Finished,
@@ -50,7 +50,7 @@ def record(number: int, accuracy: float | None) -> RoundRecord:
 
 
 EVENTS: Sequence[Event] = (
-    DataReady("digits", 1437, 360, (98, 140, 210), (2, 7), 0.41),
+    Data("digits", 1437, 360, (98, 140, 210), (2, 7), 0.41),
     Started("quickstart", "fedavg", 10, 2, "local", 1, Path("runs/quickstart/x")),
     RoundDone(record(1, None)),
     Note("worker 1 died and was replaced"),

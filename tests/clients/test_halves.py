@@ -34,21 +34,23 @@ def _same_first_weights_every_time() -> Iterator[None]:
 
 
 def turn(half: Sgd, model: nn.Module, round: int = 1, held: Examples = HELD) -> Update:
-    task = Instruction(round, "train", ClientInfo(2, len(held)), Broadcast(weights_of(model)))
-    return half.train(model, held, task, torch_stream(1, "client"))
+    instruction = Instruction(
+        round, "train", ClientInfo(2, len(held)), Broadcast(weights_of(model))
+    )
+    return half.train(model, held, instruction, torch_stream(1, "client"))
 
 
 def truth(half: Sgd, model: nn.Module) -> tuple[Weights, float]:
     """Torch's own optimiser over the same batches: the weights' change, the last pass's loss."""
-    before, draws = weights_of(model), torch_stream(1, "client")
-    torch.randint(2**31, (), generator=draws)  # what seeds the layers
+    before, generator = weights_of(model), torch_stream(1, "client")
+    torch.randint(2**31, (), generator=generator)  # what seeds the layers
     optimizer = torch.optim.SGD(
         model.parameters(), half.lr, momentum=half.momentum, weight_decay=half.weight_decay
     )
     left, loss_sum = half.step_count(len(HELD)), 0.0
     while left > 0:
         loss_sum = 0.0
-        for batch in torch.split(torch.randperm(len(HELD), generator=draws), half.batch_size)[
+        for batch in torch.split(torch.randperm(len(HELD), generator=generator), half.batch_size)[
             :left
         ]:
             optimizer.zero_grad()
@@ -152,13 +154,15 @@ def test_stock_flower_s_key_sets_the_proximal_term() -> None:
     model = MLP((4,), 3)
     weights = weights_of(model)
     cast = Broadcast(weights, settings={"proximal-mu": 0.5})
-    task = Instruction(1, "train", ClientInfo(0, 13), cast)
-    update = Proximal(lr=0.1, epochs=1, batch_size=4).train(model, HELD, task, torch_stream(1, "a"))
+    instruction = Instruction(1, "train", ClientInfo(0, 13), cast)
+    update = Proximal(lr=0.1, epochs=1, batch_size=4).train(
+        model, HELD, instruction, torch_stream(1, "a")
+    )
     # Slow truth: the term in the loss, squared as the paper has it.
     model.load_state_dict(weights)
-    optimizer, draws = torch.optim.SGD(model.parameters(), lr=0.1), torch_stream(1, "a")
-    torch.randint(2**31, (), generator=draws)
-    for batch in torch.split(torch.randperm(13, generator=draws), 4):
+    optimizer, generator = torch.optim.SGD(model.parameters(), lr=0.1), torch_stream(1, "a")
+    torch.randint(2**31, (), generator=generator)
+    for batch in torch.split(torch.randperm(13, generator=generator), 4):
         optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(model(HELD.inputs[batch]), HELD.labels[batch])
         for name, parameter in model.named_parameters():
@@ -210,9 +214,9 @@ def test_a_client_s_control_is_the_mean_of_its_gradients(momentum: float) -> Non
     control = {"w": torch.tensor([0.25, -0.5])}
     ours = {"w": torch.tensor([0.125, 0.0])}
     cast = Broadcast(weights_of(model), extras={"control": control})
-    task = Instruction(1, "train", ClientInfo(0, 13), cast, {"control": ours})
+    instruction = Instruction(1, "train", ClientInfo(0, 13), cast, {"control": ours})
     half = Controlled(lr=0.01, epochs=3, batch_size=4, momentum=momentum)
-    update = half.train(model, held, task, torch_stream(1, "client"))
+    update = half.train(model, held, instruction, torch_stream(1, "client"))
     # The gradient of the mean cross-entropy at equal logits, through the factor 1e-3.
     gradient = torch.tensor([-0.5e-3, 0.5e-3])
     torch.testing.assert_close(update.memory["control"]["w"], gradient, rtol=0, atol=1e-5)
@@ -223,7 +227,7 @@ def test_a_client_s_control_is_the_mean_of_its_gradients(momentum: float) -> Non
 class Plain:
     """A rule that is derived from nothing."""
 
-    def train(self, model: object, examples: object, task: object, draws: object) -> str:
+    def train(self, model: object, examples: object, instruction: object, generator: object) -> str:
         return "trained"
 
 

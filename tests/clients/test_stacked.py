@@ -56,19 +56,19 @@ def built(name: str) -> nn.Module:
         return MODELS[name]()
 
 
-def seats(model: nn.Module, sizes: list[int], **sent: Any) -> list[StackedClient]:
-    draws = torch_stream(3, "examples")
+def members(model: nn.Module, sizes: list[int], **sent: Any) -> list[StackedClient]:
+    generator = torch_stream(3, "examples")
     broadcast = Broadcast(weights_of(model), **sent)
     found = []
     for client, size in enumerate(sizes):
-        inputs = torch.randn(size, *SHAPE, generator=draws)
-        labels = torch.randint(10, (size,), generator=draws)
+        inputs = torch.randn(size, *SHAPE, generator=generator)
+        labels = torch.randint(10, (size,), generator=generator)
         memory = {}
         if "extras" in sent and client % 2:
             memory = {"control": {k: 0.1 * v for k, v in broadcast.extras["control"].items()}}
-        task = Instruction(2, "train", ClientInfo(client, size), broadcast, memory)
+        instruction = Instruction(2, "train", ClientInfo(client, size), broadcast, memory)
         found.append(
-            StackedClient(Examples(inputs, labels), task, torch_stream(3, "client", client))
+            StackedClient(Examples(inputs, labels), instruction, torch_stream(3, "client", client))
         )
     return found
 
@@ -78,11 +78,11 @@ def both(
 ) -> tuple[list[Update], list[Update]]:
     """Return the updates one by one and together."""
     weights, alone = weights_of(model), []
-    for seat in seats(model, sizes, **sent):
+    for member in members(model, sizes, **sent):
         load_weights(model, weights)
-        alone.append(rule.train(model, seat.examples, seat.task, seat.draws))
+        alone.append(rule.train(model, member.examples, member.instruction, member.generator))
     load_weights(model, weights)
-    return alone, rule.train_together(model, seats(model, sizes, **sent))
+    return alone, rule.train_together(model, members(model, sizes, **sent))
 
 
 def close(alone: list[Update], stacked: list[Update]) -> None:
@@ -120,10 +120,10 @@ def test_rules_that_steer_are_themselves(momentum) -> None:
 def test_a_correction_that_knows_no_stacks_is_used_client_by_client() -> None:
     @dataclass(frozen=True)
     class Mine(Sgd):
-        def correction(self, task, weights):
+        def correction(self, instruction, weights):
             def halve(gradients):
                 for name, gradient in gradients.items():
-                    gradient.mul_(0.5).add_(weights[name], alpha=0.1 * task.client.id)
+                    gradient.mul_(0.5).add_(weights[name], alpha=0.1 * instruction.client.id)
 
             return halve
 
@@ -132,14 +132,16 @@ def test_a_correction_that_knows_no_stacks_is_used_client_by_client() -> None:
 
 def test_the_same_batches_are_drawn_whoever_is_beside() -> None:
     model = built("mlp")
-    alone = [RULES["momentum"].train_together(model, [seat])[0] for seat in seats(model, SIZES[:2])]
-    close(alone, RULES["momentum"].train_together(model, seats(model, SIZES[:2])))
+    alone = [
+        RULES["momentum"].train_together(model, [member])[0] for member in members(model, SIZES[:2])
+    ]
+    close(alone, RULES["momentum"].train_together(model, members(model, SIZES[:2])))
 
 
 def test_a_client_that_is_done_is_not_touched_any_more() -> None:
     model = built("lenet")
-    few = RULES["plain"].train_together(model, seats(model, [10, 10]))
-    many = RULES["plain"].train_together(model, seats(model, [10, 200]))
+    few = RULES["plain"].train_together(model, members(model, [10, 10]))
+    many = RULES["plain"].train_together(model, members(model, [10, 200]))
     close(few[:1], many[:1])
 
 
@@ -173,7 +175,7 @@ def frozen() -> nn.Module:
 )
 def test_what_cannot_be_stacked_says_why(model, why) -> None:
     with pytest.raises(RunError, match=why):
-        Sgd().train_together(model, seats(model, [10, 10]))
+        Sgd().train_together(model, members(model, [10, 10]))
 
 
 def test_a_forward_of_ones_own_goes_through_vmap() -> None:
@@ -191,12 +193,12 @@ def test_a_forward_of_ones_own_goes_through_vmap() -> None:
 
 def test_a_class_that_overrides_the_verb_alone_trains_alone() -> None:
     class Mine(Sgd):
-        def train(self, model, examples, task, draws):
-            return super().train(model, examples, task, draws)
+        def train(self, model, examples, instruction, generator):
+            return super().train(model, examples, instruction, generator)
 
     class Descends(Sgd):
-        def _descend(self, model, examples, task, draws):
-            return super()._descend(model, examples, task, draws)
+        def _descend(self, model, examples, instruction, generator):
+            return super()._descend(model, examples, instruction, generator)
 
     def verb(client: Client) -> object:
         return client.together("train")
@@ -207,4 +209,4 @@ def test_a_class_that_overrides_the_verb_alone_trains_alone() -> None:
     assert Sgd().together("evaluate") is None
     model = built("mlp")
     with pytest.raises(RunError, match="Descends descends in a way of its own"):
-        Descends().train_together(model, seats(model, [10, 10]))
+        Descends().train_together(model, members(model, [10, 10]))

@@ -43,8 +43,8 @@ def model() -> MLP:
 
 def turn(half: Client, model: MLP, held: Examples = HELD, stream: int = 1) -> Update:
     """One turn without extras and settings, as the references take it: plain local training."""
-    task = Instruction(1, "train", ClientInfo(7, len(held)), Broadcast(weights_of(model)))
-    return half.train(model, held, task, torch_stream(stream, "client"))
+    instruction = Instruction(1, "train", ClientInfo(7, len(held)), Broadcast(weights_of(model)))
+    return half.train(model, held, instruction, torch_stream(stream, "client"))
 
 
 def bits(weights: Weights) -> dict[str, bytes]:
@@ -89,9 +89,9 @@ def test_one_example_is_enough(half: Client, model: MLP) -> None:
 
 def test_neither_the_task_nor_the_examples_are_changed(half: Client, model: MLP) -> None:
     weights = weights_of(model)
-    task = Instruction(1, "train", ClientInfo(7, 70), Broadcast(weights))
+    instruction = Instruction(1, "train", ClientInfo(7, 70), Broadcast(weights))
     before = bits({**weights, "inputs": HELD.inputs, "labels": HELD.labels})
-    half.train(model, HELD, task, torch_stream(1, "client"))
+    half.train(model, HELD, instruction, torch_stream(1, "client"))
     assert bits({**weights, "inputs": HELD.inputs, "labels": HELD.labels}) == before
 
 

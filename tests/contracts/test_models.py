@@ -53,14 +53,16 @@ def test_examples_do_not_see_each_other(name: str) -> None:
 
 
 def test_it_learns(name: str) -> None:
-    draws = torch_stream(3, "held")
+    generator = torch_stream(3, "held")
     labels = torch.arange(20) % 2
-    held = Examples(torch.randn(20, 1, 8, 8, generator=draws) + labels[:, None, None, None], labels)
+    held = Examples(
+        torch.randn(20, 1, 8, 8, generator=generator) + labels[:, None, None, None], labels
+    )
     model = model_of(name, SHAPES[0])
-    task = Instruction(1, "train", ClientInfo(0, 20), Broadcast(weights_of(model)))
+    instruction = Instruction(1, "train", ClientInfo(0, 20), Broadcast(weights_of(model)))
     losses = [
         Sgd(lr=0.05, epochs=epochs, batch_size=5)
-        .train(model, held, task, torch_stream(1, "c"))
+        .train(model, held, instruction, torch_stream(1, "c"))
         .metrics["loss"]
         for epochs in (1, 4)
     ]

@@ -38,9 +38,9 @@ INFOS = [
 
 
 def held_by(client: int) -> Examples | Unlabelled:
-    draws = torch_stream(client, "held")
+    generator = torch_stream(client, "held")
     labels = torch.arange(SIZES[client]) % 3
-    inputs = torch.randn(len(labels), 4, generator=draws) + labels[:, None]
+    inputs = torch.randn(len(labels), 4, generator=generator) + labels[:, None]
     is_target = INFOS[client].role == "target"
     return Unlabelled(inputs) if is_target else Examples(inputs, labels)
 
@@ -54,9 +54,9 @@ class Federation:
         if hasattr(self.half, "under"):
             self.half = self.half.under(PrivacyParameters(1.0, 1.0, "simulation"))
         self.model = MODELS.get(name, lambda: MLP((4,), 3, hidden=(6,)))()
-        draws = torch_stream(0, "weights")
+        generator = torch_stream(0, "weights")
         self.first = {
-            name: torch.randn(tensor.shape, generator=draws) / 2
+            name: torch.randn(tensor.shape, generator=generator) / 2
             for name, tensor in weights_of(self.model).items()
         }
         self.memory: dict[int, Mapping[str, Weights]] = {}
@@ -68,10 +68,12 @@ class Federation:
                 continue
             cast = self.strategy.broadcast(state, info)
             load_weights(self.model, cast.weights)
-            task = Instruction(state.round, state.phase, info, cast, self.memory.get(info.id, {}))
-            draws = torch_stream(5, "client", state.round, info.id)
+            instruction = Instruction(
+                state.round, state.phase, info, cast, self.memory.get(info.id, {})
+            )
+            generator = torch_stream(5, "client", state.round, info.id)
             verb = getattr(self.half, state.phase)
-            updates.append(verb(self.model, held_by(info.id), task, draws))
+            updates.append(verb(self.model, held_by(info.id), instruction, generator))
             self.memory[info.id] = updates[-1].memory
         return updates
 

@@ -26,13 +26,13 @@ def same(data: FederatedData, resident: Resident) -> None:
 
 @pytest.fixture(params=["bytes", "floats", "table"])
 def data(request, scenario, tmp_path: Path) -> FederatedData:
-    draws = np.random.default_rng(1)
+    generator = np.random.default_rng(1)
     inputs = {
-        "bytes": draws.integers(0, 256, (60, 3, 4, 4), np.uint8),
-        "floats": draws.normal(size=(60, 2, 4, 4)).astype(np.float32),
-        "table": draws.normal(size=(60, 7)).astype(np.float32),
+        "bytes": generator.integers(0, 256, (60, 3, 4, 4), np.uint8),
+        "floats": generator.normal(size=(60, 2, 4, 4)).astype(np.float32),
+        "table": generator.normal(size=(60, 7)).astype(np.float32),
     }[request.param]
-    labels = draws.integers(0, 3, 60)
+    labels = generator.integers(0, 3, 60)
     path = tmp_path / "own.npz"
     np.savez(path, inputs=inputs, labels=labels)
     return prepare(scenario(data={"source": f"npz:{path}"}), tmp_path / "store")

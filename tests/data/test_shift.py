@@ -18,14 +18,14 @@ from fedsim.errors import DataError
 IMAGES = np.random.default_rng(0).random((2, 3, 6, 6), dtype=np.float32)
 
 
-def draws() -> np.random.Generator:
+def generator() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
 @pytest.mark.parametrize("shift", [Noise(0.5), Rotation(90), Contrast(0.8)])
 def test_client_0_is_not_shifted_and_the_last_is(shift: Shift) -> None:
-    first = shift.apply(IMAGES, 0, 2, draws())
-    last = shift.apply(IMAGES, 1, 2, draws())
+    first = shift.apply(IMAGES, 0, 2, generator())
+    last = shift.apply(IMAGES, 1, 2, generator())
     assert first == pytest.approx(IMAGES, abs=1e-6)
     assert np.abs(last - IMAGES).max() > 0.1
     assert last.dtype == np.float32
@@ -33,7 +33,7 @@ def test_client_0_is_not_shifted_and_the_last_is(shift: Shift) -> None:
 
 
 def test_half_of_180_degrees_is_a_quarter_turn() -> None:
-    turned = Rotation(180).apply(IMAGES, 1, 2, draws())
+    turned = Rotation(180).apply(IMAGES, 1, 2, generator())
     assert turned == pytest.approx(np.rot90(IMAGES, axes=(2, 3)), abs=1e-5)
 
 
@@ -43,7 +43,7 @@ def test_a_half_turn_of_an_oblong_flips_both_ways() -> None:
 
 
 def test_contrast_keeps_the_mean() -> None:
-    faded = Contrast(1.0).apply(IMAGES, 1, 2, draws())
+    faded = Contrast(1.0).apply(IMAGES, 1, 2, generator())
     assert faded.mean(axis=(1, 2, 3)) == pytest.approx(IMAGES.mean(axis=(1, 2, 3)))
     assert faded.std() == pytest.approx(IMAGES.std() / 2, rel=0.05)
 
@@ -59,7 +59,7 @@ def test_blurring_is_the_mean_of_the_neighbours() -> None:
 @pytest.mark.parametrize("shift", [Rotation(), Contrast()])
 def test_tables_cannot_be_turned(shift: Shift) -> None:
     with pytest.raises(DataError, match=r"needs images .* not inputs of \(7,\)"):
-        shift.apply(np.zeros((2, 7), np.float32), 1, 2, draws())
+        shift.apply(np.zeros((2, 7), np.float32), 1, 2, generator())
 
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
@@ -85,4 +85,4 @@ def test_a_cut_is_disjoint_covers_all_and_leaves_a_rest(labels: np.ndarray, seed
 
 
 def test_shares_are_exact_where_floats_are_not() -> None:
-    assert len(cut(np.zeros(100, int), [Fraction(29, 100)], draws())[1]) == 29
+    assert len(cut(np.zeros(100, int), [Fraction(29, 100)], generator())[1]) == 29

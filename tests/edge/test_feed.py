@@ -6,7 +6,7 @@ import pytest
 
 from fedsim.edge.feed import Ended, Feed
 from fedsim.errors import Interrupted, QuorumLost, RunError
-from fedsim.runlog.events import DataReady, Dropped, Note, RoundDone, RoundRecord, Started
+from fedsim.runlog.events import Data, Dropped, Note, RoundDone, RoundRecord, Started
 
 RECORD = RoundRecord(
     round=2,
@@ -29,7 +29,7 @@ def feed(tmp_path) -> Feed:
 
 def test_events_come_as_they_went(feed, tmp_path) -> None:
     sent = [
-        DataReady("digits", 3, 1, (1, 1, 1), (1, 2), 0.5),
+        Data("digits", 3, 1, (1, 1, 1), (1, 2), 0.5),
         Started("a", "fedavg", 3, 2, "flower", 3, tmp_path, 2),
         Note("a device came back"),
         RoundDone(RECORD),

@@ -26,10 +26,12 @@ def model() -> ConvNet:
 
 @pytest.fixture
 def held() -> Examples:
-    draws = torch_stream(0, "held")
+    generator = torch_stream(0, "held")
     labels = torch.cat([torch.full((n,), label) for label, n in SIZES.items()])
-    labels = labels[torch.randperm(len(labels), generator=draws)]
-    inputs = torch.randn(len(labels), 1, 8, 8, generator=draws) + labels[:, None, None, None] / 4
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    inputs = (
+        torch.randn(len(labels), 1, 8, 8, generator=generator) + labels[:, None, None, None] / 4
+    )
     return Examples(inputs, labels)
 
 

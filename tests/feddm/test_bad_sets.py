@@ -43,10 +43,14 @@ class BadSets(Matching):
     how: str = "nan"
 
     def match(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
-        update = super().match(model, examples, task, draws)
-        if (task.client.id, task.round) != (1, 2):
+        update = super().match(model, examples, instruction, generator)
+        if (instruction.client.id, instruction.round) != (1, 2):
             return update
         changed = spoilt(update.extras["synthetic"], self.how)
         return replace(update, extras={"synthetic": changed} if changed else {})

@@ -32,9 +32,9 @@ SMALL = {
 
 
 def update(client: int, images: int, **columns: torch.Tensor) -> Update:
-    draws = torch_stream(client, "set")
+    generator = torch_stream(client, "set")
     sent: Weights = {
-        "images": torch.randn(images, 4, generator=draws),
+        "images": torch.randn(images, 4, generator=generator),
         "labels": (torch.arange(images) % 3).to(torch.uint8),
         **columns,
     }
@@ -71,12 +71,12 @@ def test_training_is_torch_sgd_on_the_union(first) -> None:
     strategy = FedDM(epochs=3, batch_size=5, lr=0.05, momentum=0.9, weight_decay=1e-3)
     after = stepped(strategy, first, updates).weights
     union = strategy.aggregate(updates).means["synthetic"]
-    model, draws = MLP((4,), 3, hidden=(6,)), torch_stream(0, "server", 1)
+    model, generator = MLP((4,), 3, hidden=(6,)), torch_stream(0, "server", 1)
     model.load_state_dict(first.weights)
     sgd = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
-    torch.randint(2**31, (), generator=draws)  # what layers that draw are seeded with
+    torch.randint(2**31, (), generator=generator)  # what layers that draw are seeded with
     for _ in range(3):
-        for batch in torch.split(torch.randperm(12, generator=draws), 5):
+        for batch in torch.split(torch.randperm(12, generator=generator), 5):
             sgd.zero_grad()
             logits = model(union["images"][batch])
             torch.autograd.backward(

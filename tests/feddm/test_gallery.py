@@ -12,9 +12,9 @@ from fedsim.seeds import numpy_stream
 
 
 def shown(images: int, *shape: int) -> dict[str, np.ndarray]:
-    draws = numpy_stream(0, "images")
+    generator = numpy_stream(0, "images")
     return {
-        "images": draws.normal(size=(images, *shape)).astype(np.float32),
+        "images": generator.normal(size=(images, *shape)).astype(np.float32),
         "labels": np.arange(images) % 3,
         "client": np.arange(images) % 2,
     }

@@ -50,12 +50,12 @@ def test_all_classes_at_once_come_to_the_loop_over_classes(most, model, held) ->
 def test_one_step_moves_the_images_down_the_gradient_of_the_loop(model, held, turn) -> None:
     """The whole turn against the same draws, spent by hand."""
     update = turn(steps=1, real_batch=6, image_lr=0.5)
-    draws = torch_stream(1, "client")
+    generator = torch_stream(1, "client")
     of = ByClass.of(held, 10)
-    images = of.some(3, draws).requires_grad_()
+    images = of.some(3, generator).requires_grad_()
     sphere = Sphere(model, 5.0)
-    sphere.move(draws)
-    real = torch.split(Batch(of, 6).draw(draws), [6, 6, 6])
+    sphere.move(generator)
+    real = torch.split(Batch(of, 6).draw(generator), [6, 6, 6])
     loss = naive(model, images, real)
     (gradient,) = torch.autograd.grad(loss, images)
     sent = update.extras["synthetic"]["images"].reshape(images.shape)
@@ -79,10 +79,10 @@ def test_momentum_is_torch_sgd_s(turn, model, held) -> None:
 @pytest.mark.parametrize("radius", [0.0, 0.01, 5.0])
 def test_models_lie_at_the_radius_and_around_the_server_s(radius, model) -> None:
     before = torch.nn.utils.parameters_to_vector(model.parameters()).detach().clone()
-    sphere, draws = Sphere(model, radius), torch_stream(0, "sphere")
+    sphere, generator = Sphere(model, radius), torch_stream(0, "sphere")
     places = []
     for _ in range(3):
-        sphere.move(draws)
+        sphere.move(generator)
         places.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach() - before)
     for place in places:
         assert place.norm().item() == pytest.approx(radius, rel=1e-4)
@@ -198,9 +198,9 @@ def test_weights_say_how_many_examples_an_image_stands_for(turn) -> None:
 
 def refused(model, inputs) -> str:
     held = Examples(inputs, torch.zeros(len(inputs)).long())
-    task = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
+    instruction = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
     with pytest.raises(RunError) as caught:
-        Matching().match(model, held, task, torch_stream(0, "client"))
+        Matching().match(model, held, instruction, torch_stream(0, "client"))
     return str(caught.value)
 
 
@@ -219,9 +219,11 @@ def test_batch_normalisation_is_refused(model) -> None:
 @pytest.mark.parametrize("kind", ["mlp", "resnet"])
 def test_any_split_model_can_be_matched_on(kind, held) -> None:
     other = MLP((1, 8, 8), 10) if kind == "mlp" else ResNet8GN((1, 8, 8), 10)
-    task = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
+    instruction = Instruction(1, "match", ClientInfo(0, len(held)), Broadcast({}))
     half = Matching(steps=1, images_per_class=2)
-    sent: Weights = half.match(other, held, task, torch_stream(0, "client")).extras["synthetic"]
+    sent: Weights = half.match(other, held, instruction, torch_stream(0, "client")).extras[
+        "synthetic"
+    ]
     assert bool(sent["images"].isfinite().all())
 
 
@@ -255,10 +257,10 @@ def test_references_train_by_plain_sgd(model, held) -> None:
     from fedsim.models._build import load_weights, weights_of
 
     first = weights_of(model)
-    task = Instruction(1, "train", ClientInfo(4, len(held)), Broadcast(first))
-    one = Matching(lr=0.02, epochs=2).train(model, held, task, torch_stream(1, "client"))
+    instruction = Instruction(1, "train", ClientInfo(4, len(held)), Broadcast(first))
+    one = Matching(lr=0.02, epochs=2).train(model, held, instruction, torch_stream(1, "client"))
     load_weights(model, first)
-    two = Sgd(lr=0.02, epochs=2).train(model, held, task, torch_stream(1, "client"))
+    two = Sgd(lr=0.02, epochs=2).train(model, held, instruction, torch_stream(1, "client"))
     assert all(torch.equal(one.delta[name], two.delta[name]) for name in first)
 
 

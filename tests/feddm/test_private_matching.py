@@ -87,12 +87,12 @@ def test_each_example_is_clipped_by_itself(clip, model, private, images) -> None
 def test_a_neighbour_moves_the_sum_by_the_clip_at_most(model, private, images) -> None:
     """More than a thousand of them: one for each class at a time, as they touch other images."""
     mechanism = ImageMechanism(clip=0.3, noise_multiplier=1.0, rate=0.3)
-    draws = torch_stream(9, "hostile")
+    generator = torch_stream(9, "hostile")
     held, owner = private.inputs[::11], private.owner[::11]
     total = clipped_sum(model, images, held, owner, mechanism)
     scales = torch.tensor([0.0, 1e-30, 1.0, 1e4, 1e18, 1e38, math.nan, math.inf, -math.inf])
     for number in range(340):
-        hostile = torch.randn(3, 1, 8, 8, generator=draws)
+        hostile = torch.randn(3, 1, 8, 8, generator=generator)
         hostile *= scales[(number + torch.arange(3)) % len(scales)].reshape(3, 1, 1, 1)
         inputs, owners = torch.cat([held, hostile]), torch.cat([owner, torch.arange(3)])
         more = clipped_sum(model, images, inputs, owners, mechanism)
@@ -103,10 +103,10 @@ def test_a_neighbour_moves_the_sum_by_the_clip_at_most(model, private, images) -
 @pytest.mark.parametrize("many", [1, 2, 5, 15, 16, 17, 33, 64, 100])
 def test_an_example_adds_its_own_term_whoever_is_beside_it(model, images, many: int) -> None:
     mechanism = ImageMechanism(clip=0.3, noise_multiplier=1.0, rate=0.3)
-    draws = torch_stream(many, "company")
-    inputs = torch.randn(many + 1, 1, 8, 8, generator=draws)
-    owner = torch.randint(3, (many + 1,), generator=draws)
-    rest = torch.arange(many + 1) != torch.randint(many + 1, (1,), generator=draws)
+    generator = torch_stream(many, "company")
+    inputs = torch.randn(many + 1, 1, 8, 8, generator=generator)
+    owner = torch.randint(3, (many + 1,), generator=generator)
+    rest = torch.arange(many + 1) != torch.randint(many + 1, (1,), generator=generator)
     whole, others, alone = (
         clipped_sum(model, images, inputs[some], owner[some], mechanism)
         for some in (slice(None), rest, ~rest)
@@ -160,7 +160,7 @@ def test_counts_are_noised_and_small_classes_left_out() -> None:
 def test_images_descend_in_private_too(model, private, images) -> None:
     """With next to no noise and clipping, the steps are those of the mean's gradient."""
     mechanism = ImageMechanism(clip=1e3, noise_multiplier=1e-9, rate=1.0)
-    sphere, draws = Sphere(model, 1.0), torch_stream(0, "sphere")
+    sphere, generator = Sphere(model, 1.0), torch_stream(0, "sphere")
 
     def apart() -> float:
         real = torch.stack(
@@ -171,7 +171,9 @@ def test_images_descend_in_private_too(model, private, images) -> None:
 
     before = apart()
     for _ in range(60):
-        images = images - released(images, private, mechanism, (sphere, draws), source()).float()
+        images = (
+            images - released(images, private, mechanism, (sphere, generator), source()).float()
+        )
     assert apart() < 0.5 * before
 
 

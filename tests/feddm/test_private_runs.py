@@ -83,9 +83,9 @@ def test_nothing_leaves_without_noise(scenario, play) -> None:
 
 
 def turned(half, held, model) -> Update:
-    task = Instruction(1, "match", ClientInfo(4, len(held)), Broadcast(weights_of(model)))
+    instruction = Instruction(1, "match", ClientInfo(4, len(held)), Broadcast(weights_of(model)))
     under = half.under(PrivacyParameters(1.0, 2.0, "simulation"))
-    update: Update = under.match(model, held, task, torch_stream(1, "client"))
+    update: Update = under.match(model, held, instruction, torch_stream(1, "client"))
     return update
 
 

@@ -163,10 +163,10 @@ class OwnPlace(OnePlace):
     def worker(self, config: Any) -> Worker:
         client = int(config["partition-id"])
         rows = 20 + 10 * client
-        draws = np.random.default_rng(client)
+        generator = np.random.default_rng(client)
         path = self._folder / f"{client}.npz"
         if not path.exists():
-            images = draws.uniform(0, 16, (rows, 1, 8, 8)).astype(np.float32)
+            images = generator.uniform(0, 16, (rows, 1, 8, 8)).astype(np.float32)
             np.savez(path, inputs=images, labels=np.arange(rows) % 10)
         terms = data_terms(self._of, FederatedData.open(self._folder / "data"))
         data = open_data(str(path), self._of, terms, client, self._folder / f"own-{client}")

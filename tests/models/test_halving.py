@@ -14,8 +14,8 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def drawn(*shape: int, number: int = 0) -> Tensor:
-    draws = torch_stream(1, "pixels", number)
-    return torch.randn(shape, generator=draws) * torch.randn(shape, generator=draws).exp()
+    generator = torch_stream(1, "pixels", number)
+    return torch.randn(shape, generator=generator) * torch.randn(shape, generator=generator).exp()
 
 
 @pytest.mark.parametrize("order", FORMATS)

@@ -68,10 +68,10 @@ def audit_kept() -> float:
 
 
 def test_on_the_plain_gaussian_bounds_are_below_the_truth_and_grow_with_it() -> None:
-    draws, found = np.random.default_rng(1), []
+    generator, found = np.random.default_rng(1), []
     for noise in (5.0, 1.0, 0.3):
-        is_in = draws.random(2000) < 0.5
-        scores = is_in + noise * draws.standard_normal(2000)
+        is_in = generator.random(2000) < 0.5
+        scores = is_in + noise * generator.standard_normal(2000)
         found.append(lower_bound(scores, is_in, 1e-5))
         assert found[-1] <= gaussian_epsilon(1 / noise, 1e-5)
     assert found == sorted(found)
@@ -109,9 +109,9 @@ def test_two_worlds_tell_noise_that_is_a_tenth_too_small() -> None:
 
 
 def test_guesses_by_luck_prove_nothing() -> None:
-    draws = np.random.default_rng(2)
+    generator = np.random.default_rng(2)
     false_alarms = [
-        lower_bound(draws.standard_normal(500), draws.random(500) < 0.5, 1e-5) > 0
+        lower_bound(generator.standard_normal(500), generator.random(500) < 0.5, 1e-5) > 0
         for _ in range(100)
     ]
     assert sum(false_alarms) <= 12  # 95 percent confidence: 5 of 100 on average, at most

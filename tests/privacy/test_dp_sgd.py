@@ -34,9 +34,9 @@ def model_of(name: str) -> nn.Module:
 
 
 def examples(count: int, scale: float = 1.0) -> Examples:
-    draws = torch_stream(5, "examples")
-    labels = torch.randint(10, (count,), generator=draws)
-    return Examples(scale * torch.randn(count, 1, 8, 8, generator=draws), labels)
+    generator = torch_stream(5, "examples")
+    labels = torch.randint(10, (count,), generator=generator)
+    return Examples(scale * torch.randn(count, 1, 8, 8, generator=generator), labels)
 
 
 def weights_of(model: nn.Module) -> Weights:
@@ -107,9 +107,9 @@ def test_one_example_moves_the_sum_by_the_clip_at_most(others: int, scale: float
 def turn(rule: DpSgd, held: Examples, noise: float = 1.0, seed: int = 1):
     model = model_of("mlp")
     sent = {name: tensor.clone() for name, tensor in weights_of(model).items()}
-    task = Instruction(1, "train", ClientInfo(0, len(held)), Broadcast(sent))
+    instruction = Instruction(1, "train", ClientInfo(0, len(held)), Broadcast(sent))
     private = rule.under(PrivacyParameters(CLIP, noise, "simulation"))
-    return private.train(model, held, task, torch_stream(seed, "client"))
+    return private.train(model, held, instruction, torch_stream(seed, "client"))
 
 
 def test_nothing_but_weights_is_sent() -> None:

@@ -52,17 +52,19 @@ def model_of(name: str) -> nn.Module:
 
 
 def examples(count: int, *where: int) -> Examples:
-    draws = torch_stream(5, "examples", *where)
-    labels = torch.randint(10, (count,), generator=draws)
-    return Examples(torch.randn(count, *SHAPE, generator=draws), labels)
+    generator = torch_stream(5, "examples", *where)
+    labels = torch.randint(10, (count,), generator=generator)
+    return Examples(torch.randn(count, *SHAPE, generator=generator), labels)
 
 
-def seats(model: nn.Module, sizes: list[int]) -> list[StackedClient]:
+def members(model: nn.Module, sizes: list[int]) -> list[StackedClient]:
     sent, found = Broadcast(weights_of(model)), []
     for client, size in enumerate(sizes):
         memory = {"privacy": {"turns": torch.full((1,), float(client))}}
-        task = Instruction(2, "train", ClientInfo(client, size), sent, memory)
-        found.append(StackedClient(examples(size, client), task, torch_stream(3, "client", client)))
+        instruction = Instruction(2, "train", ClientInfo(client, size), sent, memory)
+        found.append(
+            StackedClient(examples(size, client), instruction, torch_stream(3, "client", client))
+        )
     return found
 
 
@@ -74,11 +76,11 @@ def private(noise: float = 1.0, **rule: Any) -> Any:
 def both(rule: Any, model: nn.Module, sizes: list[int]) -> tuple[list[Update], list[Update]]:
     """Return the updates one by one and together."""
     weights, alone = weights_of(model), []
-    for seat in seats(model, sizes):
+    for member in members(model, sizes):
         load_weights(model, weights)
-        alone.append(rule.train(model, seat.examples, seat.task, seat.draws))
+        alone.append(rule.train(model, member.examples, member.instruction, member.generator))
     load_weights(model, weights)
-    return alone, rule.train_together(model, seats(model, sizes))
+    return alone, rule.train_together(model, members(model, sizes))
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
@@ -103,7 +105,7 @@ class Sums:
         model = model_of(name)
         found = SummedTogether.of(model)
         assert isinstance(found, SummedTogether)
-        self.summed, self.seats = found, seats(model, sizes)
+        self.summed, self.members = found, members(model, sizes)
         flat = torch.cat([p.detach().flatten() for p in model.parameters()])
         apart = 1 + torch.arange(len(sizes)).unsqueeze(1) / 8
         self.weights = flat * apart
@@ -112,11 +114,11 @@ class Sums:
     def of(self, *batches: list[int]) -> list[Tensor]:
         """Return the sums over each client's examples of these numbers."""
         terms = PrivacyParameters(CLIP, 1.0, "simulation")
-        stack = _DpSgdStack(self.rule, terms, self.seats, self.weights.clone())
+        stack = _DpSgdStack(self.rule, terms, self.members, self.weights.clone())
         first, places = 0, []
-        for seat, batch in zip(self.seats, batches, strict=True):
+        for member, batch in zip(self.members, batches, strict=True):
             places.append(torch.tensor(batch, dtype=torch.int64) + first)
-            first += len(seat.examples)
+            first += len(member.examples)
         return list(stack.totals(self.summed, places))
 
 
@@ -173,12 +175,12 @@ def test_an_examples_gradient_is_the_same_bits_in_any_row(name: str, size: tuple
 @pytest.mark.parametrize("name", ["mlp", "convnet", "wide", "odd"])
 def test_hostile_examples_move_their_sum_by_the_clip_and_no_others_at_all(name: str) -> None:
     sums, most = Sums(name, [12, 23, 12]), 0.0
-    theirs, mine, draws = list(range(11)), list(range(22)), torch_stream(9, "hostile")
+    theirs, mine, generator = list(range(11)), list(range(22)), torch_stream(9, "hostile")
     before = sums.of(theirs, mine, theirs)
     scales = [0.0, 1e-30, 1e-3, 1.0, 1e4, 1e18, 1e30, 3e38, math.nan, math.inf]
     for number in range(40):
-        bad = sums.seats[1].examples.inputs[22]
-        bad.copy_(torch.randn(SHAPE, generator=draws) * scales[number % len(scales)])
+        bad = sums.members[1].examples.inputs[22]
+        bad.copy_(torch.randn(SHAPE, generator=generator) * scales[number % len(scales)])
         at = number % 23
         after = sums.of(theirs, [*mine[:at], 22, *mine[at:]], theirs)
         most = max(most, float((after[1] - before[1]).norm()))
@@ -191,9 +193,9 @@ def test_hostile_examples_move_their_sum_by_the_clip_and_no_others_at_all(name: 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 3e38])
 def test_a_client_gets_the_same_bits_whatever_another_holds(name: str, bad: float) -> None:
     model, rule = model_of(name), private(sample_rate=0.5)
-    usual = rule.train_together(model, seats(model, SIZES))
+    usual = rule.train_together(model, members(model, SIZES))
     for held in (examples(60, 9), examples(3, 9), examples(0)):
-        there = seats(model, SIZES)
+        there = members(model, SIZES)
         held.inputs[:30] = bad
         there[3] = replace(there[3], examples=held)
         for client, (one, other) in enumerate(
@@ -206,7 +208,7 @@ def test_a_client_gets_the_same_bits_whatever_another_holds(name: str, bad: floa
 def test_stacks_larger_than_a_pass_go_in_even_parts() -> None:
     model = model_of("mlp")
     for count in (1, 13, 27):
-        assert len(private().train_together(model, seats(model, [10] * count))) == count
+        assert len(private().train_together(model, members(model, [10] * count))) == count
 
 
 def test_what_is_not_written_out_says_why() -> None:
@@ -219,7 +221,7 @@ def test_what_is_not_written_out_says_why() -> None:
         (frozen, "is not trained"),
     ):
         with pytest.raises(RunError, match=f"cannot be stacked.*{why}"):
-            private().train_together(model, seats(model, [5, 5]))
+            private().train_together(model, members(model, [5, 5]))
 
 
 RECORD = {"unit": "record", "clip": 1.0, "noise_multiplier": 1.0, "delta": 1e-4}

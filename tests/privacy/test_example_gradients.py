@@ -43,9 +43,9 @@ def model_of(name: str) -> nn.Module:
 
 
 def examples(count: int) -> Examples:
-    draws = torch_stream(5, "examples")
-    labels = torch.randint(10, (count,), generator=draws)
-    return Examples(torch.randn(count, *SHAPE, generator=draws), labels)
+    generator = torch_stream(5, "examples")
+    labels = torch.randint(10, (count,), generator=generator)
+    return Examples(torch.randn(count, *SHAPE, generator=generator), labels)
 
 
 def weights_of(model: nn.Module) -> Weights:
@@ -112,14 +112,14 @@ def test_an_examples_gradient_does_not_depend_on_company_or_place(name: str, slo
 
 
 def test_a_thousand_hostile_examples_move_the_sum_by_the_clip_at_most() -> None:
-    draws, most = torch_stream(9, "hostile"), 0.0
+    generator, most = torch_stream(9, "hostile"), 0.0
     scales = [0.0, 1e-30, 1e-3, 1.0, 1e4, 1e18, 1e30, 3e38, math.nan, math.inf]
     for name in ("mlp", "convnet", "wide", "odd"):
         model, batch = model_of(name), examples(23)
         gradients, weights = written(model), weights_of(model)
         without = written_sum(gradients, weights, batch, CLIP)
         for number in range(250):
-            bad = torch.randn(1, *SHAPE, generator=draws) * scales[number % len(scales)]
+            bad = torch.randn(1, *SHAPE, generator=generator) * scales[number % len(scales)]
             if number % 3 == 0:  # a copy of another, or as a whole the same number
                 bad = batch.inputs[:1] if number % 2 else bad.flatten()[0].expand_as(bad)
             at = number % 24

@@ -138,19 +138,19 @@ def test_killed_at_any_byte_the_ledger_is_at_least_what_was_released(
 ) -> None:
     from fedsim.runlog import files
 
-    draws = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     real: Callable[[Path, str], None] = files.append
     released: list[tuple[int, int]] = []
     done = 0
     for _ in range(4):  # lives of the process
-        steps_left = int(draws.integers(0, 12))
-        torn = bool(draws.integers(2))
+        steps_left = int(generator.integers(0, 12))
+        torn = bool(generator.integers(2))
 
         def append(path: Path, line: str, torn: bool = torn) -> None:
             nonlocal steps_left
             steps_left -= 1
             if steps_left < 0:
-                write_and_die(path, line, int(draws.integers(0, len(line) + 1)) if torn else 0)
+                write_and_die(path, line, int(generator.integers(0, len(line) + 1)) if torn else 0)
             real(path, line)
 
         monkeypatch.setattr(files, "append", append)

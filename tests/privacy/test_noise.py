@@ -82,8 +82,8 @@ def test_no_seed_of_a_user_reaches_secure_noise(monkeypatch: pytest.MonkeyPatch)
     def seeded() -> torch.Tensor:
         torch.default_generator.manual_seed(1)
         np.random.seed(1)  # noqa: NPY002  # what a careless client does
-        draws = torch.Generator().manual_seed(1)
-        return gaussian(torch.zeros(100), 1.0, source_of("secure", draws))
+        generator = torch.Generator().manual_seed(1)
+        return gaussian(torch.zeros(100), 1.0, source_of("secure", generator))
 
     assert len({seeded().numpy().tobytes() for _ in range(100)}) == 100
     asked: list[int] = []
@@ -112,8 +112,8 @@ def test_global_seeds_do_not_reach_simulated_noise_either() -> None:
 
 def test_a_client_draws_its_simulated_noise_from_its_own_stream() -> None:
     def drawn(seed: int) -> bytes:
-        draws = torch.Generator().manual_seed(seed)
-        return gaussian(torch.zeros(100), 1.0, source_of("simulation", draws)).numpy().tobytes()
+        generator = torch.Generator().manual_seed(seed)
+        return gaussian(torch.zeros(100), 1.0, source_of("simulation", generator)).numpy().tobytes()
 
     assert drawn(1) == drawn(1) != drawn(2)
 

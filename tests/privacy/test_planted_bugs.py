@@ -137,9 +137,9 @@ def the_denominator_is_the_expected_cohort() -> None:
 
 def clients_come_as_often_as_is_claimed() -> None:
     said = claim()
-    draws = [len(cohort.Poisson().draw(30, 7, number, 5)) for number in range(4000)]
+    generator = [len(cohort.Poisson().draw(30, 7, number, 5)) for number in range(4000)]
     error = math.sqrt(30 * said.sample_rate * (1 - said.sample_rate) / 4000)
-    assert abs(np.mean(draws) - 30 * said.sample_rate) < 5 * error
+    assert abs(np.mean(generator) - 30 * said.sample_rate) < 5 * error
     assert math.isclose(said.mechanism.expected, 30 * said.sample_rate)
 
 
@@ -425,9 +425,9 @@ def test_the_noisy_share_below_the_clip_is_unbiased() -> None:
 
 
 def test_partial_sums_in_any_order_release_the_same_bits() -> None:
-    draws = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     updates = [
-        Update(k, {n: torch.randn(t.shape, generator=draws) for n, t in LIKE.items()}, 1)
+        Update(k, {n: torch.randn(t.shape, generator=generator) for n, t in LIKE.items()}, 1)
         for k in range(20)
     ]
 

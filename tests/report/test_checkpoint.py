@@ -60,12 +60,12 @@ def test_200_bit_flips_are_all_seen_and_the_one_before_is_used(tmp_path: Path) -
     save(tmp_path, checkpoint(1))
     damaged = save(tmp_path, checkpoint(2))
     files = sorted(damaged.iterdir())
-    draws = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     for _ in range(200):
-        path = files[draws.integers(len(files))]
+        path = files[generator.integers(len(files))]
         whole = path.read_bytes()
         flipped = bytearray(whole)
-        flipped[draws.integers(len(whole))] ^= 1 << int(draws.integers(8))
+        flipped[generator.integers(len(whole))] ^= 1 << int(generator.integers(8))
         path.write_bytes(flipped)
         found, notes = newest(tmp_path)
         assert found is not None

@@ -88,8 +88,8 @@ def test_the_small_bootstrap_looks_at_every_resample(number: int) -> None:
 
 
 def test_intervals_hold_the_true_mean_as_often_as_they_say() -> None:
-    draws = np.random.default_rng(0).normal(0.9, 0.02, size=(4000, 5))
-    found = [interval(list(row)) for row in draws]
+    generator = np.random.default_rng(0).normal(0.9, 0.02, size=(4000, 5))
+    found = [interval(list(row)) for row in generator]
     covered = np.mean([(one.low or 0) <= 0.9 <= (one.high or 0) for one in found])
     assert abs(covered - 0.95) < 0.02
 

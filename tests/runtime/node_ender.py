@@ -24,14 +24,18 @@ class NodeEnder(Sgd):
     """A folder: what was done once is not done again."""
 
     def train(
-        self, model: nn.Module, examples: Examples, task: Instruction, draws: torch.Generator
+        self,
+        model: nn.Module,
+        examples: Examples,
+        instruction: Instruction,
+        generator: torch.Generator,
     ) -> Update:
-        update = super().train(model, examples, task, draws)
-        trace = Path(self.traces, f"round {task.round}")
-        if os.environ.get("TMPDIR") != self.where or task.round == 1 or trace.exists():
+        update = super().train(model, examples, instruction, generator)
+        trace = Path(self.traces, f"round {instruction.round}")
+        if os.environ.get("TMPDIR") != self.where or instruction.round == 1 or trace.exists():
             return update
         trace.touch()
-        if task.round == 2:
+        if instruction.round == 2:
             os._exit(9)
         os.kill(os.getppid(), signal.SIGKILL)
         signal.pause()  # until the worker sees that its node is no more

@@ -34,7 +34,7 @@ class Cramped(Sgd):
             raise torch.OutOfMemoryError("CUDA out of memory: planted")
         # A stack that is let in draws from the beginning, as every turn does.
         for seat in seats:
-            seat.draws.manual_seed(seat.task.client.id)
+            seat.generator.manual_seed(seat.instruction.client.id)
         return super().train_together(model, seats)
 
     def train(self, model, examples, task, draws):

@@ -19,10 +19,10 @@ parcels = pytest.importorskip("fedsim.runtime.data_shipping")
 
 
 @pytest.fixture(autouse=True)
-def cellar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return where this process, as a node, would keep data."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with parcels.cellar() as folder:
+    with parcels.cache_folder() as folder:
         pass
     yield folder
     leave()
@@ -55,20 +55,20 @@ def test_a_path_that_leads_to_the_same_data_is_used(parcel) -> None:
     assert parcels.at_hand(replace(one, store=other.store)) is None
 
 
-def test_what_was_shipped_is_the_same_and_is_found_again(parcel, cellar) -> None:
+def test_what_was_shipped_is_the_same_and_is_found_again(parcel, cache_folder) -> None:
     one = parcel(1)
     store = parcels.unpack(unseen(one), parcels.pack(one))
-    assert store == cellar / one.digest == parcels.at_hand(unseen(one))
+    assert store == cache_folder / one.digest == parcels.at_hand(unseen(one))
     assert FederatedData.open(store).digest == one.digest
     assert parcels.unpack(unseen(one), []) == store  # the second worker fetches nothing
 
 
-def test_data_that_arrives_damaged_is_not_kept(parcel, cellar) -> None:
+def test_data_that_arrives_damaged_is_not_kept(parcel, cache_folder) -> None:
     one = parcel(1)
     crates = [replace(crate, sha256="0" * 64) for crate in parcels.pack(one)]
     with pytest.raises(RunError, match="arrived damaged"):
         parcels.unpack(unseen(one), crates)
-    assert [path.name for path in cellar.iterdir()] == [".lock"]
+    assert [path.name for path in cache_folder.iterdir()] == [".lock"]
     assert parcels.at_hand(unseen(one)) is None
 
 
@@ -84,7 +84,7 @@ def test_what_nobody_has_open_makes_way(parcel) -> None:
     assert parcels.at_hand(unseen(third))
 
 
-def test_a_folder_that_others_can_write_to_is_refused(parcel, cellar) -> None:
-    cellar.chmod(0o777)
+def test_a_folder_that_others_can_write_to_is_refused(parcel, cache_folder) -> None:
+    cache_folder.chmod(0o777)
     with pytest.raises(RunError, match="is not this user's alone"):
         parcels.at_hand(unseen(parcel(1)))

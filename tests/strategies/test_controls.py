@@ -19,9 +19,9 @@ from fedsim.wire import ClientInfo, Instruction, Update, Weights
 
 
 def shard(seed: int, examples: int) -> Examples:
-    draws = torch_stream(seed, "shard")
-    labels = torch.randint(3, (examples,), generator=draws)
-    return Examples(torch.randn(examples, 4, generator=draws) + labels[:, None], labels)
+    generator = torch_stream(seed, "shard")
+    labels = torch.randint(3, (examples,), generator=generator)
+    return Examples(torch.randn(examples, 4, generator=generator) + labels[:, None], labels)
 
 
 def test_scaffold_s_control_is_the_mean_of_its_clients_even_of_some() -> None:
@@ -49,10 +49,12 @@ def test_scaffold_s_controls_stay_each_other_s_mean() -> None:
         updates = []
         for info, held in zip(infos, shards, strict=True):
             model.load_state_dict(state.weights)
-            task = Instruction(
+            instruction = Instruction(
                 number, "train", info, scaffold.broadcast(state, info), kept[info.id]
             )
-            updates.append(half.train(model, held, task, torch_stream(1, "c", number, info.id)))
+            updates.append(
+                half.train(model, held, instruction, torch_stream(1, "c", number, info.id))
+            )
             kept[info.id] = dict(updates[-1].memory)
         state = scaffold.step(state, scaffold.aggregate(updates), None)  # type: ignore[arg-type]
     for name, control in state.memory["control"].items():

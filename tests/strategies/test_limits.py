@@ -30,15 +30,15 @@ SGD = Sgd(lr=0.1, epochs=2, batch_size=5)
 
 
 def shard(seed: int, examples: int) -> Examples:
-    draws = torch_stream(seed, "shard")
-    labels = torch.randint(3, (examples,), generator=draws)
-    return Examples(torch.randn(examples, 4, generator=draws) + labels[:, None], labels)
+    generator = torch_stream(seed, "shard")
+    labels = torch.randint(3, (examples,), generator=generator)
+    return Examples(torch.randn(examples, 4, generator=generator) + labels[:, None], labels)
 
 
 def first_weights() -> Weights:
-    draws = torch_stream(0, "weights")
+    generator = torch_stream(0, "weights")
     return {
-        name: torch.randn(tensor.shape, generator=draws) / 2
+        name: torch.randn(tensor.shape, generator=generator) / 2
         for name, tensor in weights_of(MLP((4,), 3, hidden=(5,))).items()
     }
 
@@ -64,9 +64,9 @@ def play(
         for info, held in zip(infos, shards, strict=True):
             cast = strategy.broadcast(state, info)
             load_weights(model, cast.weights)
-            draws = torch_stream(5, "client", number, 0 if same_draws else info.id)
-            task = Instruction(number, "train", info, cast, memory.get(info.id, {}))
-            updates.append(half.train(model, held, task, draws))
+            generator = torch_stream(5, "client", number, 0 if same_draws else info.id)
+            instruction = Instruction(number, "train", info, cast, memory.get(info.id, {}))
+            updates.append(half.train(model, held, instruction, generator))
             memory[info.id] = updates[-1].memory
         server = Server(model, torch_stream(5, "server", number))
         state = strategy.step(state, strategy.aggregate(updates), server)
@@ -137,10 +137,10 @@ def test_one_client_is_plain_sgd(strategy: FedAvg, half: Sgd) -> None:
     model.load_state_dict(play(FedAvg(), SGD, [held], rounds=0))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for number in (1, 2, 3):
-        draws = torch_stream(5, "client", number, 0)
-        torch.randint(2**31, (), generator=draws)  # what seeds the layers
+        generator = torch_stream(5, "client", number, 0)
+        torch.randint(2**31, (), generator=generator)  # what seeds the layers
         for _ in range(2):
-            for batch in torch.split(torch.randperm(20, generator=draws), 5):
+            for batch in torch.split(torch.randperm(20, generator=generator), 5):
                 optimizer.zero_grad()
                 loss = torch.nn.functional.cross_entropy(
                     model(held.inputs[batch]), held.labels[batch]

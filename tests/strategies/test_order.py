@@ -24,11 +24,11 @@ SIZES = st.lists(st.integers(0, 10**6), min_size=1, max_size=12).filter(any)
 
 def cohort(sizes: list[int], seed: int) -> list[Update]:
     """Deltas over twenty orders of magnitude, so that plain sums would differ by order."""
-    draws = torch_stream(seed, "deltas")
+    generator = torch_stream(seed, "deltas")
     updates = []
     for client, examples in enumerate(sizes):
-        scale = 10.0 ** torch.randint(-18, 2, (5,), generator=draws).float()
-        updates.append(Update(client, {"w": torch.randn(5, generator=draws) * scale}, examples))
+        scale = 10.0 ** torch.randint(-18, 2, (5,), generator=generator).float()
+        updates.append(Update(client, {"w": torch.randn(5, generator=generator) * scale}, examples))
     return updates
 
 

@@ -55,9 +55,9 @@ class Domains:
                 client=None,
                 domain=None,
             )
-            draws = integer(seed, "domain", int(domain))
+            generator = integer(seed, "domain", int(domain))
             dealt += [
-                rows[indices] for indices in within.deal(subset, self.clients_per_domain, draws)
+                rows[indices] for indices in within.deal(subset, self.clients_per_domain, generator)
             ]
         return dealt
 

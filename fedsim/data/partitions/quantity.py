@@ -70,9 +70,11 @@ class Quantity:
         return partitioner
 
     def _sizes(self, count: int, examples: int, seed: int) -> list[int]:
-        draws = numpy_stream(seed, "quantity")
+        generator = numpy_stream(seed, "quantity")
         for _ in range(_TRIES):
-            ends = (np.cumsum(draws.dirichlet(np.full(count, self.alpha))) * examples).astype(int)
+            ends = (np.cumsum(generator.dirichlet(np.full(count, self.alpha))) * examples).astype(
+                int
+            )
             ends[-1] = examples
             sizes: list[int] = np.diff(ends, prepend=0).tolist()
             if min(sizes) >= self.min_size:

@@ -57,14 +57,14 @@ class DigitsDomains:
         if len(set(self.domains)) < len(self.domains):
             raise DataError(f"domains {', '.join(self.domains)}: each may be named once")
         digits = Digits().load(seed, folder)
-        draws = numpy_stream(seed, "digits_domains")
+        generator = numpy_stream(seed, "digits_domains")
         train, test = [], []
-        order = stratified(digits.labels, draws)
+        order = stratified(digits.labels, generator)
         for domain, rows in zip(
             self.domains, np.array_split(order, len(self.domains)), strict=True
         ):
             digits.inputs[rows] = _drawn(digits.inputs[rows], domain)
-            rest, test_rows = cut(digits.labels[rows], [_TEST], draws)
+            rest, test_rows = cut(digits.labels[rows], [_TEST], generator)
             train.append(rows[rest])
             test.append(rows[test_rows])
         return replace(
