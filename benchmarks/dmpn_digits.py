@@ -23,8 +23,8 @@ from gls_digits import NAMES, SCORES
 from safetensors.torch import load_file
 
 from fedsim.data.federated import prepare
-from fedsim.engine import run as simulation
 from fedsim.engine.evaluation import Evaluator
+from fedsim.engine.run import run_scenario
 from fedsim.models._build import build
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
@@ -90,7 +90,7 @@ def measured(pair: Path, cell: Cell, out: Path) -> dict[str, Any]:
     (folder := out / "data").mkdir(parents=True, exist_ok=True)
     of = scenario(pair, cell, folder)
     run = RunFolder.new(out / "runs", of.name, f"{time.time_ns():064x}")
-    result = simulation.run(of, run, lambda event: None)
+    result = run_scenario(of, run, lambda event: None)
     row: dict[str, Any] = {"accuracy": result.accuracy, "up": result.bytes_up}
     if cell.held:
         data = prepare(of, run.path / "again")

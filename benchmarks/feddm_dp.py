@@ -25,7 +25,7 @@ from cells import Results
 from safetensors.torch import load_file
 
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.engine import run as simulation
+from fedsim.engine.run import run_scenario
 from fedsim.models._build import build
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
@@ -137,7 +137,7 @@ def measured(cell: Cell, small: Path | None, out: Path) -> dict[str, Any]:
     """Run one cell and return what it came to."""
     start, of = time.process_time(), scenario(cell, small, out)
     run = RunFolder.new(out / "runs", of.name, f"{time.time_ns():064x}")
-    simulation.run(of, run, lambda event: None)
+    run_scenario(of, run, lambda event: None)
     row: dict[str, Any] = {"curve": [line.accuracy for line in run.rounds()]}
     if cell.held:
         row["held_back"] = held_back(of, prepare(of, run.path / "again"), run)

@@ -25,8 +25,8 @@ from cells import Results
 
 from fedsim.adapt.gls import shrunk
 from fedsim.data.federated import prepare
-from fedsim.engine import run as simulation
 from fedsim.engine.evaluation import Evaluator
+from fedsim.engine.run import run_scenario
 from fedsim.errors import QuorumLost
 from fedsim.models._build import build
 from fedsim.runlog import checkpoint
@@ -157,7 +157,7 @@ def measured(pair: Path, cell: Cell, out: Path) -> dict[str, Any]:
     of, truth = scenario(pair, cell, folder)
     run = RunFolder.new(out / "runs", of.name, f"{time.time_ns():064x}")
     try:
-        result = simulation.run(of, run, lambda event: None)
+        result = run_scenario(of, run, lambda event: None)
     except QuorumLost as error:  # numbers too large for any sum: the adversary ran away
         lost = {"accuracy": 0.1, "diverged": str(error)[:200], "up": 0, "down": 0, "ones": 0.0}
         return lost | dict.fromkeys(SCORES, -math.inf)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from fedsim.adapt.grassmann import descend
 from fedsim.adapt.joint_matching import unit_rows
-from fedsim.engine import run as simulation
+from fedsim.engine.run import run_scenario
 from fedsim.runlog import checkpoint
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
@@ -107,7 +107,7 @@ def run(task: Task, how: Run) -> dict[str, Any]:
             )
         )
         folder_of = RunFolder.create(Path(folder) / "run")
-        result = simulation.run(load(path), folder_of, lambda event: None)
+        result = run_scenario(load(path), folder_of, lambda event: None)
         found, _ = checkpoint.newest(folder_of.checkpoints)
     if found is None:
         raise SystemExit(f"the run of {task.name} left no checkpoint")

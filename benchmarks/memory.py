@@ -39,7 +39,7 @@ def run(clients: int, cohort: int, workers: int, waits: bool = False) -> None:
     import ray  # noqa: F401  # so that it counts as a library
     import torch
 
-    from fedsim.engine import run as simulation
+    from fedsim.engine.run import run_scenario
     from fedsim.runlog.events import Event, RoundDone, Started
     from fedsim.runlog.run_folder import RunFolder
     from fedsim.scenario.load import load
@@ -72,7 +72,7 @@ def run(clients: int, cohort: int, workers: int, waits: bool = False) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "memory.yaml"
         path.write_text(json.dumps(text))
-        simulation.run(load(path), RunFolder.create(Path(folder) / "run"), watch)
+        run_scenario(load(path), RunFolder.create(Path(folder) / "run"), watch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     cpu = time.process_time()
     print(json.dumps({"mib": (peak - base) / MIB, "cpu": cpu, **marks}))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workloads import WORKLOADS, tree_cpu
 
-from fedsim.engine import run as simulation
+from fedsim.engine.run import run_scenario
 from fedsim.runlog.events import Event, Note, RoundDone
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
@@ -81,7 +81,7 @@ def main() -> None:
             },
         }
         path.write_text(json.dumps(text))
-        simulation.run(load(path), RunFolder.create(Path(folder) / "run"), watch)
+        run_scenario(load(path), RunFolder.create(Path(folder) / "run"), watch)
     # A round's CPU is what passed between two ends of rounds; the last one evaluates, and is left.
     cpu = [after - before for (_, before), (_, after) in pairwise(spent)]
     print(json.dumps({"wall": [wall for wall, _ in spent[1:-1]], "cpu": cpu[:-1]}))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fedsim.adapt.gls import confusion_sum
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
+from fedsim.seeds import generator_from
 from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
@@ -151,4 +152,4 @@ def batches(examples: int) -> Iterator[slice]:
 def repeated(generator: torch.Generator, turn: int) -> torch.Generator:
     """Return the stream of the ``turn``-th time, from 0, that one round asks for a phase."""
     seeds = torch.randint(2**62, (turn + 1,), generator=generator)
-    return torch.Generator().manual_seed(int(seeds[-1]))
+    return generator_from(int(seeds[-1]))

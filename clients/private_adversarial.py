@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
@@ -22,14 +21,22 @@ from torch.nn import functional as F
 from fedsim.adapt.adversarial_loss import AdversarialLoss, DomainLossModule
 from fedsim.adapt.adversary import cut
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
-from fedsim.client import Client, Examples, Unlabelled
+from fedsim.client import Client, Examples
 from fedsim.errors import RunError
-from fedsim.per_sample.batches import MOST, in_slots, sampled
+from fedsim.per_sample.batches import MOST, in_slots, labelled_with_zeros, padded_sample, sampled
 from fedsim.per_sample.clipped_sums import Gradients, clipped_sum, gradient_of_each
 from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
-from fedsim.privacy.noise import NoiseSource, gaussian, grid, noisy, snap, source_of
+from fedsim.privacy.noise import (
+    NoiseSource,
+    gaussian,
+    grid,
+    noisy,
+    secret_generator,
+    snap,
+    source_of,
+)
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.seeds import seeded_layers
 from fedsim.strategy import place
@@ -148,8 +155,9 @@ class _PrivateAdversarialRule(Client):
             return contest.domain_loss(weights, features, logits, source_label)
 
         source = source_of(self.terms.rng, generator)
-        with seeded_layers(_hidden(source), examples.inputs.device):
-            gradient = self._noisy(gradient_of_each(loss), psi, _held(examples), source)
+        with seeded_layers(secret_generator(source), examples.inputs.device):
+            labelled = labelled_with_zeros(examples)
+            gradient = self._noisy(gradient_of_each(loss), psi, labelled, source)
         sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
         return self._reply(instruction, {}, {place(instruction.client): {}, "adversary": sent})
 
@@ -164,20 +172,12 @@ class _PrivateAdversarialRule(Client):
 
         One example more or less changes one row, by at most twice the clip.
         """
-        contest, source = (
-            self._contest(model.eval(), instruction),
-            source_of(self.terms.rng, generator),
-        )
-        # Drawn where the noise is: with an order that can be guessed, all rows would change.
-        order = np.argsort(source.words(len(examples)), kind="stable")
-        chosen = torch.from_numpy(order[: self.rule.batch_size])
-        size, inputs = self.rule.batch_size, examples.inputs
-        few = F.pad(inputs[chosen].flatten(1), (0, 0, 0, size - len(chosen)))
+        contest = self._contest(model.eval(), instruction)
+        source = source_of(self.terms.rng, generator)
+        inputs, is_real = padded_sample(examples.inputs, self.rule.batch_size, source)
         with torch.no_grad():
-            forward = contest.seen(few.reshape(size, *inputs.shape[1:]))
-            rows = cut(contest.judged(*forward), self.terms.clip * SHRINK)
-        is_real = torch.arange(size, device=rows.device) < len(chosen)
-        padded = torch.where(is_real[:, None], rows, 0.0)
+            rows = cut(contest.judged(*contest.seen(inputs)), self.terms.clip * SHRINK)
+        padded = torch.where(is_real.to(rows.device)[:, None], rows, 0.0)
         std = 2 * self.terms.clip * self.terms.noise_multiplier
         sent = {"rows": noisy(padded, std, source).to(rows.dtype)}
         return self._reply(instruction, {}, {place(instruction.client): {}, "rows": sent})
@@ -193,7 +193,9 @@ class _PrivateAdversarialRule(Client):
         at_source, broadcast = instruction.client.role == "source", instruction.broadcast
         psi = broadcast.extras.get("adversary", {})
         contest = self._contest(model, instruction) if psi else None
-        labelled = _held(examples) if psi else Examples(examples.inputs, examples.labels)
+        labelled = (
+            labelled_with_zeros(examples) if psi else Examples(examples.inputs, examples.labels)
+        )
         turn = DomainLossModule(model, contest, psi, at_source)
 
         def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
@@ -204,7 +206,7 @@ class _PrivateAdversarialRule(Client):
         source, slopes = source_of(self.terms.rng, generator), gradient_of_each(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         velocity: Weights = {}
-        with seeded_layers(_hidden(source), examples.inputs.device):
+        with seeded_layers(secret_generator(source), examples.inputs.device):
             for _ in range(self.rule.steps):
                 for name, slope in self._noisy(slopes, weights, labelled, source).items():
                     velocity[name] = self.rule.momentum * velocity.get(name, 0.0) + slope
@@ -245,15 +247,3 @@ class _PrivateAdversarialRule(Client):
         return Update(
             instruction.client.id, delta, min(1, instruction.client.examples), extras=extras
         )
-
-
-def _hidden(source: NoiseSource) -> torch.Generator:
-    """Return draws that nobody can guess: known masks of dropout would tell examples' places."""
-    return torch.Generator().manual_seed(int(source.words(1)[0] >> np.uint64(1)))
-
-
-def _held(examples: Examples | Unlabelled) -> Examples:
-    """Return ``examples`` in the form that gradients are made of; a target's labels are zeros."""
-    if isinstance(examples, Examples):
-        return examples
-    return Examples(examples.inputs, torch.zeros(len(examples), dtype=torch.int64))

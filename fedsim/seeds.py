@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "generator_from",
     "generator_on",
     "integer",
+    "numpy_generator",
     "numpy_stream",
     "seeded_layers",
     "torch_defaults",
@@ -39,6 +41,18 @@ def integer(root: int, name: str, *where: int) -> int:
     return int(_spread(root, name, where).generate_state(1, np.uint32)[0] >> 1)
 
 
+def numpy_generator(seed: int) -> np.random.Generator:
+    """Return a generator that begins at ``seed``, which another stream gave."""
+    return np.random.default_rng(seed)
+
+
+def generator_from(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a torch generator that begins at ``seed``, which another stream gave."""
+    import torch
+
+    return torch.Generator(device).manual_seed(seed)
+
+
 def numpy_stream(root: int, name: str, *where: int) -> np.random.Generator:
     """Return the generator of the stream ``name`` at ``where`` (a round, a client, ...).
 
@@ -52,10 +66,8 @@ def numpy_stream(root: int, name: str, *where: int) -> np.random.Generator:
 
 def torch_stream(root: int, name: str, *where: int) -> torch.Generator:
     """Return the torch generator (CPU) of the stream ``name`` at ``where``."""
-    import torch
-
     seed = int(_spread(root, name, where).generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator().manual_seed(seed)
+    return generator_from(seed)
 
 
 @contextmanager
@@ -103,4 +115,4 @@ def generator_on(generator: torch.Generator, device: torch.device) -> torch.Gene
     if device.type == "cpu":
         return generator
     seed = int(torch.randint(2**62, (), generator=generator))
-    return torch.Generator(device).manual_seed(seed)
+    return generator_from(seed, device)

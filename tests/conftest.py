@@ -60,11 +60,11 @@ def play(tmp_path: Path) -> Callable[[Scenario], Outcome]:
     """Return a function that runs a scenario to its end, each time in a new folder."""
 
     def run(of: Scenario) -> Outcome:
-        from fedsim.engine import run as simulation
+        from fedsim.engine.run import run_scenario
 
         folder = RunFolder.new(tmp_path / "runs", of.name, "0" * 64)
         events: list[Event] = []
-        return Outcome(folder, simulation.run(of, folder, events.append), events)
+        return Outcome(folder, run_scenario(of, folder, events.append), events)
 
     return run
 
@@ -72,7 +72,7 @@ def play(tmp_path: Path) -> Callable[[Scenario], Outcome]:
 @pytest.fixture
 def run_killed_at() -> Callable[[Scenario, RunFolder, int], None]:
     """Return a function that runs a scenario and kills the run at its n-th event."""
-    from fedsim.engine import run as simulation
+    from fedsim.engine.run import run_scenario
 
     class Killed(BaseException):
         """Stands for a process that ends without a chance to tidy up."""
@@ -86,7 +86,7 @@ def run_killed_at() -> Callable[[Scenario, RunFolder, int], None]:
                 raise Killed
 
         with pytest.raises(Killed):
-            simulation.run(of, folder, watch)
+            run_scenario(of, folder, watch)
 
     return run
 

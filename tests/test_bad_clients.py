@@ -57,7 +57,7 @@ def test_a_metric_that_is_not_finite_stays_out_of_the_mean(scenario, play) -> No
 
 
 def test_below_the_quorum_the_run_stops_and_can_be_resumed(scenario, play, tmp_path) -> None:
-    from fedsim.engine import run as simulation
+    from fedsim.engine.run import resume_run
     from fedsim.runlog.run_folder import RunFolder
 
     once = str(tmp_path / "offended")
@@ -68,9 +68,7 @@ def test_below_the_quorum_the_run_stops_and_can_be_resumed(scenario, play, tmp_p
     folder = RunFolder.open(tmp_path / "runs" / "small")
     assert [record.round for record in folder.rounds()] == [1]
     undisturbed = play(scenario(local=local, clients=clients)).result
-    assert simulation.resume(folder, lambda event: None).weights_sha256 == (
-        undisturbed.weights_sha256
-    )
+    assert resume_run(folder, lambda event: None).weights_sha256 == (undisturbed.weights_sha256)
 
 
 def test_every_strategy_survives_a_bad_client(scenario, play) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run
 from fedsim.runlog.events import Event, RoundDone
 from fedsim.runlog.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_end(
     for number in range(1, len(whole.events)):
         folder = RunFolder.create(tmp_path / f"killed {number}")
         run_killed_at(of, folder, number)
-        result = simulation.resume(folder, lambda event: None)
+        result = resume_run(folder, lambda event: None)
         assert result.weights_sha256 == whole.result.weights_sha256, number
         assert result.metrics_sha256 == whole.result.metrics_sha256, number
         assert result.references == whole.result.references, number
@@ -57,14 +57,14 @@ def test_a_damaged_checkpoint_is_passed_over(scenario, play, tmp_path, run_kille
     newest = sorted(folder.checkpoints.iterdir())[-1] / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:-7])
     events: list[Event] = []
-    result = simulation.resume(folder, events.append)
+    result = resume_run(folder, events.append)
     assert result.weights_sha256 == play(of).result.weights_sha256
     assert any("damaged" in getattr(event, "text", "") for event in events)
 
 
 def test_resuming_a_finished_run_repeats_its_result(scenario, play) -> None:
     outcome = play(scenario())
-    assert simulation.resume(outcome.folder, lambda event: None) == outcome.result
+    assert resume_run(outcome.folder, lambda event: None) == outcome.result
 
 
 def test_the_events_tell_the_whole_story_in_order(scenario, play) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.stacking import COHORT
 
@@ -95,7 +95,7 @@ def test_what_auto_found_is_kept_for_the_whole_run(scenario, play, tmp_path, run
     for cohort in (5 - found["cohort"], found["cohort"]):
         folder.write(COHORT, {**found, "cohort": cohort})
         copied = RunFolder(shutil.copytree(folder.path, tmp_path / f"copy {cohort}"))
-        resumed = simulation.resume(copied, lambda event: None)
+        resumed = resume_run(copied, lambda event: None)
         settled = play(scenario(compute=on(cohort=cohort), clients=CLIENTS)).result
         assert resumed.weights_sha256 == settled.weights_sha256
     assert "cohort.json" in play(of).notes[0]

@@ -63,10 +63,10 @@ def rerun(
         if not verify:
             digest = expected.metrics_sha256
             after = RunFolder.new(Path(scenario.output.dir), scenario.name, digest)
-        from fedsim.engine import run as simulation
+        from fedsim.engine.run import run_scenario
 
         with watching(screen) as watch:
-            result = simulation.run(scenario, after, watch)
+            result = run_scenario(scenario, after, watch)
         _compare(expected, result, (before, after), verify)
     screen.note(f"the same as {before.path}: metrics and weights, to the last bit", "green")
 
@@ -87,7 +87,7 @@ def _verify_first(before: RunFolder, rounds: int) -> None:
         raise RunFolderError(f"{before.path} has no finished round to compare with")
     with tempfile.TemporaryDirectory(prefix="fedsim-") as folder:
         scenario = load(before.scenario, ["tracking=[]"])  # pins kernels, before torch is loaded
-        from fedsim.engine import run as simulation
+        from fedsim.engine.run import run_scenario
 
         with watching(screen) as watch, suppress(_EnoughError):
 
@@ -96,7 +96,7 @@ def _verify_first(before: RunFolder, rounds: int) -> None:
                 if isinstance(event, RoundDone) and event.record.round == len(expected):
                     raise _EnoughError
 
-            simulation.run(scenario, RunFolder(Path(folder)), until)
+            run_scenario(scenario, RunFolder(Path(folder)), until)
         repeated = RunFolder(Path(folder)).rounds()
     for old, new in zip(expected, repeated, strict=True):
         if metrics_sha256([old]) != metrics_sha256([new]):

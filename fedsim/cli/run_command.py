@@ -70,11 +70,11 @@ def run(
     federation = None if on is None else Federation.load(on)
     folder = _folder(scenario, run_dir, out)
     with resumable(folder), placed(file, changes), _workers(scenario, federation is None):
-        from fedsim.engine import run as simulation  # after the check: torch and flwr take seconds
+        from fedsim.engine.run import run_scenario  # after the check: torch takes seconds
 
         with watching(screen) as watch:
             if federation is None:
-                simulation.run(scenario, folder, watch)
+                run_scenario(scenario, folder, watch)
             else:
                 from fedsim.edge import drive
 
@@ -107,7 +107,7 @@ def resume(
 
     with resumable(folder):
         pin_kernels(folder.scenario)  # before torch is loaded
-        from fedsim.engine import run as simulation
+        from fedsim.engine.run import resume_run
 
         with watching(screen) as watch:
             if is_on_devices(folder):
@@ -115,7 +115,7 @@ def resume(
 
                 drive.go_on(folder, watch)
             else:
-                simulation.resume(folder, watch)
+                resume_run(folder, watch)
     return _saved(folder, screen)
 
 

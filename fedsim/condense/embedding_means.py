@@ -17,6 +17,7 @@ from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import PrivateExamples, each_embedded
 from fedsim.models._split import embedded, mismatch
 from fedsim.privacy.noise import NoiseSource, gaussian, grid, snap
+from fedsim.seeds import generator_from
 
 __all__ = ["Means", "Steps", "matched", "released_means", "shortened"]
 
@@ -99,4 +100,4 @@ def shortened(rows: Tensor, clip: float) -> Tensor:
 
 
 def _move(sphere: Sphere, seed: int) -> None:
-    sphere.move(torch.Generator(sphere.device).manual_seed(seed))
+    sphere.move(generator_from(seed, sphere.device))

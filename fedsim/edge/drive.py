@@ -24,8 +24,8 @@ from fedsim.edge.device_data import data_terms
 from fedsim.edge.federation import Federation, flwr
 from fedsim.edge.feed import Ended, Feed
 from fedsim.edge.flower_app import Shipped, write_app
-from fedsim.engine import run as simulation
 from fedsim.engine import setup
+from fedsim.engine.run import interruptible
 from fedsim.errors import BudgetSpent, Fault, FedsimError, RunError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.privacy.privacy_spec import settle_privacy
@@ -111,7 +111,7 @@ def _fitted(scenario: Scenario, federation: Federation, watch: Watch) -> Scenari
 def _driven(scenario: Scenario, folder: RunFolder, watch: Watch) -> None:
     attempt = folder.read_json(RUN)
     drive = _Drive(folder, Federation.load(attempt["federation"]), watch)
-    with simulation.interruptible(folder):
+    with interruptible(folder):
         with folder.lock():
             data = setup.opened(scenario, folder, sys.argv[1:])
             if len(data.clients) != len(drive.federation.nodes):

@@ -10,7 +10,7 @@ from fedsim.edge.attempt import feed_of, measures
 from fedsim.edge.calibrate import measure
 from fedsim.edge.federation import Federation
 from fedsim.edge.flower_app import Shipped
-from fedsim.engine import run as simulation
+from fedsim.engine.run import serve_scenario
 from fedsim.flower.devices import DEADLINE_S, Devices, Member, Members
 from fedsim.flower.proof import public_key
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
@@ -35,7 +35,7 @@ def server_app(folder: Path) -> ServerApp:
                 with run.lock():
                     measure(scenario, run, Devices(grid, members))
             else:
-                simulation.serve(scenario, run, feed.write, Devices(grid, members))
+                serve_scenario(scenario, run, feed.write, Devices(grid, members))
         except Exception as error:
             feed.end(error)
             raise

@@ -41,10 +41,10 @@ from fedsim.runtime.gpu_share import sharing
 from fedsim.scenario.load import load
 from fedsim.schema.scenario import Scenario
 
-__all__ = ["interruptible", "resume", "run", "serve", "server_app"]
+__all__ = ["interruptible", "resume_run", "run_scenario", "serve_scenario", "server_app"]
 
 
-def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
+def run_scenario(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     """Run ``scenario`` from its first round; everything it leaves behind is in ``folder``.
 
     Raises:
@@ -57,12 +57,12 @@ def run(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     return result
 
 
-def resume(folder: RunFolder, watch: Watch) -> Result:
+def resume_run(folder: RunFolder, watch: Watch) -> Result:
     """Go on with the run in ``folder``; it ends as if it had never been stopped.
 
     Raises:
         RunFolderError: if the data is no longer what the run began with.
-        FedsimError: as :func:`run`.
+        FedsimError: as :func:`run_scenario`.
     """
     with folder.lock(), interruptible(folder):
         result = folder.result() or _go_on(folder, watch)
@@ -105,10 +105,12 @@ def server_app(scenario: Scenario, folder: RunFolder, watch: Watch) -> ServerApp
 
     The grid's nodes, in the order of their ids, are the scenario's clients 0, 1, 2, ...
     """
-    return make_server_app(lambda grid, _: serve(scenario, folder, watch, grid))
+    return make_server_app(lambda grid, _: serve_scenario(scenario, folder, watch, grid))
 
 
-def serve(scenario: Scenario, folder: RunFolder, watch: Watch, grid: Grid | Devices) -> Result:
+def serve_scenario(
+    scenario: Scenario, folder: RunFolder, watch: Watch, grid: Grid | Devices
+) -> Result:
     """Run ``scenario`` on a grid of Flower's, from where the run in ``folder`` stopped, if it did.
 
     Args:

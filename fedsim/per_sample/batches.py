@@ -8,11 +8,20 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fedsim.client import Examples, Unlabelled
 from fedsim.privacy.noise import NoiseSource
 
-__all__ = ["MOST", "SLOTS", "in_slots", "sampled", "slots_for"]
+__all__ = [
+    "MOST",
+    "SLOTS",
+    "in_slots",
+    "labelled_with_zeros",
+    "padded_sample",
+    "sampled",
+    "slots_for",
+]
 
 SLOTS = 16
 """Examples that go through a model together where nothing better is known."""
@@ -39,6 +48,21 @@ def sampled(examples: int, rate: float, source: NoiseSource) -> Tensor:
     return torch.from_numpy(np.flatnonzero(chosen))
 
 
+def padded_sample(inputs: Tensor, size: int, source: NoiseSource) -> tuple[Tensor, Tensor]:
+    """Return ``size`` random examples without replacement, filled up with zeros.
+
+    They are drawn where the noise is: with an order that can be guessed, one example more would
+    change all rows.
+
+    Returns:
+        The examples, `(size, *features)`, and which of them are real, `(size,)`.
+    """
+    order = np.argsort(source.words(len(inputs)), kind="stable")
+    chosen = torch.from_numpy(order[:size])
+    rows = functional.pad(inputs[chosen].flatten(1), (0, 0, 0, size - len(chosen)))
+    return rows.reshape(size, *inputs.shape[1:]), torch.arange(size) < len(chosen)
+
+
 def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple[Examples, int]]:
     """Yield the examples of ``batch`` in batches of ``slots``, and how many of each are real.
 
@@ -48,8 +72,7 @@ def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple
     an example's gradient is its own, whoever is beside it and wherever it stands.  Where there are
     no labels they are zeros.
     """
-    zeros = torch.zeros(len(batch), dtype=torch.int64)
-    known = batch.labels if isinstance(batch, Examples) else zeros
+    known = labelled_with_zeros(batch).labels
     for first in range(0, len(batch), slots):
         inputs = batch.inputs[first : first + slots]
         labels = known[first : first + slots]
@@ -58,3 +81,10 @@ def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple
             inputs = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])
             labels = torch.cat([labels, labels.new_zeros(missing)])
         yield Examples(inputs, labels), count
+
+
+def labelled_with_zeros(examples: Examples | Unlabelled) -> Examples:
+    """Return ``examples`` in the form that gradients are made of; a target's labels are zeros."""
+    if isinstance(examples, Examples):
+        return examples
+    return Examples(examples.inputs, torch.zeros(len(examples), dtype=torch.int64))

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from fedsim.seeds import numpy_stream
+from fedsim.seeds import generator_from, numpy_generator, numpy_stream
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ __all__ = [
     "grid",
     "noisy",
     "perturbed",
+    "secret_generator",
     "snap",
     "source_of",
 ]
@@ -105,7 +106,7 @@ class SimulatedNoise:
         import torch
 
         seed = int(torch.randint(2**63 - 1, (), generator=generator))
-        return cls(np.random.default_rng(seed))
+        return cls(numpy_generator(seed))
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return the stream's next ``count`` words, `(count,)`."""
@@ -121,6 +122,11 @@ def source_of(rng: Rng, generator: torch.Generator) -> NoiseSource:
         generator: the client's own stream, which only ``simulation`` touches.
     """
     return SecureNoise() if rng == "secure" else SimulatedNoise.of(generator)
+
+
+def secret_generator(source: NoiseSource) -> torch.Generator:
+    """Return a generator that nobody can guess: known masks of dropout would tell places."""
+    return generator_from(int(source.words(1)[0] >> np.uint64(1)))
 
 
 def grid(std: float) -> float:

@@ -77,11 +77,11 @@ def _result(run: RunFolder, scenario: Path, sets: list[str]) -> float:
     is_begun = run.scenario.is_file()
     # Loaded first: that pins the kernels that the scenario asks for, before torch is imported.
     loaded = load(run.scenario) if is_begun else load(scenario, sets)
-    from fedsim.engine import run as simulation
+    from fedsim.engine.run import resume_run, run_scenario
 
     if is_begun:
-        return simulation.resume(run, _ignore).accuracy
-    return simulation.run(loaded, run, _ignore).accuracy
+        return resume_run(run, _ignore).accuracy
+    return run_scenario(loaded, run, _ignore).accuracy
 
 
 def _ignore(_: Event) -> None:

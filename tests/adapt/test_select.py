@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fedsim.adapt.scorers import certain, dev, risk_with_control
-from fedsim.engine.run import resume
 from fedsim.errors import ScenarioError
 
 
@@ -56,7 +55,7 @@ def test_what_was_chosen_survives_a_stop(two_domains, play) -> None:
         for path in folder.iterdir():
             path.unlink()
         folder.rmdir()
-    assert resume(run.folder, lambda event: None).weights_sha256 == sha
+    assert resume_run(run.folder, lambda event: None).weights_sha256 == sha
 
 
 def test_a_choice_that_needs_what_is_not_there_is_refused(two_domains) -> None:

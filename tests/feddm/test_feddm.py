@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run
 from fedsim.errors import QuorumLost, RunError
 from fedsim.models._build import weights_of
 from fedsim.models.mlp import MLP
@@ -152,7 +152,7 @@ def test_a_run_killed_anywhere_resumes_to_the_same_end(
     for number in range(1, len(whole.events)):
         folder = RunFolder.create(tmp_path / f"killed {number}")
         run_killed_at(of, folder, number)
-        result = simulation.resume(folder, lambda event: None)
+        result = resume_run(folder, lambda event: None)
         assert result.weights_sha256 == whole.result.weights_sha256, number
         assert result.metrics_sha256 == whole.result.metrics_sha256, number
         assert result.references == whole.result.references, number

@@ -7,7 +7,7 @@ import torch
 
 from fedsim.clients.mean_embeddings import MeanEmbeddings
 from fedsim.clients.private_matching import PrivateMatching
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run, run_scenario
 from fedsim.errors import QuorumLost, ScenarioError
 from fedsim.models._build import weights_of
 from fedsim.privacy.accountant import Release
@@ -59,8 +59,8 @@ def test_chunks_and_a_resume_change_nothing(local, scenario, play, tmp_path) -> 
             raise Killed
 
     with pytest.raises(Killed):
-        simulation.run(scenario(**sections), folder, watch)
-    assert simulation.resume(folder, lambda event: None).weights_sha256 == whole.weights_sha256
+        run_scenario(scenario(**sections), folder, watch)
+    assert resume_run(folder, lambda event: None).weights_sha256 == whole.weights_sha256
 
 
 @pytest.mark.ray

@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.edge.device_data import data_terms, open_data
 from fedsim.edge.memory import FileMemory
-from fedsim.engine import run as simulation
+from fedsim.engine.run import serve_scenario
 from fedsim.flower import flwr_internals as private
 from fedsim.flower import proof
 from fedsim.flower.device import make_device_app
@@ -125,7 +125,7 @@ def serve(tmp_path):
         prepare(of, tmp_path / "data")
         grid = Loopback(lambda: make_device_app(of, OnePlace(of, tmp_path)), change)
         folder = folder or RunFolder.create(tmp_path / "served")
-        simulation.serve(of, folder, lambda event: None, Devices(grid, who or members()))
+        serve_scenario(of, folder, lambda event: None, Devices(grid, who or members()))
         return folder, grid
 
     return run
@@ -181,7 +181,7 @@ def test_devices_with_examples_of_their_own_tell_how_many_and_train_on_them(
     grid = Loopback(lambda: make_device_app(of, OwnPlace(of, tmp_path)))
     folder = RunFolder.create(tmp_path / "served")
     heard: list[Event] = []
-    simulation.serve(of, folder, heard.append, Devices(grid, members()))
+    serve_scenario(of, folder, heard.append, Devices(grid, members()))
     assert Note("6 devices hold 20 to 70 examples of their own, 270 in all") in heard
     result = folder.result()
     assert result is not None

@@ -12,8 +12,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp import strategy as stock
 
 from fedsim.data.federated import prepare
-from fedsim.engine import run as simulation
 from fedsim.engine.result import weights_sha256
+from fedsim.engine.run import server_app
 from fedsim.errors import ScenarioError
 from fedsim.flower import as_flower_strategy
 from fedsim.flower.arrays import weights_of as arrays_of
@@ -182,7 +182,7 @@ def test_the_server_app_on_any_grid_equals_a_run(name, scenario, play, tmp_path)
     whole = play(of).result
     folder = RunFolder.create(tmp_path / "served")
     prepare(of, tmp_path / "data")
-    app = simulation.server_app(of, folder, lambda event: None)
+    app = server_app(of, folder, lambda event: None)
     context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={})
     app(TheirGrid(LocalGrid(of, tmp_path / "data")), context)
     served = folder.result()

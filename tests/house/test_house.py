@@ -128,6 +128,20 @@ def test_nothing_runs_what_it_reads() -> None:
                     assert given.get("allow_pickle") == "False", f"{path}:{node.lineno}"
 
 
+def test_one_file_makes_generators_of_random_numbers() -> None:
+    makers = ("default_rng", "manual_seed", "seed", "SeedSequence", "RandomState")
+    astray = [
+        f"{path}:{node.lineno}"
+        for path in CODE
+        if path.name != "seeds.py" and "benchmarks" not in path.parts
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in makers
+    ]
+    assert astray == []
+
+
 def test_nothing_is_asserted_outside_tests() -> None:
     nodes = [(path, node) for path in CODE for node in ast.walk(tree(path))]
     assert [f"{p}:{n.lineno}" for p, n in nodes if isinstance(n, ast.Assert)] == []

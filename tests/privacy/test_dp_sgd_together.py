@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.dp_sgd import DpSgd
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
 from fedsim.models.resnet8_gn import ResNet8GN
@@ -267,7 +267,7 @@ def test_a_stacked_private_run_resumes_to_the_same_end(
     for number in range(2, len(whole.events), 2):
         folder = RunFolder.create(tmp_path / f"killed {number}")
         run_killed_at(of, folder, number)
-        assert same(simulation.resume(folder, lambda _: None), whole.result)
+        assert same(resume_run(folder, lambda _: None), whole.result)
 
 
 def test_noise_of_the_system_does_not_keep_clients_from_being_stacked(scenario, play) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from fedsim.cli.app import main
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run, run_scenario
 from fedsim.errors import BudgetSpent, RunFolderError, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.privacy.ledger import PrivacyLedger
@@ -62,7 +62,7 @@ def test_a_private_run_killed_anywhere_resumes_to_the_same_end(
     for number in range(2, len(whole.events), 2):
         folder = RunFolder.create(tmp_path / f"killed {number}")
         run_killed_at(of, folder, number)
-        result = simulation.resume(folder, lambda _: None)
+        result = resume_run(folder, lambda _: None)
         assert result.weights_sha256 == whole.result.weights_sha256
         assert result.metrics_sha256 == whole.result.metrics_sha256
         # A replay with the same noise releases nothing new, and costs nothing.
@@ -104,7 +104,7 @@ def test_a_secure_round_that_is_done_again_is_paid_again(scenario, tmp_path, run
     folder = RunFolder.create(tmp_path / "run")
     run_killed_at(of, folder, 5)
     done = len(ledger_of(folder).charges)
-    simulation.resume(folder, lambda _: None)
+    resume_run(folder, lambda _: None)
     assert done == 2
     assert len(ledger_of(folder).charges) == done + 3
     assert all(not charge.digest for charge in ledger_of(folder).charges)
@@ -125,7 +125,7 @@ def test_the_run_stops_before_the_budget_is_overspent(scenario, tmp_path) -> Non
     folder = RunFolder.create(tmp_path / "run")
     events: list[Event] = []
     with pytest.raises(BudgetSpent, match=r"budget \(epsilon 3\) reached before round"):
-        simulation.run(of, folder, events.append)
+        run_scenario(of, folder, events.append)
     result, claim = folder.result(), privacy_spec_of(of, 12)
     assert result is not None
     assert claim.epsilon(result.rounds) <= 3.0 < claim.epsilon(result.rounds + 1)
@@ -133,7 +133,7 @@ def test_the_run_stops_before_the_budget_is_overspent(scenario, tmp_path) -> Non
     assert sum(isinstance(event, RoundDone) for event in events) == result.rounds < 50
     assert (folder.path / "model.safetensors").is_file()
     with pytest.raises(BudgetSpent):
-        simulation.resume(folder, lambda _: None)
+        resume_run(folder, lambda _: None)
 
 
 def test_the_busiest_client_stops_a_run_of_records(scenario, tmp_path) -> None:
@@ -141,7 +141,7 @@ def test_the_busiest_client_stops_a_run_of_records(scenario, tmp_path) -> None:
     of = scenario(privacy=privacy, local=DP_SGD, clients={"count": 6, "per_round": 2}, rounds=40)
     folder = RunFolder.create(tmp_path / "run")
     with pytest.raises(BudgetSpent):
-        simulation.run(of, folder, lambda _: None)
+        run_scenario(of, folder, lambda _: None)
     claim = privacy_spec_of(of, 6)
     paid = [charge.clients or () for charge in ledger_of(folder).charges]
     turns = [sum(client in clients for clients in paid) for client in range(6)]
@@ -186,7 +186,7 @@ def test_a_ledger_that_was_tampered_with_ends_the_run(
     else:
         path.unlink()
     with pytest.raises(RunFolderError, match=r"goes back in time|was changed"):
-        simulation.resume(folder, lambda _: None)
+        resume_run(folder, lambda _: None)
 
 
 def test_client_memory_counts_the_turns_that_the_ledger_charges(scenario, play) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run, run_scenario
 from fedsim.errors import Interrupted, MissingPackage, ScenarioError
 from fedsim.runlog.events import Result, RoundRecord
 from fedsim.runlog.run_folder import RunFolder
@@ -89,9 +89,9 @@ def test_a_tracker_that_fails_is_noted_once_and_changes_nothing(tracking, play) 
 def test_a_run_that_is_cut_off_ends_without_a_result_and_can_go_on(tracking, tmp_path) -> None:
     of, folder = tracking("./mine.py:Stops"), RunFolder.create(tmp_path / "run")
     with pytest.raises(Interrupted):
-        simulation.run(of, folder, print)
+        run_scenario(of, folder, print)
     assert told(folder)[-1] == ["finish", None]
-    result = simulation.resume(folder, print)
+    result = resume_run(folder, print)
     assert told(folder)[-1] == ["finish", result.accuracy]
 
 

@@ -91,14 +91,14 @@ def hidden(tmp_path: Path) -> Iterator[Path]:
 
 def play(of: Scenario, parent: Path) -> tuple[Result, list[str]]:
     """Run a scenario; return its result and its notes."""
-    from fedsim.engine import run as simulation
+    from fedsim.engine.run import run_scenario
 
     notes: list[str] = []
 
     def watch(event: Event) -> None:
         notes.extend([event.text] if isinstance(event, Note) else [])
 
-    return simulation.run(of, RunFolder.new(parent, of.name, "0" * 64), watch), notes
+    return run_scenario(of, RunFolder.new(parent, of.name, "0" * 64), watch), notes
 
 
 def test_data_and_broadcast_reach_each_node_once_and_the_numbers_stay(

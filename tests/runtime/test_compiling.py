@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from fedsim.engine import run as simulation
+from fedsim.engine.run import resume_run
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.compiling import COMPILED
 
@@ -40,7 +40,7 @@ def test_a_resumed_run_keeps_to_what_was_found(scenario, play, tmp_path, run_kil
     folder = RunFolder.create(tmp_path / "killed")
     run_killed_at(of, folder, 3)
     folder.write(COMPILED, {**folder.read_json(COMPILED), "use": False, "note": ""})
-    resumed = simulation.resume(folder, lambda event: None)
+    resumed = resume_run(folder, lambda event: None)
     assert resumed.weights_sha256 == play(scenario()).result.weights_sha256
 
 

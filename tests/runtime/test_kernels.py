@@ -42,10 +42,10 @@ from fedsim.scenario.load import load
 hashes = []
 for file, *changes in json.loads(sys.argv[1]):
     scenario = load(file, ["compute.repeatable=anywhere", "compute.backend=local", *changes])
-    from fedsim.engine.run import run
+    from fedsim.engine.run import run_scenario
     from fedsim.runlog.run_folder import RunFolder
     with tempfile.TemporaryDirectory() as folder:
-        result = run(scenario, RunFolder(Path(folder)), lambda event: None)
+        result = run_scenario(scenario, RunFolder(Path(folder)), lambda event: None)
         manifest = RunFolder(Path(folder)).read_json("manifest.json")
     hashes.append([result.weights_sha256, result.metrics_sha256])
 print(json.dumps([hashes, manifest["repeatable"]]))

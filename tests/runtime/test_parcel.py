@@ -40,7 +40,7 @@ def parcel(scenario, tmp_path: Path) -> Callable[[int], Any]:
     def make(seed: int) -> Any:
         store = tmp_path / "driver" / str(seed)
         prepare(scenario(seed=seed), store)
-        return parcels.Parcel.of(store)
+        return parcels.Shipment.of(store)
 
     return make
 
