@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from fedsim.flower.exchange import Replies
 from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
 from fedsim.privacy.privacy_spec import settle_privacy
-from fedsim.runtime.choose import backend_of
+from fedsim.runtime.choose import backend_of, workers_of
 from fedsim.runtime.compiling import Compiling, with_compiling
 from fedsim.runtime.local import LocalGrid
 from fedsim.schema.scenario import Scenario
@@ -63,8 +62,7 @@ def estimate(scenario: Scenario) -> Estimate:
     count = scenario.rounds * cohort
     seconds = sum(gathered.turns[0].seconds for gathered in turns)
     backend = backend_of(scenario, data)
-    wanted = scenario.compute.workers
-    workers = 1 if backend == "local" else (os.cpu_count() or 1) if wanted == "auto" else wanted
+    workers = workers_of(scenario.compute, backend)
     size = sum(tensor.nbytes for tensor in weights.values())
     return Estimate(
         clients=len(data.clients),

@@ -9,6 +9,7 @@ import torch
 from fedsim.data.federated import FederatedData
 from fedsim.engine.domain_evaluation import evaluate_domains
 from fedsim.engine.evaluation import SELECTED, STANDING, Evaluator
+from fedsim.engine.experiment import Experiment
 from fedsim.engine.references import reference
 from fedsim.engine.result import targets_reached, weights_sha256
 from fedsim.engine.round import RoundSetup, run_round
@@ -18,12 +19,10 @@ from fedsim.errors import (
     BudgetSpent,
 )
 from fedsim.flower.devices import Devices
-from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid
 from fedsim.models._build import build, weights_of
 from fedsim.plugins.registry import build as build_part
 from fedsim.privacy.privacy_engine import PrivacyEngine
-from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog import checkpoint, gallery, tables
 from fedsim.runlog.checkpoint import Checkpoint
 from fedsim.runlog.events import (
@@ -49,9 +48,8 @@ __all__ = ["TrainingLoop"]
 class TrainingLoop:
     """A run's pieces, put together."""
 
-    scenario: Scenario
+    experiment: Experiment
     folder: RunFolder
-    data: FederatedData
     fed: RoundSetup
     judge: Evaluator
     watch: Watch
@@ -59,19 +57,14 @@ class TrainingLoop:
 
     @classmethod
     def of(
-        cls,
-        scenario: Scenario,
-        folder: RunFolder,
-        data: FederatedData,
-        grid: Grid | Devices,
-        watch: Watch,
+        cls, experiment: Experiment, folder: RunFolder, grid: Grid | Devices, watch: Watch
     ) -> TrainingLoop:
         """Put the pieces together; ``grid`` leads to the clients, ``watch`` is told events."""
-        scenario, claim = settle_privacy(scenario, data.clients)
-        strategy = strategy_of(scenario, claim)
+        scenario, data, strategy = experiment.scenario, experiment.data, experiment.strategy
         carrier = Transport(grid, strategy)
         model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
-        guard = PrivacyEngine.of(claim, folder.path, model) if claim else None
+        privacy = experiment.privacy
+        guard = PrivacyEngine.of(privacy, folder.path, model) if privacy else None
         clients = scenario.clients
         fed = RoundSetup(
             seed=scenario.seed,
@@ -88,7 +81,17 @@ class TrainingLoop:
             wanted=ReplySpec(data.shape, data.classes, scenario.local.parameters),
         )
         judge = Evaluator(scenario, data, carrier, model)
-        return cls(scenario, folder, data, fed, judge, watch, guard)
+        return cls(experiment, folder, fed, judge, watch, guard)
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is run."""
+        return self.experiment.scenario
+
+    @property
+    def data(self) -> FederatedData:
+        """Of all clients."""
+        return self.experiment.data
 
     def play(self) -> Result:
         """Run what is left of the rounds, the references, and write the result."""
@@ -190,7 +193,7 @@ class TrainingLoop:
         )
         for note in self.guard.notes if self.guard else ():
             self.watch(Note(note))
-        for note in client_of(self.scenario, self.fed.strategy).notes:
+        for note in self.experiment.client.notes:
             self.watch(Note(note))
 
     def _references(self) -> dict[str, float]:

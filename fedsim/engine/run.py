@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 import torch
 
 from fedsim.data.federated import FederatedData
+from fedsim.engine.experiment import Experiment
 from fedsim.engine.loop import TrainingLoop
 from fedsim.engine.setup import (
     ask_devices,
@@ -26,10 +27,8 @@ from fedsim.errors import (
     Interrupted,
 )
 from fedsim.flower.devices import Devices
-from fedsim.flower.parts import client_of, strategy_of
 from fedsim.flower.server_app import Grid, ServerApp, make_server_app
 from fedsim.kernels import require
-from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog.events import (
     Finished,
     Result,
@@ -89,13 +88,13 @@ def _go_on(folder: RunFolder, watch: Watch) -> Result:
 def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Result:
     require(scenario.compute.repeatable)
     torch.set_num_threads(1)  # As in the workers: sums split over threads depend on their number.
-    scenario, _ = settle_privacy(scenario, data.clients)
-    client_of(scenario, strategy_of(scenario))  # refused, if at all, before workers start
+    experiment = Experiment.settled(scenario, data)
     with with_trackers(scenario, folder, with_partition_drawing(data, folder, watch)) as watched:
-        scenario = tried(scenario, folder, data, watched)
-        scenario = sharing(scenario, data, strategy_of(scenario), folder.store)
-        with closing(open_grid(scenario, data, folder.store)) as grid:
-            result = TrainingLoop.of(scenario, folder, data, grid, watched).play()
+        experiment = tried(experiment, folder, watched)
+        shared = sharing(experiment.scenario, data, experiment.strategy, folder.store)
+        experiment = experiment.with_scenario(shared)
+        with closing(open_grid(shared, data, folder.store)) as grid:
+            result = TrainingLoop.of(experiment, folder, grid, watched).play()
     shutil.rmtree(folder.store, ignore_errors=True)  # Made again from the scenario at need.
     return result
 
@@ -126,7 +125,8 @@ def serve_scenario(
         watched = with_partition_drawing(data, folder, watched)
         if isinstance(grid, Devices):
             data = ask_devices(scenario, folder, data, grid)
-        result = TrainingLoop.of(scenario, folder, data, grid, watched).play()
+        experiment = Experiment.settled(scenario, data)
+        result = TrainingLoop.of(experiment, folder, grid, watched).play()
         shutil.rmtree(folder.store, ignore_errors=True)  # As in _play.
         return result
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.preview import draw, label_skew, write_partition
+from fedsim.engine.experiment import Experiment
 from fedsim.engine.transport import Transport
 from fedsim.errors import (
     Fault,
@@ -21,7 +22,6 @@ from fedsim.flower.client_app import DESCRIBE, mark_of
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import strategy_of
 from fedsim.plugins.registry import find
-from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runlog.events import (
     Data,
     Event,
@@ -97,21 +97,21 @@ def with_partition_drawing(data: FederatedData, folder: RunFolder, watch: Watch)
     return watched
 
 
-def tried(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Watch) -> Scenario:
+def tried(experiment: Experiment, folder: RunFolder, watch: Watch) -> Experiment:
     """Settle how clients train by trying, once for a run: a second trial may end otherwise."""
     for key, name, kind, trial, settled_by in _TRIALS:
+        scenario = experiment.scenario
         if getattr(scenario.compute, key) == "off":
             continue
         if saved := folder.read_json(name):
             settings = kind(**saved)
         else:
-            private, claim = settle_privacy(scenario, data.clients)
-            settings = trial(private, data, strategy_of(private, claim), folder.store)
+            settings = trial(scenario, experiment.data, experiment.strategy, folder.store)
             folder.write(name, settings)
         if settings.note:
             watch(Note(settings.note))
-        scenario = settled_by(scenario, settings)
-    return scenario
+        experiment = experiment.with_scenario(settled_by(scenario, settings))
+    return experiment
 
 
 def with_trackers(

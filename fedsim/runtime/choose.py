@@ -10,9 +10,9 @@ from pathlib import Path
 from fedsim.data.federated import FederatedData
 from fedsim.errors import MissingPackage
 from fedsim.runtime.grid import ChunkGrid
-from fedsim.schema.scenario import Scenario
+from fedsim.schema.scenario import Compute, Scenario
 
-__all__ = ["backend_of", "open_grid"]
+__all__ = ["backend_of", "open_grid", "workers_of"]
 
 LARGE = 50_000_000
 """Input values through the model in a run, above which starting Ray (seconds) pays."""
@@ -34,6 +34,16 @@ def backend_of(scenario: Scenario, data: FederatedData) -> str:
     turns = scenario.rounds * scenario.clients.per_round.of(len(data.clients), at_least=1)
     epochs = scenario.local.parameters.get("epochs", 1)
     return "ray" if turns * mean * epochs * prod(data.shape) > LARGE else "local"
+
+
+def workers_of(compute: Compute, backend: str) -> int:
+    """Return how many workers a run has on this machine: one in process, else as asked.
+
+    A cluster's nodes decide by themselves: see :mod:`fedsim.runtime.allocation`.
+    """
+    if backend == "local":
+        return 1
+    return (os.cpu_count() or 1) if compute.workers == "auto" else compute.workers
 
 
 def open_grid(scenario: Scenario, data: FederatedData, store: Path) -> ChunkGrid:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from fedsim.data.federated import FederatedData
-from fedsim.runtime.choose import backend_of
+from fedsim.runtime.choose import backend_of, workers_of
 from fedsim.runtime.host import Host
 from fedsim.runtime.trial import TimingTrial, device_of, milliseconds, said
 from fedsim.schema.scenario import Scenario
@@ -98,10 +97,8 @@ def with_compiling(scenario: Scenario, compiling: Compiling) -> Scenario:
 def _turns(scenario: Scenario, data: FederatedData) -> float:
     """Return how many turns a worker takes in the whole run."""
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)
-    workers, cores = scenario.compute.workers, os.cpu_count() or 1
-    if backend_of(scenario, data) == "local":
-        workers = 1
-    return scenario.rounds * cohort / (cores if workers == "auto" else workers)
+    workers = workers_of(scenario.compute, backend_of(scenario, data))
+    return scenario.rounds * cohort / workers
 
 
 def _tried(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from fedsim.data.federated import FederatedData
-from fedsim.runtime.choose import backend_of
+from fedsim.runtime.choose import backend_of, workers_of
 from fedsim.runtime.trial import TimingTrial, device_of
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
@@ -36,7 +35,8 @@ def sharing(scenario: Scenario, data: FederatedData, strategy: Strategy, store: 
     compute = scenario.compute
     if compute.gpus_per_worker != "auto" or device_of(scenario) == "cpu":
         return scenario
-    if backend_of(scenario, data) == "local":
+    backend = backend_of(scenario, data)
+    if backend == "local":
         return scenario
     trial = TimingTrial.of(scenario, data, strategy, store)
     together = compute.cohort if isinstance(compute.cohort, int) else 1
@@ -52,8 +52,7 @@ def sharing(scenario: Scenario, data: FederatedData, strategy: Strategy, store: 
         trial.host.worker.turn(instructions[0])
     bytes_each = CONTEXT + SLACK * torch.cuda.max_memory_reserved()
     least = bytes_each / torch.cuda.mem_get_info()[1]
-    workers = (os.cpu_count() or 1) if compute.workers == "auto" else compute.workers
-    share = part_of(least, torch.cuda.device_count(), workers)
+    share = part_of(least, torch.cuda.device_count(), workers_of(compute, backend))
     settled = compute.model_copy(update={"gpus_per_worker": share})
     return scenario.model_copy(update={"compute": settled})
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedsim.adapt.scorers import certain, dev, risk_with_control
+from fedsim.engine.run import resume_run
 from fedsim.errors import ScenarioError
 
 

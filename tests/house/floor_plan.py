@@ -117,8 +117,8 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
-            "adapt aggregate cohort data errors flower kernels models plugins privacy "
-            "runlog runtime scenario schema seeds strategy wire worker",
+            "adapt aggregate client cohort data errors flower kernels models plugins "
+            "privacy runlog runtime scenario schema seeds strategy wire worker",
         ),
         "strategies": room(
             "the shelf of server update rules",

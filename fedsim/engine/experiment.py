@@ -1,0 +1,44 @@
+"""An experiment, settled once: what a run is made of, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fedsim.client import Client
+from fedsim.data.federated import FederatedData
+from fedsim.flower.parts import client_of, strategy_of
+from fedsim.privacy.privacy_spec import PrivacySpec, settle_privacy
+from fedsim.schema.scenario import Scenario
+from fedsim.strategy import Strategy
+
+__all__ = ["Experiment"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A scenario with its data, and the objects that it names, each made once."""
+
+    scenario: Scenario
+    """With its noise multiplier, and what trials on this machine have settled."""
+    data: FederatedData
+    privacy: PrivacySpec | None
+    """What is promised of the clients' data; None: nothing."""
+    strategy: Strategy
+    client: Client
+    """The local update rule; under privacy that is not central, with noise of its own."""
+
+    @classmethod
+    def settled(cls, scenario: Scenario, data: FederatedData) -> Experiment:
+        """Return the experiment that ``scenario`` describes.
+
+        Raises:
+            ScenarioError: if a part cannot be made, or the parts do not fit each other; a run is
+                refused here, before any worker starts.
+        """
+        settled, privacy = settle_privacy(scenario, data.clients)
+        strategy = strategy_of(settled, privacy)
+        return cls(settled, data, privacy, strategy, client_of(settled, strategy))
+
+    def with_scenario(self, scenario: Scenario) -> Experiment:
+        """Return the experiment with other settings of ``compute``: its parts are the same."""
+        return replace(self, scenario=scenario)
