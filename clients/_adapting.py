@@ -13,10 +13,10 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from fedsim.adapt.gls import confusion_sum
+from fedsim.adapt.messages import ADAPTS, GLS
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.seeds import generator_from
-from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Adapting", "Objective", "repeated", "slopes"]
@@ -67,7 +67,7 @@ class Adapting(Sgd):
         metrics = dict(update.metrics)
         if instruction.client.role == "target" and "loss" in metrics:
             metrics["target_loss"] = metrics.pop("loss")
-        return replace(update, metrics=metrics, extras={place(instruction.client): {}})
+        return replace(update, metrics=metrics, extras={ADAPTS: {}})
 
     def gls(
         self,
@@ -90,9 +90,7 @@ class Adapting(Sgd):
             sums = part if sums is None else sums + part
         name = "confusion" if at_source else "prediction"
         sent: Weights = {} if sums is None else {name: sums}
-        return Update(
-            instruction.client.id, {}, len(examples), extras={place(instruction.client): sent}
-        )
+        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, GLS: sent})
 
     def _descend(
         self,

@@ -19,12 +19,12 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from fedsim.adapt.adversarial_loss import AdversarialLoss
+from fedsim.adapt.messages import ADAPTS
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, repeated, slopes
 from fedsim.errors import RunError
 from fedsim.privacy.noise import SimulatedNoise, noisy
 from fedsim.seeds import seeded_layers
-from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Adversarial"]
@@ -50,7 +50,7 @@ class Adversarial(Adapting):
         contest = AdversarialLoss(model, instruction)
         psi = contest.learnable()
         inputs, labels = self._batch(examples, instruction, generator)
-        extras: dict[str, Weights] = {place(instruction.client): {}}
+        extras: dict[str, Weights] = {ADAPTS: {}}
         if len(inputs):
             with seeded_layers(generator, inputs.device):
                 features, logits = contest.seen(inputs, frozen=True)
@@ -73,7 +73,7 @@ class Adversarial(Adapting):
         contest = AdversarialLoss(model, instruction)
         inputs, labels = self._batch(examples, instruction, generator)
         if not len(inputs):
-            return Update(instruction.client.id, {}, 0, extras={place(instruction.client): {}})
+            return Update(instruction.client.id, {}, 0, extras={ADAPTS: {}})
         psi = contest.learnable()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         with seeded_layers(generator, inputs.device):
@@ -146,7 +146,7 @@ class Adversarial(Adapting):
             with torch.no_grad():
                 rows = contest.judged(*contest.seen(inputs))
             sent = {"rows": noisy(rows, clip * noise, SimulatedNoise.of(generator)).to(rows.dtype)}
-        extras = {place(instruction.client): {}, "rows": sent}
+        extras = {ADAPTS: {}, "rows": sent}
         return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
@@ -180,5 +180,5 @@ def _reply(instruction: Instruction, examples: int, went: Weights, adversary: We
     """Return a move of the model, zero where ``went`` has none, and one of the discriminator."""
     sent = instruction.broadcast.weights
     delta = {name: went.get(name, torch.zeros_like(value)) for name, value in sent.items()}
-    extras = {place(instruction.client): {}, "adversary": adversary}
+    extras = {ADAPTS: {}, "adversary": adversary}
     return Update(instruction.client.id, delta, examples, extras=extras)

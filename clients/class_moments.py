@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from fedsim.adapt.joint_matching import Moments, moments_of
 from fedsim.adapt.joint_matching_random import RandomEmbedding
+from fedsim.adapt.messages import ADAPTS, MOMENTS
 from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.errors import MissingPackage
-from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["ClassMoments"]
@@ -48,7 +48,7 @@ class ClassMoments(Sgd):
     ) -> Update:
         """Return, in the first round, class moments and a head on the inputs as they are."""
         sent: Weights = {}
-        extras = {place(instruction.client): sent}
+        extras = {ADAPTS: {}, MOMENTS: sent}
         if instruction.round == 1 and len(examples):
             rows = rows_of(examples, self.max_width)
             sent.update(_moments(rows, examples.labels, model, instruction).packed())
@@ -71,9 +71,7 @@ class ClassMoments(Sgd):
             rows = rows_of(examples, self.max_width)
             labels = pseudo_labels(model, examples.inputs, rows, instruction)
             sent = _moments(rows, labels, model, instruction).packed()
-        return Update(
-            instruction.client.id, {}, len(examples), extras={place(instruction.client): sent}
-        )
+        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: sent})
 
     def search(
         self,
@@ -108,7 +106,7 @@ class ClassMoments(Sgd):
             else:
                 sent = vars(embed.class_sums(rows, labels, basis, _classes(model)))
         return Update(
-            instruction.client.id, {}, len(examples), extras={place(instruction.client): dict(sent)}
+            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: dict(sent)}
         )
 
     def head(
@@ -119,7 +117,7 @@ class ClassMoments(Sgd):
         generator: torch.Generator,
     ) -> Update:
         """Return a head fitted to this source's examples in the subspace."""
-        extras: dict[str, Weights] = {place(instruction.client): {}}
+        extras: dict[str, Weights] = {ADAPTS: {}}
         if len(examples):
             with torch.no_grad():
                 rows = model.eval().features(examples.inputs).double()  # type: ignore[operator]

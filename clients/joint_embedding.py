@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedsim.adapt.features import JointFeatures
+from fedsim.adapt.messages import ADAPTS
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
 from fedsim.models._split import check_split, seen
-from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["JointEmbedding"]
@@ -56,7 +56,7 @@ class JointEmbedding(Adapting):
             instruction.client.id,
             {},
             len(examples),
-            extras={place(instruction.client): {}, "spread": sent},
+            extras={ADAPTS: {}, "spread": sent},
         )
 
     def embedding(
@@ -81,7 +81,7 @@ class JointEmbedding(Adapting):
             instruction.client.id,
             {},
             len(examples),
-            extras={place(instruction.client): {}, "embedding": sent},
+            extras={ADAPTS: {}, "embedding": sent},
         )
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:

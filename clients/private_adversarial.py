@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from fedsim.adapt.adversarial_loss import AdversarialLoss, DomainLossModule
 from fedsim.adapt.adversary import cut
+from fedsim.adapt.messages import ADAPTS, GLS
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Client, Examples
 from fedsim.errors import RunError
@@ -39,7 +40,6 @@ from fedsim.privacy.noise import (
 )
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.seeds import seeded_layers
-from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateAdversarial"]
@@ -136,7 +136,7 @@ class _PrivateAdversarialRule(Client):
             total += snap(share * SHRINK, grid(std)).sum(dim=0).cpu()
         sent = total + gaussian(total, std, source_of(self.terms.rng, generator))
         name = "confusion" if at_source else "prediction"
-        return self._reply(instruction, {}, {place(instruction.client): {name: sent}})
+        return self._reply(instruction, {}, {ADAPTS: {}, GLS: {name: sent}})
 
     def adversary(
         self,
@@ -159,7 +159,7 @@ class _PrivateAdversarialRule(Client):
             labelled = labelled_with_zeros(examples)
             gradient = self._noisy(gradient_of_each(loss), psi, labelled, source)
         sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
-        return self._reply(instruction, {}, {place(instruction.client): {}, "adversary": sent})
+        return self._reply(instruction, {}, {ADAPTS: {}, "adversary": sent})
 
     def embed(
         self,
@@ -180,7 +180,7 @@ class _PrivateAdversarialRule(Client):
         padded = torch.where(is_real.to(rows.device)[:, None], rows, 0.0)
         std = 2 * self.terms.clip * self.terms.noise_multiplier
         sent = {"rows": noisy(padded, std, source).to(rows.dtype)}
-        return self._reply(instruction, {}, {place(instruction.client): {}, "rows": sent})
+        return self._reply(instruction, {}, {ADAPTS: {}, "rows": sent})
 
     def train(
         self,
@@ -213,7 +213,7 @@ class _PrivateAdversarialRule(Client):
                     weights[name].sub_(self.rule.lr * velocity[name])
         after = model.state_dict()
         delta = {name: after[name].to(old.device) - old for name, old in broadcast.weights.items()}
-        return self._reply(instruction, delta, {place(instruction.client): {}})
+        return self._reply(instruction, delta, {ADAPTS: {}})
 
     def _noisy(
         self, slopes: Gradients, weights: Weights, examples: Examples, source: NoiseSource

@@ -16,6 +16,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from fedsim.adapt.joint_matching import Moments
+from fedsim.adapt.messages import ADAPTS, MOMENTS
 from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
 from fedsim.client import Client, Examples, Unlabelled
@@ -25,7 +26,6 @@ from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
-from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateMoments"]
@@ -114,7 +114,7 @@ class _PrivateMomentsRule(Client):
             instruction.client.id,
             {},
             min(1, instruction.client.examples),
-            extras={place(instruction.client): sent},
+            extras={ADAPTS: {}, MOMENTS: sent},
         )
 
 

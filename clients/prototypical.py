@@ -15,11 +15,11 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedsim.adapt.messages import ADAPTS, CLASS_SUMS
 from fedsim.adapt.prototypes import class_sums, confident, mean_gap, squared_distances
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
 from fedsim.models._split import check_split, features_of
-from fedsim.strategy import place
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Prototypical"]
@@ -70,7 +70,7 @@ class Prototypical(Adapting):
             enough = sent["counts"] >= self.min_examples
             sent = {"sums": sent["sums"] * enough[:, None], "counts": sent["counts"] * enough}
         return Update(
-            instruction.client.id, {}, len(examples), extras={place(instruction.client): sent}
+            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, CLASS_SUMS: sent}
         )
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedsim.aggregate import Sums
 from fedsim.errors import RunError
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Role, Update, Weights
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -45,10 +45,7 @@ __all__ = [
     "ServerState",
     "Strategy",
     "is_sum",
-    "place",
-    "place_of",
     "required_extra",
-    "split_place",
 ]
 
 
@@ -134,8 +131,13 @@ class Strategy:
         """
         return ""
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
-        """Return what one client adds to the cohort's sums; the means are weighted by it."""
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
+        """Return what one client adds to the cohort's sums; the means are weighted by it.
+
+        Args:
+            update: the client's, checked.
+            client: what the server knows of it: its number, role and domain.
+        """
         return {"delta": Addend(update.delta, update.examples)}
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
@@ -145,7 +147,8 @@ class Strategy:
         """
         sums = Sums()
         for update in updates:
-            sums.add(update.client, self.addends(update))
+            client = ClientInfo(update.client, update.examples)
+            sums.add(update.client, self.addends(update, client))
         return sums.merged()
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
@@ -187,33 +190,3 @@ def required_extra(update: Update, name: str, sender: str) -> Weights:
             f"or a client half that extends it"
         )
     return update.extras[name]
-
-
-def place(client: ClientInfo) -> str:
-    """Return ``role/domain``: the name of the extra in which a client says where it stands."""
-    return f"{client.role}/{client.domain}"
-
-
-def place_of(update: Update, sender: str) -> str:
-    """Return the place that ``update`` comes from.
-
-    Args:
-        update: one client's.
-        sender: the client half that says it.
-
-    Raises:
-        RunError: if it does not say.
-    """
-    for name in update.extras:
-        if name.startswith(("source/", "target/")):
-            return name
-    raise RunError(
-        f"client {update.client} does not say its domain: set `local: {{use: {sender}}}`, or a "
-        "client half that extends it"
-    )
-
-
-def split_place(name: str) -> tuple[Role, str]:
-    """Return the role and the domain of a place."""
-    role, _, domain = name.partition("/")
-    return ("target" if role == "target" else "source"), domain

@@ -27,7 +27,7 @@ from fedsim.strategies._domains import (
     check_roles,
     classifier_shape,
 )
-from fedsim.strategy import Server, ServerState, place_of, split_place
+from fedsim.strategy import Server, ServerState
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["AdversarialStrategy"]
@@ -127,17 +127,16 @@ class AdversarialStrategy(OfDomains):
             settings["penalty-now"] = self.penalty * self.penalty_growth ** (state.round / 100)
         return Broadcast(state.weights, {"adversary": state.memory["adversary"]}, settings)
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add what a client sends to its role's sums; rows of features stay apart.
 
         Raises:
             RunError: if features have run away from the discriminator.
         """
         if rows := update.extras.get("rows"):
-            role, _ = split_place(place_of(update, sender=self.client))
-            return {f"rows.{role}.{update.client}": Addend(rows, 1.0)}
+            return {f"rows.{client.role}.{update.client}": Addend(rows, 1.0)}
         _check_tame(update.extras.get("adversary", {}))
-        parts = by_role(update, self.client, "adversary", "deceit")
+        parts = by_role(update, client, self.client, "adversary", "deceit")
         if sure := update.extras.get("certainty"):
             weight = update.examples * float(sure["mean"])
             for name in parts:

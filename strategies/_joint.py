@@ -73,9 +73,9 @@ class Joint(OfDomains):
         extras = {"other": means} if state.phase == "train" and means is not None else {}
         return Broadcast(state.weights, extras, settings)
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add the spreads of all, and everything else role by role."""
-        parts = by_role(update, self.client, "embedding")
+        parts = by_role(update, client, self.client, "embedding")
         if "spread" in update.extras and update.examples:
             parts["spread"] = Addend(update.extras["spread"], 1.0)
         return parts

@@ -11,7 +11,8 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 
 from fedsim.adapt.gls import ClassLoss, class_weights, ratios, shared_law, shared_ratios, shrunk
-from fedsim.strategy import Server, ServerState, Strategy, place_of, split_place
+from fedsim.adapt.messages import GLS
+from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Reweighted"]
@@ -56,12 +57,11 @@ class Reweighted(Strategy):
             return sent
         return replace(sent, extras={**sent.extras, "ratios": self._for_source(state, to.domain)})
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add confusion and prediction sums, domain by domain."""
-        name = place_of(update, sender=self.client)
-        if sums := update.extras[name]:
-            return {SUMS + name: Addend(sums, 1.0)}
-        return super().addends(update)
+        if sums := update.extras.get(GLS):
+            return {f"{SUMS}{client.role}/{client.domain}": Addend(sums, 1.0)}
+        return super().addends(update, client)
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Solve for the ratios after the sums came; then as without them."""
@@ -75,7 +75,7 @@ class Reweighted(Strategy):
         }
         confusions, predictions = {}, {}
         for name, total in sums.items():
-            role, domain = split_place(name.removeprefix(SUMS))
+            role, _, domain = name.removeprefix(SUMS).partition("/")
             if role == "source":
                 confusions[domain] = total["confusion"].numpy()
             else:

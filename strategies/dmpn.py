@@ -17,9 +17,10 @@ import torch
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.adapt.adversary import ramp
+from fedsim.adapt.messages import CLASS_SUMS
 from fedsim.adapt.prototypes import first_prototypes, nearest_head, updated
 from fedsim.strategies._domains import OfDomains, added, by_role, check_roles, classifier_shape
-from fedsim.strategy import Server, ServerState, place_of, split_place
+from fedsim.strategy import Server, ServerState
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Dmpn"]
@@ -84,12 +85,11 @@ class Dmpn(OfDomains):
         # Learnt prototypes are the head's weights; means come with what the targets' are.
         return Broadcast(state.weights, state.memory, settings)
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add class sums as they are, and deltas role by role."""
-        name = place_of(update, sender=self.client)
-        if sums := update.extras[name]:
-            return {f"sums.{split_place(name)[0]}": Addend(sums, 1.0)}
-        return by_role(update, self.client)
+        if sums := update.extras.get(CLASS_SUMS):
+            return {f"sums.{client.role}": Addend(sums, 1.0)}
+        return by_role(update, client, self.client)
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Move the prototypes to the sources' means, or the model."""

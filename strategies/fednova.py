@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fedsim.strategy import Server, ServerState, Strategy, required_extra
-from fedsim.wire import Addend, Merged, Update
+from fedsim.wire import Addend, ClientInfo, Merged, Update
 
 __all__ = ["FedNova"]
 
@@ -27,7 +27,7 @@ class FedNova(Strategy):
 
     client: ClassVar[str] = "normalized"
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add ``d_i`` and ``a_i``, both weighted by examples."""
         worth = required_extra(update, "steps", sender="normalized")
         per_step = {name: d.double() / worth["steps"] for name, d in update.delta.items()}

@@ -27,10 +27,11 @@ from fedsim.adapt.joint_matching import (
     ridge_head,
     subspace,
 )
+from fedsim.adapt.messages import ADAPTS, MOMENTS
 from fedsim.adapt.subspace_search import SubspaceSearch
 from fedsim.errors import RunError
 from fedsim.strategies._domains import check_roles
-from fedsim.strategy import Server, ServerState, Strategy, place_of, split_place
+from fedsim.strategy import Server, ServerState, Strategy, required_extra
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
 
 __all__ = ["Jdme"]
@@ -104,13 +105,12 @@ class Jdme(Strategy):
             extras["trial"] = _search(state).question(to.role, self.steps)
         return Broadcast(state.weights, extras, settings)
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add moments as they are, and heads by examples."""
-        name = place_of(update, sender=self.client)
-        role, _ = split_place(name)
+        required_extra(update, ADAPTS, sender=self.client)
         parts = {}
-        if moments := update.extras[name]:
-            parts[f"moments.{role}"] = Addend(moments, 1.0)
+        if moments := update.extras.get(MOMENTS):
+            parts[f"moments.{client.role}"] = Addend(moments, 1.0)
         for head in ("raw", "fitted"):
             if head in update.extras:
                 parts[head] = Addend(update.extras[head], update.examples)

@@ -40,7 +40,7 @@ class Scaffold(Strategy):
         """Send ``x`` and ``c``."""
         return Broadcast(state.weights, extras={"control": state.memory["control"]})
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add ``y_i - x`` and ``c_i+ - c_i``, each once; a client without examples has no say."""
         return {
             "delta": Addend(update.delta, float(update.examples > 0)),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fedsim.errors import ScenarioError
+from fedsim.flower.parts import strategy_of
 from fedsim.plugins.plugin_source import imported
 from fedsim.plugins.registry import SHELVES, build, describe, find, names
 from fedsim.plugins.signature import COMPUTED, REQUIRED
@@ -222,3 +223,17 @@ def test_what_a_constructor_refuses_is_a_scenario_error(tmp_path: Path) -> None:
     assert refusal("strategy", "./picky.py:Picky", tmp_path) == (
         "strategy 'picky.py:Picky': ValueError: never"
     )
+
+
+def test_addends_as_of_version_0_1_are_refused_with_what_they_take_now(
+    scenario, tmp_path: Path
+) -> None:
+    (tmp_path / "old.py").write_text(
+        "from fedsim.strategy import Strategy\n"
+        "class Old(Strategy):\n"
+        '    """As it was."""\n'
+        "    def addends(self, update):\n"
+        "        return super().addends(update)\n"
+    )
+    with pytest.raises(ScenarioError, match=r"Old.addends takes \(update, client\) now"):
+        strategy_of(scenario(strategy=f"{tmp_path / 'old.py'}:Old"))

@@ -117,7 +117,7 @@ class Exchange:
                 turn = replace(turn, seconds=codec.seconds_of(reply.content))
         if update is not None and self.summed:
             try:
-                self._gathered.sums.add(info.id, request.addends(update))
+                self._gathered.sums.add(info.id, request.addends(update, info))
             except Exception as error:  # what cannot be summed is the client's fault
                 turn = replace(turn, fault=describe_exception(error))
         elif update is not None:

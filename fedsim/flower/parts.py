@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from inspect import signature
 from typing import Any
 
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
@@ -33,6 +34,11 @@ def strategy_of(scenario: Scenario, claim: PrivacySpec | None = None) -> Strateg
     logging.getLogger("flwr").setLevel(logging.ERROR)  # A round's line is ours to print.
     built: Any = build("strategy", scenario.strategy, scenario.folder)
     if isinstance(built, Strategy):
+        if len(signature(built.addends).parameters) < 2:  # as of version 0.1
+            what = (
+                f"{type(built).__name__}.addends takes (update, client) now: see docs/strategies.md"
+            )
+            raise _fault(scenario, "strategy.use", what)
         is_central = scenario.privacy is not None and scenario.privacy.is_central
         return PrivateStrategy(built, claim.mechanism if claim else None) if is_central else built
     name = type(built).__name__

@@ -29,11 +29,11 @@ class Asked:
     summed: bool = False
     """Whether the reply is put to a sum where it was made."""
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Return what an update adds to the sums; clipped to what was asked, under privacy."""
         if isinstance(self.strategy, PrivateStrategy):
             return self.strategy.clipped(update, self.settings)
-        return self.strategy.addends(update)
+        return self.strategy.addends(update, client)
 
     def fault(self, update: Update, client: ClientInfo) -> str:
         """Return what is wrong with an update; empty if nothing is."""

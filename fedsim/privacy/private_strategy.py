@@ -115,7 +115,7 @@ class PrivateStrategy(Strategy):
             parts[BELOW] = Addend({BELOW: bit}, 1.0)
         return parts
 
-    def addends(self, update: Update) -> Mapping[str, Addend]:
+    def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Refuse: without the broadcast's settings the bound in force is not known."""
         raise ValueError("under privacy an update is clipped before it is added")
 

@@ -143,7 +143,7 @@ def _take(
         )
     if got is not None and out.summed:
         try:
-            out.sums.add(info.id, request.addends(got))
+            out.sums.add(info.id, request.addends(got, info))
         except Exception as error:  # and so is what cannot be summed
             fault = replace(request, summed=False).fault(got, info)
             turn = replace(turn, fault=fault or describe_exception(error))

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from fedsim.adapt.adversary import certainty, domain_logit, product, ramp, reverse
 from fedsim.adapt.gls import ratios
+from fedsim.adapt.messages import ADAPTS, GLS
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.adversarial import Adversarial
 from fedsim.errors import RunError
@@ -27,6 +28,7 @@ from fedsim.strategies.iwcdan import Iwcdan
 from fedsim.strategies.iwdan import Iwdan
 from fedsim.strategy import Server, ServerState
 from fedsim.wire import ClientInfo, Instruction, Merged, Update
+from tests.summed import summed
 
 INFOS = [
     ClientInfo(0, 20, "a", "source"),
@@ -62,7 +64,7 @@ def gathered(rule: Rule, model: MLP, state: ServerState) -> tuple[Merged, list[U
         instruction = Instruction(state.round, state.phase, info, rule.broadcast(state, info))
         verb = getattr(Adversarial(batch_size=64), state.phase)
         updates.append(verb(model, held_by(info), instruction, torch_stream(1, "c", info.id)))
-    return rule.aggregate(updates), updates
+    return summed(rule, updates, INFOS), updates
 
 
 def with_ratios(rule: Rule, model: MLP, phase: str) -> ServerState:
@@ -215,8 +217,8 @@ def test_no_message_of_a_target_holds_a_label(model: MLP) -> None:
             merged, updates = gathered(rule, model, replace(state, phase=phase))
             state = rule.step(replace(state, phase=phase), merged, Server(model, torch.Generator()))
             for update in updates[2:]:
-                assert set(update.extras) <= {"target/b", "adversary"}
-                for tensor in update.extras["target/b"].values():
+                assert set(update.extras) <= {ADAPTS, GLS, "adversary"}
+                for tensor in update.extras.get(GLS, {}).values():
                     assert tensor.shape == (3,)
                     assert tensor.is_floating_point()
                 assert update.examples == INFOS[update.client].examples
@@ -246,7 +248,7 @@ def test_features_that_have_run_away_are_named_with_the_remedy(model: MLP) -> No
     with pytest.raises(
         RunError, match=r"1e\+07: features have run away from it; strategy.deceit_cap: 1\.4"
     ):
-        Dann().addends(replace(update, extras={**update.extras, "adversary": steep}))
+        Dann().addends(replace(update, extras={**update.extras, "adversary": steep}), INFOS[0])
 
 
 METHODS = ("dann", "cdan", "iwdan", "iwcdan")

@@ -17,6 +17,7 @@ from fedsim.strategies.dann import Dann
 from fedsim.strategies.iwdan import Iwdan
 from fedsim.strategy import Server
 from fedsim.wire import ClientInfo, Instruction, Update
+from tests.summed import summed
 
 CLASSES, WIDTH, HIDDEN, FREQUENCIES = 3, 6, 5, 4
 MODEL = 4 * WIDTH + WIDTH + WIDTH * CLASSES + CLASSES
@@ -79,7 +80,9 @@ def test_an_exchange_sends_what_its_budget_allows(name: str, examples: int) -> N
                 getattr(half, phase)(model.train(), held_by(info), instruction, generator)
             )
         assert tuple(values(update) for update in updates) == budget[phase], phase
-        state = rule.step(state, rule.aggregate(updates), Server(model, torch_stream(0, "server")))
+        state = rule.step(
+            state, summed(rule, updates, infos), Server(model, torch_stream(0, "server"))
+        )
 
 
 def held_by(info: ClientInfo) -> Examples | Unlabelled:

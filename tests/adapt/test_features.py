@@ -18,6 +18,7 @@ from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.iwjan import Iwjan
 from fedsim.strategy import Server
 from fedsim.wire import ClientInfo, Instruction
+from tests.summed import summed
 
 DRAWS = torch.Generator().manual_seed(0)
 Z = torch.randn(30, 5, generator=DRAWS, dtype=torch.float64)
@@ -99,7 +100,7 @@ def test_the_federated_loss_is_the_pooled_one_of_the_same_features() -> None:
             instruction = Instruction(1, phase, info, rule.broadcast(state, info))
             verb = getattr(JointEmbedding(), phase)
             updates.append(verb(model, held[info.id], instruction, torch.Generator()))
-        state = rule.step(state, rule.aggregate(updates), Server(model, torch.Generator()))
+        state = rule.step(state, summed(rule, updates, INFOS), Server(model, torch.Generator()))
     sent = rule.broadcast(replace(state, phase="train"), INFOS[2])
     features = JointFeatures(16, float(sent.settings["bandwidth"]), int(sent.settings["seed"]))
     x = torch.cat([held[0].inputs, held[1].inputs])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fedsim.adapt.features import JointFeatures, random_features
 from fedsim.adapt.gls import confusion_sum
 from fedsim.adapt.joint_matching import moments_of, unit_rows
+from fedsim.adapt.messages import GLS
 from fedsim.adapt.prototypes import class_sums
 from fedsim.adapt.sensitivity import (
     CONFUSION,
@@ -90,7 +91,7 @@ def asked(rule: Rule, half: Any, phase: str, role: str, held: Any = None) -> Upd
 @pytest.mark.parametrize("role", ["source", "target"])
 def test_without_noise_the_sums_are_the_plain_ones(role: str) -> None:
     update = asked(Iwdan(), PrivateAdversarial().under(QUIET), "gls", role)
-    (sent,) = update.extras[f"{role}/{INFOS[role].domain}"].values()
+    (sent,) = update.extras[GLS].values()
     assert float(sent.sum()) == pytest.approx(40, abs=1e-3)
     assert update.examples == 1
     assert update.metrics == {}
@@ -102,11 +103,11 @@ def test_the_noise_on_a_sum_is_its_sensitivity_times_the_multiplier() -> None:
         asked(Iwdan(), PrivateAdversarial().under(terms), "gls", "source")
         for terms in (QUIET, loud)
     )
-    apart = noisy.extras["source/a"]["confusion"] - quiet.extras["source/a"]["confusion"]
+    apart = noisy.extras[GLS]["confusion"] - quiet.extras[GLS]["confusion"]
     assert 1.0 < float(apart.std()) < 6.0
     # What is drawn does not depend on clip: the sum has a sensitivity of its own.
     again = asked(Iwdan(), PrivateAdversarial().under(replace(loud, clip=9.0)), "gls", "source")
-    assert torch.equal(again.extras["source/a"]["confusion"], noisy.extras["source/a"]["confusion"])
+    assert torch.equal(again.extras[GLS]["confusion"], noisy.extras[GLS]["confusion"])
 
 
 @pytest.mark.parametrize("role", ["source", "target"])

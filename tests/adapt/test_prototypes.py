@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fedsim.adapt.messages import CLASS_SUMS
 from fedsim.adapt.prototypes import (
     class_sums,
     confident,
@@ -26,6 +27,7 @@ from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.dmpn import Dmpn
 from fedsim.strategy import Server
 from fedsim.wire import Broadcast, ClientInfo, Instruction, Weights
+from tests.summed import summed
 
 MEANS = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
 NEAR = torch.tensor([[0.1, 0.0], [3.0, 0.2], [2.0, 2.0], [0.3, 3.5]])
@@ -68,7 +70,7 @@ def sent_by(held: Examples | Unlabelled, extras: dict[str, Weights], least: int)
     half = Prototypical(min_examples=least)
     instruction = Instruction(2, "prototypes", info, cast)
     update = half.prototypes(model, held, instruction, torch.Generator())  # type: ignore[arg-type]
-    return update.extras[f"{info.role}/d"]
+    return update.extras[CLASS_SUMS]
 
 
 def test_a_class_with_too_few_examples_is_not_sent() -> None:
@@ -117,7 +119,7 @@ def test_a_round_of_one_step_is_a_step_of_one_machine() -> None:
             load_weights(model, state.weights)
             instruction = Instruction(number, "train", info, rule.broadcast(state, info))
             updates.append(half.train(model, held_by(info), instruction, torch_stream(number, "c")))  # type: ignore[arg-type]
-        state = rule.step(state, rule.aggregate(updates), Server(model, torch.Generator()))
+        state = rule.step(state, summed(rule, updates, INFOS), Server(model, torch.Generator()))
         central = stepped(central, rule, 2 / (1 + math.exp(-10 * number / 6)) - 1)
         for name, value in state.weights.items():
             assert float((value - central[name]).abs().max()) < 1e-10, (number, name)

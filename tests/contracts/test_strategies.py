@@ -22,6 +22,7 @@ from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_stream
 from fedsim.strategy import Server, ServerState, Strategy, is_sum
 from fedsim.wire import ClientInfo, Instruction, Merged, Update, Weights
+from tests.summed import summed
 
 SIZES = (9, 0, 14, 5)
 SMALL: dict[str, dict[str, Any]] = {
@@ -85,7 +86,7 @@ class Federation:
         for number in rounds:
             for phase in self.strategy.phases():
                 state = replace(state, round=number, phase=phase)
-                state = self.step(state, self.strategy.aggregate(self.updates(state)))
+                state = self.step(state, summed(self.strategy, self.updates(state), INFOS))
         return state
 
     def begin(self) -> ServerState:
@@ -117,7 +118,7 @@ def test_the_order_of_updates_changes_no_bit(name: str) -> None:
     for phase in fed.strategy.phases():
         state = replace(state, round=1, phase=phase)
         updates = fed.updates(state)
-        one, other = (fed.strategy.aggregate(some) for some in (updates, updates[::-1]))
+        one, other = (summed(fed.strategy, some, INFOS) for some in (updates, updates[::-1]))
         assert {key: bits(value) for key, value in one.means.items()} == {
             key: bits(value) for key, value in other.means.items()
         }
@@ -136,9 +137,9 @@ def test_partial_sums_come_to_what_aggregate_says(name: str) -> None:
         left, right = Sums(), Sums()
         for chunk, some in ((left, updates[:1]), (right, updates[1:])):
             for update in some:
-                chunk.add(update.client, fed.strategy.addends(update))
+                chunk.add(update.client, fed.strategy.addends(update, INFOS[update.client]))
         right.merge(left)
-        whole, merged = fed.strategy.aggregate(updates), right.merged()
+        whole, merged = summed(fed.strategy, updates, INFOS), right.merged()
         assert {key: bits(value) for key, value in whole.means.items()} == {
             key: bits(value) for key, value in merged.means.items()
         }

@@ -113,7 +113,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "clients": room(
             "the shelf of local update rules",
-            "adapt client condense errors models per_sample privacy seeds stacked strategy wire",
+            "adapt client condense errors models per_sample privacy seeds stacked wire",
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",

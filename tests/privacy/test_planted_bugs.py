@@ -455,6 +455,6 @@ def test_a_strategy_that_is_guarded_is_not_told_what_clients_hold() -> None:
 
 def test_a_guarded_strategy_cannot_be_used_around_its_mechanism() -> None:
     with pytest.raises(ValueError, match="clipped before"):
-        strategy().addends(Update(0, dict(LIKE), 1))
+        strategy().addends(Update(0, dict(LIKE), 1), ClientInfo(0, 1))
     with pytest.raises(ValueError, match="only the server"):
         PrivateStrategy(Strategy()).broadcast(ServerState(LIKE, 3), ClientInfo(0, 1))

@@ -78,8 +78,8 @@ def test_a_strategy_in_a_file_beside_the_scenario_runs_on_ray(scenario, play, tm
         "from fedsim.strategy import Strategy\n\n\n"
         "@dataclass(frozen=True)\n"
         "class MyIdea(Strategy):\n"
-        "    def addends(self, update):\n"
-        "        return {k: v for k, v in super().addends(update).items()}\n"
+        "    def addends(self, update, client):\n"
+        "        return {k: v for k, v in super().addends(update, client).items()}\n"
     )
     mine = play(scenario(strategy="./my_idea.py:MyIdea", compute=on_ray())).result
     assert mine.weights_sha256 == play(scenario()).result.weights_sha256

@@ -79,7 +79,7 @@ def test_fednova_averages_directions_and_steps_apart() -> None:
 @pytest.mark.parametrize("strategy", [Scaffold(), FedNova()], ids=["scaffold", "fednova"])
 def test_another_client_half_is_named_in_the_error(strategy: Scaffold) -> None:
     with pytest.raises(RunError, match=f"use: {strategy.client}"):
-        strategy.addends(Update(4, {"w": torch.zeros(2)}, 3))
+        strategy.addends(Update(4, {"w": torch.zeros(2)}, 3), ClientInfo(4, 3))
 
 
 def test_a_strategy_is_a_value() -> None:

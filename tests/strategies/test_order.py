@@ -17,7 +17,7 @@ from fedsim.strategies.fedavg import FedAvg
 from fedsim.strategies.fedmedian import FedMedian
 from fedsim.strategies.fedtrimmedavg import FedTrimmedAvg
 from fedsim.strategy import Strategy
-from fedsim.wire import Addend, Update
+from fedsim.wire import Addend, ClientInfo, Update
 
 SIZES = st.lists(st.integers(0, 10**6), min_size=1, max_size=12).filter(any)
 
@@ -56,7 +56,9 @@ def test_partial_sums_of_any_chunks_come_to_the_whole(
     for start, stop in pairwise(bounds):
         chunk = Sums()
         for update in updates[start:stop]:
-            chunk.add(update.client, strategy.addends(update))
+            chunk.add(
+                update.client, strategy.addends(update, ClientInfo(update.client, update.examples))
+            )
         chunks.append(chunk)
     whole = Sums()
     for chunk in data.draw(st.permutations(chunks)):
