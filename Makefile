@@ -2,61 +2,86 @@
 # every target makes .venv by itself, with the exact packages of constraints.txt.
 
 PYTHON ?= python3
+VENV ?= .venv
 ARGS ?=
 
 PINS = pyproject.toml constraints.txt
-PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SUPPORTED = (3, 11) <= sys.version_info[:2] <= (3, 13)
 
 help:
 	@echo "make demo    run the quickstart: ten clients, one model, about a minute"
 	@echo "make test    run the tests; options go in ARGS: make test ARGS='-k fedprox'"
 	@echo "make lint    check style and types"
+	@echo "make check   all that a change must pass: lint, docs, the wheel, the tests with coverage"
+	@echo "make test-all  the tests on each of Python 3.11, 3.12 and 3.13 that is here"
 	@echo "make docs    build the documentation into docs/_build/html"
 	@echo "make clean   delete .venv and everything else that can be made again; runs/ stays"
 	@echo
 	@echo "Another interpreter: make test PYTHON=python3.12"
 
-demo: .venv/demo.stamp
-	.venv/bin/fedsim run scenarios/quickstart.yaml
+demo: $(VENV)/demo.stamp
+	$(VENV)/bin/fedsim run scenarios/quickstart.yaml
 
-test: .venv/test.stamp
-	.venv/bin/python -m pytest $(ARGS)
+test: $(VENV)/test.stamp
+	$(VENV)/bin/python -m pytest $(ARGS)
 
-lint: .venv/test.stamp
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+lint: $(VENV)/test.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
-docs: .venv/docs.stamp
-	.venv/bin/sphinx-build -W -q docs docs/_build/html
+check: lint docs wheel $(VENV)/test.stamp
+	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
+	$(VENV)/bin/python -m coverage report
+
+# What a wheel holds is what was tested: the shelves, scenarios and templates are in it.
+wheel: $(VENV)/test.stamp
+	rm -rf build dist $(VENV)/wheel
+	$(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PIP) install --no-deps --target $(VENV)/wheel dist/fedsim-*.whl
+	PYTHONPATH=$(VENV)/wheel $(VENV)/bin/python tools/look_into_wheel.py $(VENV)/wheel
+
+test-all:
+	@for version in 3.11 3.12 3.13; do \
+	  if command -v python$$version >/dev/null; then \
+	    echo "== Python $$version"; \
+	    $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	  else echo "== Python $$version is not here"; fi; \
+	done
+
+release:
+	$(VENV)/bin/python tools/release.py $(VERSION)
+
+docs: $(VENV)/docs.stamp
+	$(VENV)/bin/sphinx-build -W -q docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf .venv build dist docs/_build docs/_made .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist docs/_build docs/_made .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/python.stamp:
+$(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(not ($(SUPPORTED)))' || { \
 	  echo "fedsim needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is not: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
 	  exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-.venv/demo.stamp: .venv/python.stamp $(PINS)
-	@echo "installing into .venv: the first time this takes some minutes"
+$(VENV)/demo.stamp: $(VENV)/python.stamp $(PINS)
+	@echo "installing into $(VENV): the first time this takes some minutes"
 	$(PIP) -e ".[sim]"
 	@touch $@
 
-.venv/test.stamp: .venv/python.stamp $(PINS)
-	@echo "installing into .venv: the first time this takes some minutes"
+$(VENV)/test.stamp: $(VENV)/python.stamp $(PINS)
+	@echo "installing into $(VENV): the first time this takes some minutes"
 	$(PIP) -e ".[sim,dp,tune,dev]"
 	@touch $@
 
-.venv/docs.stamp: .venv/python.stamp $(PINS)
-	@echo "installing into .venv: the first time this takes some minutes"
+$(VENV)/docs.stamp: $(VENV)/python.stamp $(PINS)
+	@echo "installing into $(VENV): the first time this takes some minutes"
 	$(PIP) -e ".[sim,docs]"
 	@touch $@
 
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint check wheel test-all release docs clean
