@@ -3,7 +3,7 @@
     python tools/release.py 0.2.0            # after `make check`
     python tools/release.py 0.2.0 --dry-run  # say what would be done
 
-The version stands in pyproject.toml; CITATION.cff repeats it, and everything else asks the installed
+The version stands in pyproject.toml; CITATION.cff repeats it, and all else asks the installed
 package.  CHANGELOG.md must have a heading for the version.
 """
 

@@ -153,7 +153,7 @@ def json_schema() -> Schema:
     sections = schema["$defs"]
     sections.pop("Part")
     for (*above, name), kind in PARTS.items():
-        section = sections[above[0].title()] if above else schema
+        section = sections[_definition(schema["properties"][above[0]])] if above else schema
         field = section["properties"][name]
         sections[f"{kind} part"] = part_schema(kind)
         may_be = [{"$ref": f"#/$defs/{kind} part"}]
@@ -161,6 +161,12 @@ def json_schema() -> Schema:
             may_be.append({"type": "null"})
         section["properties"][name] = {"description": field["description"], "anyOf": may_be}
     return DIALECT | schema
+
+
+def _definition(field: Schema) -> str:
+    """Return the name of the definition that a section's field refers to."""
+    refers = field if "$ref" in field else field["allOf"][0]
+    return str(refers["$ref"]).rpartition("/")[2]
 
 
 def part_schema(kind: str) -> Schema:

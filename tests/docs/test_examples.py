@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,10 @@ def test_python_on_a_page_runs(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", blocks("python", holding="\nclass "))
 def test_a_plug_in_on_a_page_can_be_named(text: str, tmp_path: Path, scenario, play) -> None:
-    found = re.search(r"^class (\w+)(\(Strategy\))?:", text, re.M)
+    found = re.search(r"^class (\w+)(?:\((\w+)\))?:", text, re.M)
     assert found is not None
     (tmp_path / "page.py").write_text(text, encoding="utf-8")
     use = f"./page.py:{found[1]}"
-    of = scenario(strategy=use) if found[2] else scenario(data={"source": use})
+    parts: dict[str, Any] = {"Strategy": {"strategy": use}, "Client": {"local": {"use": use}}}
+    of = scenario(**parts.get(found[2], {"data": {"source": use}}))
     assert play(of).result.accuracy > 0.15

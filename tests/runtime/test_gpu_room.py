@@ -29,7 +29,7 @@ class Cramped(Sgd):
 
     def train_together(self, model, seats):
         for seat in seats:
-            torch.rand(3, generator=seat.draws)  # what failed has drawn, and is not heard of again
+            torch.rand(3, generator=seat.generator)  # what failed has drawn
         if len(seats) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory: planted")
         # A stack that is let in draws from the beginning, as every turn does.
