@@ -18,10 +18,11 @@ from fedsim.per_sample.batches import sampled
 from fedsim.per_sample.clipped_sums import clipped_sum, per_example
 from fedsim.privacy.accountant import epsilon
 from fedsim.privacy.mechanism import norm_of
-from fedsim.privacy.noise import SimulatedNoise, grid
+from fedsim.privacy.noise import SimulatedNoise, grid, perturbed, source_of
 from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Instruction, Weights
+from tests.privacy.plain_dp_sgd import plain_dp_sgd
 
 CLIP, STEP = 0.5, grid(0.5)
 
@@ -153,3 +154,22 @@ def test_batches_are_poisson_samples() -> None:
 def test_two_turns_cost_what_twice_as_many_steps_do() -> None:
     once, twice = DpSgd(steps=10).releases(1.0, 2), DpSgd(steps=20).releases(1.0, 1)
     assert epsilon(once, 1e-5) == epsilon(twice, 1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+@pytest.mark.parametrize("name", ["mlp", "convnet"])
+def test_a_whole_turn_is_the_papers_algorithm(name: str, noise: float) -> None:
+    rule = DpSgd(lr=0.3, steps=4, sample_rate=0.4, batch_size=8)
+    terms, held, model = PrivacyParameters(CLIP, noise, "simulation"), examples(20), model_of(name)
+    sent = Broadcast({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    instruction = Instruction(1, "train", ClientInfo(0, len(held)), sent)
+    delta = rule.under(terms).train(model, held, instruction, torch_stream(2, "turn")).delta
+    twin, source = model_of(name), source_of("simulation", torch_stream(2, "turn"))
+    for _ in range(rule.steps):  # the same samples and the same noise, in the order of their draws
+        batch = sampled(len(held), rule.sample_rate, source)
+        steps = plain_dp_sgd(
+            twin, held, [batch], CLIP, lambda total: perturbed(total, CLIP * noise, source)
+        )
+        steps(rule.lr, rule.batch_size)
+    for key, after in twin.state_dict().items():
+        assert torch.allclose(sent.weights[key] + delta[key], after, atol=2e-6), key
