@@ -55,7 +55,7 @@ class Cell:
     iw_start: int = 6
     held: int = 0
     """Percent of the examples kept for validation."""
-    deceit_cap: float | None = None
+    domain_loss_cap: float | None = None
     """None for the methods without a discriminator, and for the papers' discriminators."""
 
 
@@ -97,7 +97,7 @@ def strategy(cell: Cell, truth: np.ndarray) -> dict[str, Any]:
     said["ramp_rounds"] = ROUNDS
     if not base.endswith("jan"):
         said |= {"adversary_steps": 5, "adversary_lr": 0.02, "hidden": 256}
-        said |= {"deceit_cap": cell.deceit_cap}
+        said |= {"domain_loss_cap": cell.domain_loss_cap}
     if base.startswith("iw"):
         said |= {"iw_start": cell.iw_start, "shrink": 0.5}
     if cell.method.endswith("-o"):
@@ -221,7 +221,7 @@ def cells(
     plain = partial(Cell, way, seed=1, sources=sources)
     rows, said = {"fedavg": plain(method="fedavg")}, chosen(results, way)
     for base, weighted in METHODS.items():
-        at = plain if base == "jan" else partial(plain, deceit_cap=cap)
+        at = plain if base == "jan" else partial(plain, domain_loss_cap=cap)
         rows[base] = at(method=base, trade_off=said[base])
         rows[weighted] = at(method=weighted, trade_off=said[base], iw_start=said["start"])
         if oracles and sources == 1:

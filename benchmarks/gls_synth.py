@@ -71,10 +71,10 @@ def errors_and_scores(separation: float, n: int, seed: int) -> dict[str, float]:
         member[told.argmax(axis=1)].sum(axis=0),
     )
     found = {
-        "soft": ratios(*sums, most=1e9),
-        "hard": ratios(*hard, most=1e9),
+        "soft": ratios(*sums, max_ratio=1e9),
+        "hard": ratios(*hard, max_ratio=1e9),
         "inverse": np.linalg.solve(sums[0] / n, sums[1] / n),
-        "official": ratios(*sums, most=1e9, transposed=False),
+        "official": ratios(*sums, max_ratio=1e9, transposed=False),
         "ones": one,
     }
     uses = {"ber_w": found["soft"] / share, "iw": found["soft"]}

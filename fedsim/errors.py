@@ -28,6 +28,7 @@ __all__ = [
     "MissingPackage",
     "QuorumLost",
     "Refused",
+    "RenamedKeyWarning",
     "RunError",
     "RunFolderError",
     "ScenarioError",
@@ -123,3 +124,7 @@ class Interrupted(FedsimError):
     """The user asked the run to stop; it can be resumed."""
 
     exit_code = 130
+
+
+class RenamedKeyWarning(FutureWarning):
+    """A scenario calls a key by a name that the next version will not take."""

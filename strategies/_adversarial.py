@@ -71,9 +71,9 @@ class AdversarialStrategy(OfDomains):
     """Of `fedmm`: how strongly a client's model and discriminator are held to what was sent."""
     penalty_growth: Annotated[float, Ge(1)] = 1.02
     """Of `fedmm`: duals count less in what is sent, by this factor every hundred rounds."""
-    unit_features: bool = False
+    normalize_features: bool = False
     """The discriminator sees features of unit length, so that longer ones deceive nobody."""
-    deceit_cap: Annotated[float, Gt(0)] | None = None
+    domain_loss_cap: Annotated[float, Gt(0)] | None = None
     """In nats: an example whose loss the discriminator has above this is deceiving enough, and
     does not push its features further.  A guessing discriminator has 0.69; 1.4, twice that, keeps
     features from running away from one that stands still while clients train.  Ours."""
@@ -117,11 +117,11 @@ class AdversarialStrategy(OfDomains):
             "trade-off": self.trade_off,
             "dropout": self.dropout,
             "turn": int(state.memory["clock"]["turn"]),
-            "unit": self.unit_features,
+            "unit": self.normalize_features,
             "blurred": self.form == "features",
         }
-        if self.deceit_cap is not None:
-            settings["deceit-cap"] = self.deceit_cap
+        if self.domain_loss_cap is not None:
+            settings["domain-loss-cap"] = self.domain_loss_cap
         if self.form == "fedmm":
             settings["penalty"] = self.penalty
             settings["penalty-now"] = self.penalty * self.penalty_growth ** (state.round / 100)
@@ -214,7 +214,7 @@ def _check_tame(moves: Weights) -> None:
     if not steepest < RUN_AWAY:
         raise RunError(
             f"the discriminator's gradient has come to {steepest:.0e}: features have run away from "
-            "it; strategy.deceit_cap: 1.4 holds them, or a smaller trade_off"
+            "it; strategy.domain_loss_cap: 1.4 holds them, or a smaller trade_off"
         )
 
 

@@ -36,7 +36,7 @@ class Reweighted(Strategy):
     """The first round whose ratios are used, 1 in the paper: early predictions are poor."""
     shrink: Annotated[float, Gt(0), Le(1)] = 0.5
     """Uses ``1 + shrink (w - 1)``; 1 is the paper's."""
-    most: Annotated[float, Gt(1)] = 20.0
+    max_ratio: Annotated[float, Gt(1)] = 20.0
     """No ratio is larger."""
     shared_q: bool = False
     """One target law for all sources, in place of one vector of ratios per source and target."""
@@ -106,9 +106,9 @@ class Reweighted(Strategy):
             law = shared_law(list(usable.values()), prediction) if self.shared_q else None
             for source, confusion in usable.items():
                 by_pair[f"{source}>{target}"] = (
-                    ratios(confusion, prediction, self.most, not self.qp_transpose_bug)
+                    ratios(confusion, prediction, self.max_ratio, not self.qp_transpose_bug)
                     if law is None
-                    else shared_ratios(confusion, law, self.most)
+                    else shared_ratios(confusion, law, self.max_ratio)
                 )
         return by_pair
 

@@ -41,10 +41,10 @@ class Dmpn(OfDomains):
     prototypes: Literal["learnt", "means"] = "learnt"
     """`learnt`: parameters, averaged as the model is; `means`: of the sources' features, refreshed
     in every round."""
-    spread: Annotated[float, Gt(0)] | None = None
+    prototype_std: Annotated[float, Gt(0)] | None = None
     """Standard deviation of the first prototypes, 1 for a few features of either sign; null: the
     weights of a new head, or the first means, as features after a ReLU need them."""
-    keep: Annotated[float, Ge(0), Lt(1)] = 0.5
+    prototype_momentum: Annotated[float, Ge(0), Lt(1)] = 0.5
     """Of `means`: how much of the prototypes of the round before stays."""
     warm_up: Annotated[int, Ge(0)] = 5
     """Rounds before targets are matched."""
@@ -64,9 +64,9 @@ class Dmpn(OfDomains):
         """
         check_roles(clients, "Dmpn")
         classifier_shape(weights, "Dmpn")
-        if self.spread is None:
+        if self.prototype_std is None:
             return ServerState(weights, len(clients))
-        first = first_prototypes(weights["head.weight"], self.spread)
+        first = first_prototypes(weights["head.weight"], self.prototype_std)
         if self.prototypes == "learnt":
             return ServerState({**weights, "head.weight": first}, len(clients))
         return ServerState(weights, len(clients), {"prototypes": {"means": first}})
@@ -106,7 +106,7 @@ class Dmpn(OfDomains):
         # No prototypes yet: the sources' first means as they are.
         known = memory.get("prototypes")
         old = sums_by_role["source"]["sums"] * 0 if known is None else known["means"].double()
-        keep = 0.0 if known is None else self.keep
+        keep = 0.0 if known is None else self.prototype_momentum
         means = updated(old, sums_by_role["source"], keep).to(like.dtype)
         memory["prototypes"] = {"means": means}
         other = updated(torch.zeros_like(old), sums_by_role["target"], 0.0)

@@ -62,14 +62,14 @@ class Jdme(Strategy):
     bandwidth: Annotated[float, Gt(0)] | None = None
     """Of `rbf`: ``sigma`` in ``exp(-||z - z'||^2 / sigma)``; null is the mean squared distance of
     all examples, which sums give."""
-    questions: Annotated[int, Ge(2)] = 20
+    max_queries: Annotated[int, Ge(2)] = 20
     """Of `rbf`: at most so many in one round; a step takes two or more."""
     client: ClassVar[str] = "class_moments"
     deltas: ClassVar[tuple[str, ...]] = ()
 
     def phases(self) -> Sequence[str]:
         """Return: sources' moments, targets' moments, and sources' heads where they fit them."""
-        searches = ("search",) * self.questions if self.kernel == "rbf" else ()
+        searches = ("search",) * self.max_queries if self.kernel == "rbf" else ()
         head = ("head",) if self.final_head == "svm" else ()
         return ("source", "label", *searches, *head)
 
@@ -177,7 +177,7 @@ class Jdme(Strategy):
         if "search" not in state.memory:
             return state
         now = _search(state).answered(merged, self.label_kernel)
-        if now.queries < self.questions:
+        if now.queries < self.max_queries:
             return replace(state, memory={**state.memory, "search": now.packed()})
         after = _with_basis(state, now.descent.point)
         return replace(after, memory={k: v for k, v in after.memory.items() if k != "search"})

@@ -74,16 +74,16 @@ class AdversarialLoss:
     ) -> Tensor:
         """Return the domain's loss, which the model raises as the discriminator lowers it.
 
-        With ``deceit-cap`` examples whose loss is above it leave the model alone; the
+        With ``domain-loss-cap`` examples whose loss is above it leave the model alone; the
         discriminator learns from them all the same.
         """
         hidden = reverse(features, float(self._said["reversal"]))
-        if "deceit-cap" in self._said:
+        if "domain-loss-cap" in self._said:
             with torch.no_grad():
                 each = domain_losses(
                     domain_logit(psi, self.judged(features, logits)), self._at_source
                 )
-            is_open = each <= float(self._said["deceit-cap"])
+            is_open = each <= float(self._said["domain-loss-cap"])
             hidden = torch.where(is_open.unsqueeze(1), hidden, features.detach())
         strength = float(self._said["trade-off"])
         return strength * self.domain_loss(psi, hidden, logits, labels)

@@ -61,14 +61,14 @@ def confusion_sum(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def ratios(
-    confusion: Array, prediction: Array, most: float = 20.0, transposed: bool = True
+    confusion: Array, prediction: Array, max_ratio: float = 20.0, transposed: bool = True
 ) -> Array:
     """Return the class ratios: ``min ||C w - mu||`` with ``w >= 0`` and ``p_S w = 1``.
 
     Args:
         confusion: sum of :func:`confusion_sum` over a source, `(classes, classes)`.
         prediction: sum of the predicted probabilities over a target, `(classes,)`.
-        most: no ratio is larger, up to the last scaling that makes ``p_S w = 1``.
+        max_ratio: no ratio is larger, up to the last scaling that makes ``p_S w = 1``.
         transposed: use the gradient ``C'(C w - mu)``; False drops the transpose before ``mu``,
             as the authors' code does, which is only good to repeat its figures.
 
@@ -89,7 +89,7 @@ def ratios(
         )
     # A ratio of one for every class is where a source that tells nothing leaves us.
     solution = _least(columns, predicted, law[known], np.ones(int(known.sum())))
-    solution = np.minimum(solution, most)
+    solution = np.minimum(solution, max_ratio)
     weights = np.zeros(len(law))
     weights[known] = solution / (law[known] @ solution)
     return weights
@@ -126,11 +126,11 @@ def shared_law(
     return law
 
 
-def shared_ratios(confusion: Array, law: Array, most: float = 20.0) -> Array:
+def shared_ratios(confusion: Array, law: Array, max_ratio: float = 20.0) -> Array:
     """Return ``law`` over a source's own, scaled to ``p_S w = 1`` where classes are missing."""
     source_law = _normalised(confusion).sum(axis=0)
     bounded = np.minimum(
-        np.divide(law, source_law, out=np.zeros_like(source_law), where=source_law > 0), most
+        np.divide(law, source_law, out=np.zeros_like(source_law), where=source_law > 0), max_ratio
     )
     scale = source_law @ bounded
     return bounded / scale if scale > 0 else np.where(source_law > 0, 1.0, 0.0)

@@ -20,9 +20,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import typer
@@ -45,7 +47,7 @@ from fedsim.cli.rerun_command import rerun
 from fedsim.cli.run_command import resume, run
 from fedsim.cli.screen import CommandGroup, HelpfulCommand, Screen
 from fedsim.cli.show_command import show
-from fedsim.errors import Interrupted
+from fedsim.errors import Interrupted, RenamedKeyWarning
 
 __all__ = ["app", "main"]
 
@@ -111,7 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     options: dict[str, object] = {}
     try:
-        code = _invoke(words, options)
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_show_warning, options, warnings.showwarning)
+            code = _invoke(words, options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has gone; nothing more can be said to it, not even by the final flush.
@@ -126,6 +130,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A second Ctrl-C must not cut short what the interpreter still has to close.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
+
+
+def _show_warning(
+    options: dict[str, object],
+    otherwise: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *place: Any,
+) -> None:
+    if issubclass(category, RenamedKeyWarning):
+        Screen.of(options).note(f"note    {message}", "yellow")
+    else:
+        otherwise(message, category, *place)
 
 
 def _invoke(words: list[str], options: dict[str, object]) -> int:

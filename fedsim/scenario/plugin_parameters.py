@@ -15,6 +15,7 @@ from fedsim.plugins.signature import Signature
 from fedsim.scenario.inherit import FILE_SOURCES
 from fedsim.scenario.keys import PART, fields
 from fedsim.scenario.node import YamlNode, dotted
+from fedsim.scenario.renamed_keys import with_new_names
 from fedsim.schema.scenario import PARTS
 from fedsim.schema.wording import did_you_mean, listed, misfit, nearest, shown
 
@@ -121,18 +122,25 @@ def _settle(
         yield from (use.place.fault(path, fault.message, fault.hint) for fault in error.faults)
         return
     settled.signatures[path] = known
+    entries, twice = with_new_names(path, entries, known)
+    yield from twice
     written = {name: _absolute(name, node, use.value, known) for name, node in entries.items()}
     written.pop("use", None)
     who = _who(path, use.value, entries, settled)
     wrong = list(known.faults(who, written))
     for fault in wrong:
-        node = part.at(fault.path) or part
+        node = _node(fault.path, entries) or part
         place = node.key if fault.path and fault.path[0] not in known.parameters else node.place
         yield place.fault((*path, *fault.path), fault.message, fault.hint)
     missing = list(_missing_files(path, use.value, entries, written, known))
     yield from missing
-    if not wrong and not missing:
+    if not (wrong or missing or twice):
         settled.parts[path] = {"use": use.value, **known.with_defaults(written)}
+
+
+def _node(path: tuple[str | int, ...], entries: Mapping[str, YamlNode]) -> YamlNode | None:
+    entry = entries.get(str(path[0])) if path else None
+    return entry.at(path[1:]) if entry else None
 
 
 def _nameless(

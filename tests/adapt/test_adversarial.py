@@ -88,8 +88,8 @@ PAPERS: dict[str, Any] = {"form": "exact", "dropout": 0.0}
         Iwcdan(**PAPERS),
         Cdan(**PAPERS, entropy=True),
         Iwcdan(**PAPERS, entropy=True),
-        Dann(**PAPERS, unit_features=True),
-        Cdan(**PAPERS, deceit_cap=0.69),
+        Dann(**PAPERS, normalize_features=True),
+        Cdan(**PAPERS, domain_loss_cap=0.69),
     ],
     ids=["dann", "cdan", "iwdan", "iwcdan", "cdan+e", "iwcdan+e", "unit features", "cdan, capped"],
 )
@@ -116,11 +116,11 @@ def centralized(rule: Rule, model: MLP, state: ServerState) -> dict[str, torch.T
     logits = model.head(z)
     soft = logits.softmax(dim=1).detach()
     hidden = reverse(z, float(sent.settings["reversal"]))
-    if rule.unit_features:
+    if rule.normalize_features:
         hidden = hidden / hidden.norm(dim=1, keepdim=True) * 6**0.5
-    if rule.deceit_cap is not None:
+    if rule.domain_loss_cap is not None:
         says = torch.sigmoid(domain_logit(psi, product(soft, hidden))).detach()
-        fools = -torch.cat([says[:n], 1 - says[n:]]).log() > rule.deceit_cap
+        fools = -torch.cat([says[:n], 1 - says[n:]]).log() > rule.domain_loss_cap
         assert 0 < fools.sum() < len(z)
         hidden = torch.where(fools[:, None], z.detach(), hidden)
     seen = product(soft, hidden) if sent.settings["conditional"] else hidden
@@ -246,7 +246,7 @@ def test_features_that_have_run_away_are_named_with_the_remedy(model: MLP) -> No
     _, (update, *_) = gathered(Dann(), model, state)
     steep = {name: x + 1e7 for name, x in update.extras["adversary"].items()}
     with pytest.raises(
-        RunError, match=r"1e\+07: features have run away from it; strategy.deceit_cap: 1\.4"
+        RunError, match=r"1e\+07: features have run away from it; strategy.domain_loss_cap: 1\.4"
     ):
         Dann().addends(replace(update, extras={**update.extras, "adversary": steep}), INFOS[0])
 

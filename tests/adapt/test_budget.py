@@ -50,7 +50,7 @@ BUDGET: dict[str, tuple[dict[str, Any], dict[str, tuple[int, int]]]] = {
         },
     ),
     "dmpn": (
-        {"prototypes": "means", "spread": 1.0, "threshold": 0.0},
+        {"prototypes": "means", "prototype_std": 1.0, "threshold": 0.0},
         {
             "prototypes": (CLASSES * (WIDTH + 1), CLASSES * (WIDTH + 1)),
             "train": (MODEL, MODEL),

@@ -191,8 +191,8 @@ BOTH = {"use": "dann", "form": "features"}
         ({"use": "cdan", "form": "fedmm"}, {}),
         ({"use": "iwdan", "form": "fedmm"}, {}),
         (BOTH, {"feature_clip": 1.0, "feature_noise": 1.0}),
-        ({"use": "dann", "unit_features": True}, {}),
-        ({"use": "iwcdan", "deceit_cap": 1.4}, {}),
+        ({"use": "dann", "normalize_features": True}, {}),
+        ({"use": "iwcdan", "domain_loss_cap": 1.4}, {}),
     ],
 )
 def test_every_form_runs_from_a_scenario(strategy, local, two_domains, play) -> None:

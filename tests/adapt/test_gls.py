@@ -36,7 +36,7 @@ def world(seed: int, classes: int = 5, noise: float = 0.0):
 @settings(max_examples=50, deadline=None)
 def test_exact_sums_give_the_true_ratios(seed: int) -> None:
     confusion, prediction, true = world(seed)
-    assert np.allclose(ratios(confusion, prediction, most=1e9), true, atol=1e-8)
+    assert np.allclose(ratios(confusion, prediction, max_ratio=1e9), true, atol=1e-8)
 
 
 @given(st.integers(0, 10**6))
@@ -45,7 +45,7 @@ def test_noisy_sums_give_the_optimum(seed: int) -> None:
     """The conditions of Karush, Kuhn and Tucker are necessary and sufficient here."""
     confusion, prediction, _ = world(seed, noise=1.0)
     law = confusion.sum(axis=0)
-    found = ratios(confusion, prediction, most=1e9)
+    found = ratios(confusion, prediction, max_ratio=1e9)
     assert (found >= 0).all()
     assert law @ found == pytest.approx(1, abs=1e-12)
     slope = confusion.T @ (confusion @ found - prediction) / law
@@ -67,7 +67,7 @@ def test_the_optimum_is_that_of_an_interior_point_method(seed: int) -> None:
     slope = -confusion.T @ prediction
     solver = clarabel.DefaultSolver(quadratic, slope, rows, right, cones, told)
     expected = np.array(solver.solve().x)
-    assert np.allclose(ratios(confusion, prediction, most=1e9), expected, atol=1e-6)
+    assert np.allclose(ratios(confusion, prediction, max_ratio=1e9), expected, atol=1e-6)
 
 
 def test_renaming_the_classes_renames_the_ratios() -> None:
@@ -79,7 +79,7 @@ def test_renaming_the_classes_renames_the_ratios() -> None:
 
 def test_the_form_without_transpose_differs_where_mistakes_are_lopsided() -> None:
     confusion, prediction, true = world(4)
-    found = ratios(confusion, prediction, most=1e9, transposed=False)
+    found = ratios(confusion, prediction, max_ratio=1e9, transposed=False)
     assert np.abs(found - true).max() > 0.05
     symmetric = (confusion + confusion.T) / 2
     plain, official = (ratios(symmetric, prediction, transposed=flag) for flag in (True, False))
@@ -103,10 +103,10 @@ def test_a_classifier_that_knows_nothing_leaves_the_ratios_at_one() -> None:
 
 def test_no_ratio_is_far_above_the_most_that_is_allowed() -> None:
     confusion = np.diag([0.98, 0.01, 0.01])
-    found = ratios(confusion, np.array([0.0, 1.0, 0.0]), most=20.0)
+    found = ratios(confusion, np.array([0.0, 1.0, 0.0]), max_ratio=20.0)
     assert found.argmax() == 1
     assert found[1] == pytest.approx(100)  # 20, scaled to p w = 1: nothing else is there
-    assert ratios(confusion, np.array([0.5, 0.5, 0.0]), most=20.0)[1] < 30
+    assert ratios(confusion, np.array([0.5, 0.5, 0.0]), max_ratio=20.0)[1] < 30
 
 
 def test_shrinking_stops_halfway_and_keeps_the_mean_at_one() -> None:
@@ -169,8 +169,8 @@ def synthetic(separation: float, n: int, seed: int) -> dict[str, float]:
     true = np.bincount(y_t, minlength=k) / n / share
     confusion = classifier.predict_proba(x_v).T @ np.eye(k)[y_v]
     prediction = classifier.predict_proba(x_t).sum(axis=0)
-    found = ratios(confusion, prediction, most=1e9)
-    official = ratios(confusion, prediction, most=1e9, transposed=False)
+    found = ratios(confusion, prediction, max_ratio=1e9)
+    official = ratios(confusion, prediction, max_ratio=1e9, transposed=False)
 
     def accuracy(weights: Array) -> float:
         again = LogisticRegression(max_iter=500)

@@ -218,7 +218,7 @@ def test_the_slope_that_clients_add_up_is_that_of_the_random_discrepancy() -> No
         assert float(slope[at]) == pytest.approx((there - back) / 2e-6, abs=1e-7)
 
 
-RANDOM = {"use": "jdme", "kernel": "rbf", "features": 40, "steps": 2, "questions": 9}
+RANDOM = {"use": "jdme", "kernel": "rbf", "features": 40, "steps": 2, "max_queries": 9}
 
 
 def test_a_run_with_the_gaussian_kernel_descends_as_one_machine_would(two_domains, play) -> None:

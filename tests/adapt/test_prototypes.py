@@ -106,7 +106,12 @@ def held_by(info: ClientInfo) -> Examples | Unlabelled:
 def test_a_round_of_one_step_is_a_step_of_one_machine() -> None:
     """Six rounds of whole batches against the reconstruction's loss, descended in one place."""
     rule = Dmpn(
-        spread=1.0, warm_up=0, ramp_rounds=6, threshold=0.5, mean_matching=0.3, likelihood=0.2
+        prototype_std=1.0,
+        warm_up=0,
+        ramp_rounds=6,
+        threshold=0.5,
+        mean_matching=0.3,
+        likelihood=0.2,
     )
     half = Prototypical(lr=0.05, steps=1, batch_size=64, max_norm=1e9)
     with torch_defaults(0, "model"):

@@ -37,7 +37,7 @@ def plain_dp_sgd(
             with torch.no_grad():
                 for parameter in parameters:  # "Descent"
                     part = mean[start : start + parameter.numel()]
-                    parameter -= lr * part.view_as(parameter).float()
+                    parameter.sub_(lr * part.view_as(parameter).float())
                     start += parameter.numel()
 
     return steps
