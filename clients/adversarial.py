@@ -35,9 +35,9 @@ class Adversarial(Adapting):
     """A source learns its labels, and every domain deceives the discriminator that it is sent."""
 
     feature_clip: Annotated[float, Gt(0)] | None = None
-    """Of `form: features`, and needed there: the length that features are cut to."""
+    """With `form: features`, which needs it: the length that features are clipped to."""
     feature_noise: Annotated[float, Gt(0)] | None = None
-    """Of `form: features`, and needed there: the deviation of their noise, in clips."""
+    """With `form: features`, which needs it: their noise's standard deviation, in clips."""
 
     def adversary(
         self,

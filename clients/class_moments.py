@@ -35,7 +35,7 @@ class ClassMoments(Sgd):
     penalty: Annotated[float, Gt(0)] = 1.0
     """C of the support vector machine."""
     loss: Literal["hinge", "squared_hinge"] = "squared_hinge"
-    """Of the support vector machine, one class against the rest."""
+    """Loss of the support vector machine, one class against the rest."""
     max_width: Annotated[int, Ge(1)] = 2048
     """More values than this in one example are refused: moments grow with their square."""
 

@@ -47,7 +47,7 @@ class DpSgd(PrivateRule):
     batch_size: Annotated[int, Ge(1)] = 16
     """What the noisy sums are divided by: a public number, whatever came into the batch."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Of the noisy steps; it starts from rest in every round."""
+    """Momentum of the noisy steps; it starts from rest in every round."""
     protects: ClassVar[tuple[str, ...]] = ("train",)
 
     def under(self, terms: PrivacyParameters) -> _PrivateDpSgd:

@@ -49,7 +49,7 @@ class Matching(PlainSgd):
     image_lr: Annotated[float, Gt(0)] = 1.0
     """Step size of the images."""
     image_momentum: Annotated[float, Ge(0), Lt(1)] = 0.5
-    """Of the images' steps."""
+    """Momentum of the images' steps."""
     radius: Annotated[float, Ge(0)] = 5.0
     """Distance of the models that are matched on from the server's, over all parameters."""
     min_examples: Annotated[int, Ge(1)] = 10

@@ -62,7 +62,7 @@ class PrivateAdversarial(PrivateRule):
     batch_size: Annotated[int, Ge(1)] = 32
     """What noisy sums are divided by, and rows of `form: features`: a public number."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Of the noisy steps; it starts from rest in every round."""
+    """Momentum of the noisy steps; it starts from rest in every round."""
     protects: ClassVar[tuple[str, ...]] = ("gls", "adversary", "embed", "train")
 
     def under(self, terms: PrivacyParameters) -> _PrivateAdversarialRule:

@@ -37,7 +37,7 @@ class Sgd(Client):
     batch_size: Annotated[int, Ge(1)] = 32
     """Examples per step; what is left at the end of a pass makes a smaller batch."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Of the local steps; it starts from rest in every round."""
+    """Momentum of the local steps; it starts from rest in every round."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """Adds this times the weights to the gradients."""
     lr_decay: Annotated[float, Gt(0), Le(1)] = 1.0
@@ -192,13 +192,13 @@ class PlainSgd(Client):
     """A half whose own verbs move no weights."""
 
     lr: Annotated[float, Gt(0)] = 0.1
-    """Of plain SGD, which the references train with, without privacy."""
+    """Step size of the references, which train with plain SGD, without privacy."""
     epochs: Annotated[int, Ge(1)] = 1
-    """Of the references, per round."""
+    """Passes over the examples in one round of the references."""
     batch_size: Annotated[int, Ge(1)] = 32
-    """Of the references."""
+    """Examples per step of the references."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Of the references."""
+    """Momentum of the references' steps."""
 
     def train(
         self,

@@ -52,31 +52,32 @@ class AdversarialStrategy(OfDomains):
     adversary_lr: Annotated[float, Gt(0)] = 0.05
     """Step size of the discriminator."""
     adversary_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    """Of the discriminator's steps, from round to round."""
+    """Momentum of the discriminator's steps, from round to round."""
     hidden: Annotated[int, Ge(1)] = 128
     """Width of the discriminator's two hidden layers; the papers' code takes 500 for digits."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5
-    """In the discriminator."""
+    """Dropout probability in the discriminator."""
     trade_off: Annotated[float, Ge(0)] = 1.0
-    """What the domains' loss counts beside the classification loss."""
+    """Weight of the domains' loss beside the classification loss."""
     warm_up: Annotated[int, Ge(0)] = 5
     """Rounds before features begin to deceive the discriminator."""
     ramp_rounds: Annotated[int, Ge(1)] = 40
     """Rounds in which they come to do so with full strength."""
     server_lr: Annotated[float, Gt(0)] = 0.05
-    """Of `exact`: step size of the model."""
+    """With `form: exact`: the server's step size for the model."""
     server_momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    """Of `exact`: momentum of the model's steps."""
+    """With `form: exact`: momentum of the server's steps."""
     penalty: Annotated[float, Gt(0)] = 1.0
-    """Of `fedmm`: how strongly a client's model and discriminator are held to what was sent."""
+    """With `form: fedmm`: how strongly a client's model and discriminator are pulled to what was
+    sent."""
     penalty_growth: Annotated[float, Ge(1)] = 1.02
-    """Of `fedmm`: duals count less in what is sent, by this factor every hundred rounds."""
+    """With `form: fedmm`: duals count less in what is sent, by this factor every hundred rounds."""
     normalize_features: bool = False
     """The discriminator sees features of unit length, so that longer ones deceive nobody."""
     domain_loss_cap: Annotated[float, Gt(0)] | None = None
-    """In nats: an example whose loss the discriminator has above this is deceiving enough, and
-    does not push its features further.  A guessing discriminator has 0.69; 1.4, twice that, keeps
-    features from running away from one that stands still while clients train.  Ours."""
+    """Domain loss, in nats, above which an example no longer pushes its features: it deceives the
+    discriminator enough.  A guessing discriminator has 0.69; 1.4, twice that, keeps features from
+    running away from one that stands still while clients train.  Not in the papers."""
     client: ClassVar[str] = "adversarial"
 
     def phases(self) -> Sequence[str]:

@@ -45,7 +45,7 @@ class Dmpn(OfDomains):
     """Standard deviation of the first prototypes, 1 for a few features of either sign; null: the
     weights of a new head, or the first means, as features after a ReLU need them."""
     prototype_momentum: Annotated[float, Ge(0), Lt(1)] = 0.5
-    """Of `means`: how much of the prototypes of the round before stays."""
+    """With `prototypes: means`: the share of the last round's prototypes that stays."""
     warm_up: Annotated[int, Ge(0)] = 5
     """Rounds before targets are matched."""
     ramp_rounds: Annotated[int, Ge(1)] = 40

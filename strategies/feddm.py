@@ -43,7 +43,7 @@ class FedDM(Strategy):
     batch_size: Annotated[int, Ge(1)] = 256
     """Images per step of the server."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
-    """Of the server's steps; it starts from rest in every round."""
+    """Momentum of the server's steps; it starts from rest in every round."""
     weight_decay: Annotated[float, Ge(0)] = 5e-4
     """Adds this times the weights to the server's gradients."""
     weighting: Literal["none", "examples"] = "none"

@@ -51,19 +51,20 @@ class Jdme(Strategy):
     label_kernel: LabelKernel = "official"
     """`joint` weighs classes as they are common, `balanced` alike, `official` is their sum."""
     steps: Annotated[int, Ge(1)] = 5
-    """Of Riemannian descent in one round."""
+    """Steps of Riemannian descent in one round."""
     final_head: Literal["svm", "moment"] = "svm"
     """`svm`: fitted by the sources, averaged by examples (exact with one); `moment`: ridge
     regression on the server, from the moments that it has."""
     ridge: Annotated[float, Gt(0)] = 0.01
-    """Of `moment`, as a share of the features' mean variance."""
+    """With `final_head: moment`: the ridge, as a share of the features' mean variance."""
     features: Annotated[int, Ge(1)] = 500
-    """Of `rbf`: random frequencies."""
+    """With `kernel: rbf`: the number of random frequencies."""
     bandwidth: Annotated[float, Gt(0)] | None = None
-    """Of `rbf`: ``sigma`` in ``exp(-||z - z'||^2 / sigma)``; null is the mean squared distance of
-    all examples, which sums give."""
+    """With `kernel: rbf`: ``sigma`` in ``exp(-||z - z'||^2 / sigma)``; null is the mean squared
+    distance of all examples, which sums give."""
     max_queries: Annotated[int, Ge(2)] = 20
-    """Of `rbf`: at most so many in one round; a step takes two or more."""
+    """With `kernel: rbf`: the most questions to all clients in one round; a step takes two or
+    more."""
     client: ClassVar[str] = "class_moments"
     deltas: ClassVar[tuple[str, ...]] = ()
 

@@ -25,7 +25,8 @@ class Noise:
     """
 
     sigma: Annotated[float, Ge(0)] = 0.1
-    """In units of the inputs; images are in [0, 1] here."""
+    """Standard deviation that the noise grows towards, in units of the inputs; images are in
+    [0, 1]."""
 
     def apply(
         self, inputs: Array, client: int, clients: int, generator: np.random.Generator

@@ -19,7 +19,7 @@ class Projected(nn.Module):
     Args:
         shape: of one example.
         classes: how many there are to tell apart.
-        dimensions: Of the subspace; at most as many as an example has values.
+        dimensions: Dimensions of the subspace; at most as many as an example has values.
     """
 
     def __init__(

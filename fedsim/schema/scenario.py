@@ -171,7 +171,7 @@ class Scenario(Section):
     name: Name = "scenario"
     """What the run is called; by default the name of the file."""
     description: str = ""
-    """For people."""
+    """A sentence or two on the experiment, for those who read its reports."""
     tags: Texts = ()
     """Words to find the run by."""
     extends: str | None = None

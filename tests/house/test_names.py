@@ -7,6 +7,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+import pytest
+
+from fedsim.plugins import registry
+from fedsim.plugins.registry import SHELVES
+from fedsim.scenario.keys import fields
+from fedsim.scenario.node import dotted
 from tests.house.floor_plan import ROOT
 from tests.house.test_imports import MODULES
 
@@ -29,6 +35,7 @@ LIFE = 5
 """Lines for which any name will do: its binding is still in sight."""
 MOST_VAGUE = 0.01
 LONGEST_MODULE = 250
+DANGLING = ("Of ", "In ", "By ", "For ", "From ")
 
 Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
@@ -147,3 +154,19 @@ def test_the_glossary_names_what_is_there() -> None:
     }
     assert len(names) >= 40
     assert names - known == set()
+
+
+@pytest.mark.parametrize("kind", sorted(SHELVES))
+def test_what_a_parameter_does_is_a_sentence_of_its_own(kind: str) -> None:
+    """It is read alone, in ``fedsim explain strategy.mu`` and in editors."""
+    documents = {
+        f"{name}.{parameter.name}": parameter.doc
+        for name in registry.names(kind)
+        for parameter in registry.describe(kind, name).parameters.values()
+    }
+    assert not {key: doc for key, doc in documents.items() if doc.startswith(DANGLING)}
+
+
+def test_what_a_key_does_is_a_sentence_of_its_own() -> None:
+    documents = {dotted(path): field.description or "" for path, field in fields()}
+    assert not {key: doc for key, doc in documents.items() if doc.startswith(DANGLING)}

@@ -28,7 +28,7 @@ class Domains:
     alpha: Annotated[float, Gt(0)] | None = None
     """Deals each domain as ``dirichlet`` does; null deals it as ``iid`` does."""
     min_size: Annotated[int, Ge(1)] = 10
-    """Of ``alpha``: the fewest examples of a client."""
+    """With ``alpha``: the fewest examples of a client."""
     targets: tuple[str, ...] = ()
     """Domains whose clients have the role ``target``: their labels are never trained on."""
 

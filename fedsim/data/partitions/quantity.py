@@ -33,9 +33,10 @@ class Quantity:
 
     law: Literal["dirichlet", "linear", "exponential"] = "dirichlet"
     alpha: Annotated[float, Gt(0)] = 0.5
-    """Of ``dirichlet``: 0.1 gives a few clients nearly all, 100 is nearly even."""
+    """With ``law: dirichlet``: 0.1 gives a few clients nearly all, 100 is nearly even."""
     min_size: Annotated[int, Ge(1)] = 10
-    """Of ``dirichlet``: drawn again until every client has so many examples."""
+    """With ``law: dirichlet``: the fewest examples of a client; sizes are drawn until all have so
+    many."""
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
         """Return each client's indices; every example is dealt once.
