@@ -146,8 +146,8 @@ class Sgd(Client):
             self.step(weights, gradients, velocity, lr)
         losses, sizes = zip(*last_pass, strict=True)
         # What numpy.average makes of it, to the last bit and in a third of the time.
-        met = np.multiply(torch.stack(losses).cpu().numpy(), sizes, dtype=np.float64)
-        return float(met.sum() / sum(sizes))
+        weighted = np.multiply(torch.stack(losses).cpu().numpy(), sizes, dtype=np.float64)
+        return float(weighted.sum() / sum(sizes))
 
     def _batches(
         self, examples: int, generator: torch.Generator, device: torch.device

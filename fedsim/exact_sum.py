@@ -111,6 +111,8 @@ class ExactSum:
         if not prepared.is_small:
             self._absorb(Limbs.of(term))
             return
+        # Two sums of the same terms: of whole numbers and of fractions.  The first alone would lose
+        # its last bits as it grows; with the second they are known again when it is flushed.
         if not self._recent:
             self._recent = [torch.zeros_like(term) for _ in range(2)]
         # The sign in turns, so that every other term takes away what the one before brought.
@@ -129,7 +131,7 @@ class ExactSum:
         Raises:
             ValueError: if its names or shapes are not those of the terms before it.
         """
-        self.check(other)
+        self.check(other)  # first: a sum that is refused must leave this one as it is
         self._flush()
         other._flush()
         if other._layout is not None:
@@ -156,6 +158,7 @@ class ExactSum:
         if self._unflushed % 2:  # of an odd number of terms one still has its ROUND taken away
             for run in self._buffer.runs:
                 fractions[run].add_(ROUND)
+        # What is left after the fractions is whole but for less than a quarter: see SMALL.
         upper = wholes.sub_(fractions).round_().long()
         lower = fractions.mul_(RATIO).long()
         for recent in self._recent:
@@ -203,9 +206,11 @@ def _weighted(buffer: TermBuffer, scale: float, addend: Addend) -> bool:
 
     parts, square = [], 0.0
     for run in buffer.runs:
+        # Weighted here, in the buffer: the client's tensors stay what they were, and need no copy.
         parts.append(part := buffer.term[run].mul_(scale))
         square += torch.dot(part, part).item()
     is_small = square <= SMALL**2  # false with a NaN
+    # A small norm bounds every number, so only the rare large term is looked at once more.
     for part in () if is_small else parts:
         low, high = torch.aminmax(part)
         if not (low.item() >= -LIMIT * UPPER and high.item() <= LIMIT * UPPER):

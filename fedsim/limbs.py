@@ -63,6 +63,7 @@ class Limbs:
 
     def _carry(self) -> None:
         """Move whole multiples of the upper grid out of the lower limb; the value is the same."""
+        # Rounded down, so that what stays is never negative, whatever was added in which order.
         carried = self._lower.div(RATIO, rounding_mode="floor")
         self._upper += carried
         self._lower -= carried * RATIO

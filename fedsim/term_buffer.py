@@ -60,6 +60,7 @@ class TermBuffer:
     def widen(self, moved: Sequence[bool]) -> None:
         """Take into account which tensors a term has moved."""
         self._moved = [new or old for new, old in zip(moved, self._moved, strict=True)]
+        # Neighbours that moved make one run: a few long passes over memory, not many short ones.
         groups = groupby(range(len(moved)), key=self._moved.__getitem__)
         tensors = [list(group) for is_moved, group in groups if is_moved]
         self.runs = [slice(self._starts[of[0]], self._starts[of[-1] + 1]) for of in tensors]

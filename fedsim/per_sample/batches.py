@@ -43,6 +43,7 @@ def sampled(examples: int, rate: float, source: NoiseSource) -> Tensor:
 
     Drawn where the noise is, because the amplification needs a sample that nobody can guess.
     """
+    # Words of 64 bits are compared as integers: a float drawn for each has only 53.
     words = source.words(examples)
     chosen = words < np.uint64(rate * 2.0**64) if rate < 1 else np.ones(examples, bool)
     return torch.from_numpy(np.flatnonzero(chosen))
@@ -57,6 +58,7 @@ def padded_sample(inputs: Tensor, size: int, source: NoiseSource) -> tuple[Tenso
     Returns:
         The examples, `(size, *features)`, and which of them are real, `(size,)`.
     """
+    # Random words sorted are a random order; stable, so that ties, rare as they are, fall alike.
     order = np.argsort(source.words(len(inputs)), kind="stable")
     chosen = torch.from_numpy(order[:size])
     rows = functional.pad(inputs[chosen].flatten(1), (0, 0, 0, size - len(chosen)))

@@ -58,10 +58,13 @@ def clipped_sum(
     total = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in weights.items()}
     for part, count in in_slots(batch):
         by_example = gradients(weights, part.inputs, part.labels)
+        # In float64 from here on: norms and products of float32 would round by more than the
+        # room that SHRINK leaves below the clip.
         wide = {name: g[:count].double().flatten(1) for name, g in by_example.items()}
         squares = [g.square().sum(dim=1) for g in wide.values()]
         norms = torch.stack(squares).sum(dim=0).sqrt()  # (count,)
         scale = torch.where(norms <= clip * SHRINK, 1.0, clip / norms * SHRINK)
+        # Left out, not clipped: a factor of 0 would make NaN of infinity, and so of the sum.
         if not bool((is_finite := torch.isfinite(norms)).all()):
             wide, scale = {name: g[is_finite] for name, g in wide.items()}, scale[is_finite]
         # On the grid of ``step``, a power of two, the terms are whole numbers: one pass puts them
@@ -95,7 +98,7 @@ def written_sum(
     """
     total = {name: torch.zeros_like(w, dtype=torch.float64) for name, w in weights.items()}
     for part, count in in_slots(batch, slots):
-        pieces = gradients(part, count)
+        pieces = gradients(part, count)  # of those alone that do not fill up
         norms = torch.stack([piece.squares() for piece in pieces.values()]).sum(dim=0).sqrt()
         scale = torch.where(norms <= clip * SLACK, 1.0, clip / norms * SLACK)
         if not bool((is_finite := torch.isfinite(norms)).all()):

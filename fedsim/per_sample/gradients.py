@@ -145,9 +145,12 @@ class WrittenOut:
         with torch.enable_grad():
             for step in self._steps:
                 layer_input, x = _through(step.layer, step.parameters, x)
+                # Weights are detached, so outputs are what autograd differentiates for: it gives
+                # each example's error, and never a sum over examples.
                 if step.trained:
                     x = x if x.requires_grad else x.requires_grad_()
                     traced.append((step, layer_input.detach(), x))
+            # A sum, not a mean: an example's error must not depend on how many there are.
             loss = functional.cross_entropy(x, batch.labels, reduction="sum")
             errors = torch.autograd.grad(loss, [output for *_, output in traced])
         pieces: dict[str, Piece] = {}
@@ -193,6 +196,7 @@ def _through(layer: nn.Module, parameters: Weights, x: Tensor) -> tuple[Tensor, 
     if isinstance(layer, nn.Linear):
         return x, functional.linear(x, parameters["weight"], parameters.get("bias"))
     if isinstance(layer, nn.GroupNorm) and parameters:
+        # Normalised first, scaled after: the normalised input is what the scale's gradient needs.
         x = functional.group_norm(x, layer.num_groups, eps=layer.eps)
         each = (-1, *[1] * (x.dim() - 2))
         return x, x * parameters["weight"].view(each) + parameters["bias"].view(each)

@@ -1,7 +1,8 @@
-"""Layers of several clients at once, forth and back, and each example's own gradient of them.
+"""Layers of several clients at once, forward and backward, and each example's own gradient of them.
 
 Images lie as in :class:`fedsim.stacked.networks.Layers`: clients are side by side as channels, and
-convolutions are grouped, forth and back.  Behind a ``Flatten`` a product has one matrix for each.
+convolutions are grouped, forward and backward.  Behind a ``Flatten`` a product has one matrix for
+each.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from fedsim.errors import RunError
 from fedsim.per_sample.gradients import WIDE
 from fedsim.wire import Weights
 
-__all__ = ["Convolution", "Found", "Layer", "Linear", "StackedOuter", "StackedRows", "StackedScale"]
+__all__ = [
+    "Convolution",
+    "Layer",
+    "Linear",
+    "NamedGradients",
+    "StackedOuter",
+    "StackedRows",
+    "StackedScale",
+]
 
 LAST = torch.channels_last
 
@@ -57,22 +66,22 @@ class StackedRows:
         return cls(lambda client, some: values[client, some], (values.shape[2],), (0,))
 
 
-Found = Iterator[tuple[str, StackedOuter | StackedRows]]
+NamedGradients = Iterator[tuple[str, StackedOuter | StackedRows]]
 """Each weight's name in its layer, and its gradients."""
 
 
 class Layer(Protocol):
-    """A layer with weights; those of all clients are ``own``, `(clients, *shape)` by name."""
+    """A layer with weights; ``parameters`` are all clients', `(clients, *shape)` by name."""
 
-    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
+    def forward(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return the layer's output."""
         ...
 
-    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def backward(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return the error of ``x``, the layer's input, from that of its output."""
         ...
 
-    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+    def gradients(self, x: Tensor, error: Tensor, clients: int) -> NamedGradients:
         """Yield the gradients of each weight by its name."""
         ...
 
@@ -80,7 +89,7 @@ class Layer(Protocol):
 class Linear:
     """A linear layer, of inputs `(clients, slots, features)`."""
 
-    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
+    def forward(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return a batched product; see :class:`Layer`.
 
         Raises:
@@ -92,11 +101,11 @@ class Linear:
             return torch.baddbmm(parameters["bias"].unsqueeze(1), x, parameters["weight"].mT)
         return torch.bmm(x, parameters["weight"].mT)
 
-    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def backward(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return a batched product; see :class:`Layer`."""
         return torch.bmm(error, parameters["weight"])
 
-    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+    def gradients(self, x: Tensor, error: Tensor, clients: int) -> NamedGradients:
         """Yield outer products, which are never written down; see :class:`Layer`."""
         yield "weight", StackedOuter(error, x)
         yield "bias", StackedRows.made(error)
@@ -109,22 +118,22 @@ class Convolution:
         self._layer = layer
         self._padding = tuple(int(pad) for pad in layer.padding)
 
-    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
+    def forward(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return a grouped convolution; see :class:`Layer`."""
-        weight, bias = _lying(parameters["weight"]), parameters.get("bias")
+        weight, bias = _channels_last(parameters["weight"]), parameters.get("bias")
         bias = None if bias is None else bias.flatten()
         layer, clients = self._layer, len(parameters["weight"])
         return functional.conv2d(x, weight, bias, layer.stride, self._padding, groups=clients)
 
-    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def backward(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return a grouped convolution with the weights turned round; see :class:`Layer`."""
-        weight, stride = _lying(parameters["weight"]), self._layer.stride
+        weight, stride = _channels_last(parameters["weight"]), self._layer.stride
         grad_input: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
             list(x.shape), weight, error, stride, self._padding, groups=len(parameters["weight"])
         )
         return grad_input
 
-    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+    def gradients(self, x: Tensor, error: Tensor, clients: int) -> NamedGradients:
         """Yield products of errors with windows, for each example; see :class:`Layer`."""
         layer = self._layer
         errors = error.contiguous(memory_format=LAST).permute(0, 2, 3, 1).flatten(1, 2)
@@ -134,21 +143,22 @@ class Convolution:
         if is_narrow:
             shape, order = (channels, *kernel, out), (3, 0, 1, 2)
 
-        def own(client: int, some: slice) -> Tensor:
+        def errors_of(client: int, some: slice) -> Tensor:
             return errors[some, :, client * out : (client + 1) * out]
 
-        def of(client: int, some: slice) -> Tensor:
+        def weight_gradients(client: int, some: slice) -> Tensor:
             images = x[some, client * channels : (client + 1) * channels]
-            met, missed = self._windows(images, is_narrow), own(client, some)
-            return torch.bmm(met, missed) if is_narrow else torch.bmm(missed.mT, met)
+            windows, error = self._windows(images, is_narrow), errors_of(client, some)
+            return torch.bmm(windows, error) if is_narrow else torch.bmm(error.mT, windows)
 
-        def sums(client: int, some: slice) -> Tensor:
+        def bias_gradients(client: int, some: slice) -> Tensor:
             # Not of all clients at once: where their channels end, kernels sum in another order.
-            missed = own(client, some)
-            return torch.bmm(missed.new_ones(len(missed), 1, missed.shape[1]), missed)
+            error = errors_of(client, some)
+            # A product with ones is faster than a sum.
+            return torch.bmm(error.new_ones(len(error), 1, error.shape[1]), error)
 
-        yield "weight", StackedRows(of, shape, order)
-        yield "bias", StackedRows(sums, (out,), (0,))
+        yield "weight", StackedRows(weight_gradients, shape, order)
+        yield "bias", StackedRows(bias_gradients, (out,), (0,))
 
     def _windows(self, x: Tensor, is_narrow: bool) -> Tensor:
         """Return what the kernel meets, from one client's images.
@@ -168,7 +178,7 @@ class Convolution:
         return every.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2)
 
 
-def _lying(weight: Tensor) -> Tensor:
+def _channels_last(weight: Tensor) -> Tensor:
     """Return kernels of all clients one behind another, with the channels last."""
     return weight.flatten(0, 1).contiguous(memory_format=LAST)
 
@@ -176,15 +186,15 @@ def _lying(weight: Tensor) -> Tensor:
 class StackedScale:
     """The scale and the shift of a norm's channels, `(slots, clients * channels, ...)`."""
 
-    def forth(self, parameters: Weights, x: Tensor) -> Tensor:
+    def forward(self, parameters: Weights, x: Tensor) -> Tensor:
         """Return ``x`` scaled and shifted; see :class:`Layer`."""
         return x * _each(parameters["weight"], x) + _each(parameters["bias"], x)
 
-    def back(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
+    def backward(self, parameters: Weights, x: Tensor, error: Tensor) -> Tensor:
         """Return the error scaled; see :class:`Layer`."""
         return error * _each(parameters["weight"], x)
 
-    def found(self, x: Tensor, error: Tensor, clients: int) -> Found:
+    def gradients(self, x: Tensor, error: Tensor, clients: int) -> NamedGradients:
         """Yield sums over places; see :class:`Layer`."""
         for key, values in ("weight", x * error), ("bias", error):
             yield key, _summed(values, values.shape[1] // clients)

@@ -51,7 +51,7 @@ HELD = 128
 def descend_together(
     rule: StepRule, terms: PrivacyParameters, model: nn.Module, members: Sequence[StackedClient]
 ) -> list[Weights]:
-    """Return how far each seat's noisy steps move its weights.
+    """Return how far each client's noisy steps move its weights.
 
     Args:
         rule: what each client does.
@@ -67,6 +67,7 @@ def descend_together(
     before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     moved: list[Weights] = []
     passes = math.ceil(len(members) / max(1, HELD // _slots(rule)))
+    # Stacks of nearly equal size: a short last one would cost a pass as the others do.
     for first, last in pairwise(len(members) * at // passes for at in range(passes + 1)):
         stack = _DpSgdStack(rule, terms, members[first:last], before.repeat(last - first, 1))
         for _ in range(rule.steps):
@@ -118,6 +119,8 @@ class _DpSgdStack:
             batches: where the examples of each client's batch stand among all.
         """
         clip, late = self._terms.clip, dict[int, Tensor]()
+        # What is beyond a row's slots goes first, so that the pass that every client has comes
+        # last and its sums can be yielded as they are made.
         rest = [
             (client, part)
             for client, places in enumerate(batches)
@@ -126,6 +129,8 @@ class _DpSgdStack:
         ]
         for first in range(0, len(rest), len(batches)):
             clients, parts = zip(*rest[first : first + len(batches)], strict=True)
+            # A pass has as many rows whatever is in it, so that no example's bits depend on how
+            # many clients drew more than a row holds.
             fill = [0] * (len(batches) - len(clients))
             totals = summed(self.weights[[*clients, *fill]], self._filled(parts), clip)
             for client, total in zip(clients, totals[: len(clients)], strict=True):
@@ -143,6 +148,7 @@ class _DpSgdStack:
 
     def _filled(self, parts: Sequence[Tensor]) -> Batch:
         """Return rows of at most as many examples as there are slots as a pass of one size."""
+        # -1 is the last of all: the example of zeros, which is in no share.
         places = torch.full((len(self._sizes), self._slots), -1)
         for at, part in enumerate(parts):
             places[at, : len(part)] = part
@@ -154,6 +160,7 @@ class _DpSgdStack:
         rule, std = self._rule, self._terms.clip * self._terms.noise_multiplier
         if rule.momentum and client not in self._velocity:
             self._velocity[client] = torch.zeros_like(total)
+        # Block by block, so that noise, velocity and weights of a block are still in the cache.
         for first in range(0, len(total), BLOCK):
             here = slice(first, first + BLOCK)
             noisy = perturbed(total[here], std, self._sources[client])

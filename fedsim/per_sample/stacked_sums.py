@@ -32,7 +32,7 @@ __all__ = ["SummedTogether"]
 CACHE = 3 << 18
 """Bytes of gradients in float64 that are written down at once: they stay near the processor."""
 
-Found = dict[str, StackedOuter | StackedRows]
+GradientsByName = dict[str, StackedOuter | StackedRows]
 """Gradients by the name of the weight."""
 
 Plain = Callable[[Tensor, int], Tensor]
@@ -50,7 +50,7 @@ class _LayerStep:
 
 @dataclass(frozen=True)
 class _LayerInputs:
-    """What a link met on the way forth."""
+    """What a layer was given and gave on the way forward."""
 
     link: _LayerStep
     parameters: Weights
@@ -92,9 +92,10 @@ class SummedTogether:
         """Return the sum of each client's clipped gradients, in float64, `(clients, numbers)`.
 
         Adding or removing one example moves its client's sum by at most ``clip``, rounding
-        included, and no other client's at all: as for :func:`fedsim.clients.dp_sgd.written_sum`,
-        its term is made of float32 numbers that depend on it and its client's weights alone, and
-        everything after them is float64.  For that a pass has to have the same size each time.
+        included, and no other client's at all: as for
+        :func:`fedsim.per_sample.clipped_sums.written_sum`, its term is made of float32
+        numbers that depend on it and its client's weights alone, and everything after them is
+        float64.  For that a pass has to have the same size each time.
 
         Args:
             rows: each client's weights, one behind another, `(clients, numbers)`.
@@ -102,7 +103,7 @@ class SummedTogether:
             clip: the bound on the norm of one example's gradient, over all weights together.
         """
         inputs, labels, share = batch
-        pieces = self._found(self.split(rows), inputs, labels)
+        pieces = self._gradients(self.split(rows), inputs, labels)
         outer = {
             name: (piece.errors.double(), piece.inputs.double())
             for name, piece in pieces.items()
@@ -110,6 +111,7 @@ class SummedTogether:
         }
         written = {name: piece for name, piece in pieces.items() if isinstance(piece, StackedRows)}
         squares = torch.zeros(labels.shape, dtype=torch.float64, device=rows.device)
+        # The norm of an outer product is the product of the norms: it is never written down.
         for errors, layer_inputs in outer.values():
             squares += errors.square().sum(dim=2) * layer_inputs.square().sum(dim=2)
         counts = share.sum(dim=1, dtype=torch.int64).tolist()
@@ -118,10 +120,10 @@ class SummedTogether:
         total = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
         sent = self.split(total)
         for (name, piece), row_sums in zip(written.items(), sums, strict=True):
-            lying = row_sums.view(-1, *piece.shape).permute(0, *(1 + at for at in piece.order))
-            sent[name].copy_(lying)
+            ordered = row_sums.view(-1, *piece.shape).permute(0, *(1 + at for at in piece.order))
+            sent[name].copy_(ordered)
         for name, (errors, layer_inputs) in outer.items():
-            if has_odd:
+            if has_odd:  # a scale of 0 does not take away what is not finite: 0 * inf is NaN
                 errors[scale == 0], layer_inputs[scale == 0] = 0, 0
             for client, cut in enumerate(errors.mul_(scale.unsqueeze(2))):
                 torch.mm(cut.mT, layer_inputs[client], out=sent[name][client])
@@ -149,10 +151,11 @@ class SummedTogether:
         else:
             behind.append(lambda x, _: evenly(layer, x))
 
-    def _found(self, weights: Weights, inputs: Tensor, labels: Tensor) -> Found:
-        """Go forth and back; return what every example's gradients are made of."""
+    def _gradients(self, weights: Weights, inputs: Tensor, labels: Tensor) -> GradientsByName:
+        """Go forward and backward; return what every example's gradients are made of."""
         clients, traced, x = len(inputs), list[_LayerInputs](), inputs
         if self._are_images and x.dim() == 5:
+            # Clients side by side as channels: one grouped convolution serves all of them.
             x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         for plain in self._before:
             x = plain(x, clients)
@@ -161,7 +164,9 @@ class SummedTogether:
             parameters = {
                 n.removeprefix(start): w for n, w in weights.items() if n.startswith(start)
             }
-            output = link.layer.forth(parameters, x)
+            # Autograd sees only what lies between two layers with weights: their own gradients are
+            # made example by example below, which autograd would have summed.
+            output = link.layer.forward(parameters, x)
             after = output.requires_grad_()
             with torch.enable_grad():
                 for plain in link.behind:
@@ -171,14 +176,14 @@ class SummedTogether:
                     after = functional.cross_entropy(*flat, reduction="sum")
             traced.append(_LayerInputs(link, parameters, x, output, after))
             x = after.detach()
-        pieces, error = Found(), None
+        pieces, error = GradientsByName(), None
         for at in reversed(traced):
-            (back,) = torch.autograd.grad(at.after, at.output, error)
-            for key, piece in at.link.layer.found(at.x, back, clients):
+            (output_error,) = torch.autograd.grad(at.after, at.output, error)
+            for key, piece in at.link.layer.gradients(at.x, output_error, clients):
                 if key in at.parameters:
                     pieces[f"{at.link.name}.{key}"] = piece
-            if at is not traced[0]:
-                error = at.link.layer.back(at.parameters, at.x, back)
+            if at is not traced[0]:  # nobody asks for the error of the examples themselves
+                error = at.link.layer.backward(at.parameters, at.x, output_error)
         return pieces
 
 
@@ -204,16 +209,17 @@ def _cut(
     scale, sums = torch.zeros_like(squares), squares.new_zeros(len(counts), width)
     for client, count in enumerate(counts):
         for first in range(0, count, many):
-            start = min(first, slots - many)  # the last few may have been met before
+            start = min(first, slots - many)  # the last few may have been in the slice before
             some = slice(start, start + many)
             for piece, column in zip(pieces, columns, strict=True):
                 wide[:, column] = piece.of(client, some).flatten(1)
             norms = torch.linalg.vector_norm(wide, dim=1).square_()
             norms.add_(squares[client, some]).sqrt_()
-            cut = (clip * SLACK / norms).clamp_(max=1)
+            cut = (clip * SLACK / norms).clamp_(max=1)  # a norm of 0 gives inf, so 1
             if not math.isfinite(float(norms.sum())):
                 is_odd = ~torch.isfinite(norms)
                 wide[is_odd], cut[is_odd] = 0, 0
+            # Counted once: neither what the slice before had, nor what only fills up.
             cut[: first - start], cut[max(0, count - start) :] = 0, 0
             scale[client, some] += cut
             sums[client].addmv_(wide.mT, cut)

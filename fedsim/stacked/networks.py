@@ -124,9 +124,9 @@ class Mlp:
     def _pass(self, weights: Weights, batch: Batch, use: Callable[..., None]) -> Tensor:
         """Go forth and back; ``use`` is given each linear layer's error and inputs, last first."""
         inputs, labels, share = batch
-        x, met = inputs.flatten(2), []
+        x, layer_inputs = inputs.flatten(2), []
         for name, layer in self._chain:
-            met.append(x)
+            layer_inputs.append(x)
             if isinstance(layer, nn.ReLU):
                 x = x.relu()
             elif self._has_bias[name]:
@@ -139,7 +139,7 @@ class Mlp:
         error = logs.exp_().scatter_add_(2, at, -torch.ones_like(at, dtype=logs.dtype))
         error.mul_(share.unsqueeze(2))
         for place in range(len(self._chain) - 1, -1, -1):
-            (name, layer), x = self._chain[place], met[place]
+            (name, layer), x = self._chain[place], layer_inputs[place]
             if isinstance(layer, nn.ReLU):
                 error.mul_(x > 0)
                 continue

@@ -153,7 +153,7 @@ def rows(name: str, clients: int, slots: int, at: tuple[int, int]) -> list[Tenso
     beside, one = examples(clients * slots, *at), examples(1)
     inputs, labels = beside.inputs.view(clients, slots, *SHAPE), beside.labels.view(clients, slots)
     inputs[at], labels[at] = one.inputs[0], one.labels[0]
-    found = summed._found(summed.split(flat), inputs, labels)
+    found = summed._gradients(summed.split(flat), inputs, labels)
     parts: list[Tensor] = []
     for piece in found.values():
         if isinstance(piece, StackedOuter):
