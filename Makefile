@@ -16,6 +16,7 @@ help:
 	@echo "make check   all that a change must pass: lint, docs, the wheel, the tests with coverage"
 	@echo "make test-all  the tests on each of Python 3.11, 3.12 and 3.13 that is here"
 	@echo "make docs    build the documentation into docs/_build/html"
+	@echo "make wheel   build the wheel and import from it"
 	@echo "make clean   delete .venv and everything else that can be made again; runs/ stays"
 	@echo
 	@echo "Another interpreter: make test PYTHON=python3.12"
