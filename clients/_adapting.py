@@ -89,8 +89,8 @@ class Adapting(Sgd):
             part = confusion_sum(soft, examples.labels[rows]) if at_source else soft.sum(dim=0)
             sums = part if sums is None else sums + part
         name = "confusion" if at_source else "prediction"
-        sent: Weights = {} if sums is None else {name: sums}
-        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, GLS: sent})
+        reply: Weights = {} if sums is None else {name: sums}
+        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, GLS: reply})
 
     def _descend(
         self,

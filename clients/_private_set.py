@@ -113,15 +113,15 @@ class PrivateSet(PlainSgd, PrivateRule):
 
     def reply(self, instruction: Instruction, images: Tensor, examples: PrivateExamples) -> Update:
         """Return the set as the extra ``synthetic``; no metrics, and no number of examples."""
-        sent: Weights = encoded(images.flatten(0, 1), self.coding)
-        sent["labels"] = examples.classes.repeat_interleave(self.images_per_class)
+        synthetic: Weights = encoded(images.flatten(0, 1), self.coding)
+        synthetic["labels"] = examples.classes.repeat_interleave(self.images_per_class)
         if examples.classes.lt(256).all():
-            sent["labels"] = sent["labels"].to(torch.uint8)
+            synthetic["labels"] = synthetic["labels"].to(torch.uint8)
         if instruction.broadcast.settings.get("weighting", "none") == "examples":
             stands_for = examples.counts.float() / self.images_per_class
-            sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
+            synthetic["weight"] = stands_for.repeat_interleave(self.images_per_class)
         count = min(1, instruction.client.examples)
-        return Update(instruction.client.id, {}, count, {}, {"synthetic": sent})
+        return Update(instruction.client.id, {}, count, {}, {"synthetic": synthetic})
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Adversarial(Adapting):
         psi = contest.learnable()
         leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | psi
         values = {name: leaf.detach() for name, leaf in leaves.items()}
-        sent = {name: value.clone() for name, value in values.items()}
+        anchor = {name: value.clone() for name, value in values.items()}
         dual = instruction.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
         pull, rule = float(settings["penalty"]), self.of_role(instruction)
         velocity: Weights = {}
@@ -116,9 +116,9 @@ class Adversarial(Adapting):
                 gradients = slopes(contest.loss(psi, examples.inputs[batch], batch_labels), leaves)
                 self._tame(gradients)
                 for name, slope in gradients.items():
-                    slope.add_(dual[name]).add_(values[name] - sent[name], alpha=pull)
+                    slope.add_(dual[name]).add_(values[name] - anchor[name], alpha=pull)
                 rule.step(values, gradients, velocity, self.rate(instruction))
-        went = {name: value - sent[name] for name, value in values.items()}
+        went = {name: value - anchor[name] for name, value in values.items()}
         dual = {name: old + pull * went[name] for name, old in dual.items()}
         shift = float(settings["penalty-now"])
         went = {name: value + dual[name] / shift for name, value in went.items()}
@@ -141,12 +141,12 @@ class Adversarial(Adapting):
         clip, noise = self._blur()
         contest = AdversarialLoss(model.eval(), instruction, clip)
         inputs, _ = self._batch(examples, instruction, generator)
-        sent: Weights = {}
+        reply: Weights = {}
         if len(inputs):
             with torch.no_grad():
                 rows = contest.judged(*contest.seen(inputs))
-            sent = {"rows": noisy(rows, clip * noise, SimulatedNoise.of(generator)).to(rows.dtype)}
-        extras = {ADAPTS: {}, "rows": sent}
+            reply = {"rows": noisy(rows, clip * noise, SimulatedNoise.of(generator)).to(rows.dtype)}
+        extras = {ADAPTS: {}, "rows": reply}
         return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
@@ -178,7 +178,7 @@ class Adversarial(Adapting):
 
 def _reply(instruction: Instruction, examples: int, went: Weights, adversary: Weights) -> Update:
     """Return a move of the model, zero where ``went`` has none, and one of the discriminator."""
-    sent = instruction.broadcast.weights
-    delta = {name: went.get(name, torch.zeros_like(value)) for name, value in sent.items()}
+    anchor = instruction.broadcast.weights
+    delta = {name: went.get(name, torch.zeros_like(value)) for name, value in anchor.items()}
     extras = {ADAPTS: {}, "adversary": adversary}
     return Update(instruction.client.id, delta, examples, extras=extras)

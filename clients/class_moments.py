@@ -47,11 +47,11 @@ class ClassMoments(Sgd):
         generator: torch.Generator,
     ) -> Update:
         """Return, in the first round, class moments and a head on the inputs as they are."""
-        sent: Weights = {}
-        extras = {ADAPTS: {}, MOMENTS: sent}
+        reply: Weights = {}
+        extras = {ADAPTS: {}, MOMENTS: reply}
         if instruction.round == 1 and len(examples):
             rows = rows_of(examples, self.max_width)
-            sent.update(_moments(rows, examples.labels, model, instruction).packed())
+            reply.update(_moments(rows, examples.labels, model, instruction).packed())
             extras["raw"] = self._head(rows, examples.labels, _classes(model), generator)
         return Update(instruction.client.id, {}, len(examples), extras=extras)
 
@@ -66,12 +66,12 @@ class ClassMoments(Sgd):
 
         With random features it returns in the first round those of all examples together.
         """
-        sent: Weights = {}
+        reply: Weights = {}
         if len(examples) and not (_is_random(instruction) and instruction.round > 1):
             rows = rows_of(examples, self.max_width)
             labels = pseudo_labels(model, examples.inputs, rows, instruction)
-            sent = _moments(rows, labels, model, instruction).packed()
-        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: sent})
+            reply = _moments(rows, labels, model, instruction).packed()
+        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: reply})
 
     def search(
         self,
@@ -85,7 +85,7 @@ class ClassMoments(Sgd):
         A target guesses its labels by the model as it was at the round's begin, every time anew,
         so it has nothing to keep.
         """
-        sent: Weights = {}
+        reply: Weights = {}
         settings, trial = (
             instruction.broadcast.settings,
             instruction.broadcast.extras.get("trial", {}),
@@ -102,11 +102,11 @@ class ClassMoments(Sgd):
                 int(settings["features"]), float(settings["bandwidth"]), int(settings["seed"])
             )
             if "pull" in trial:
-                sent = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
+                reply = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
             else:
-                sent = vars(embed.class_sums(rows, labels, basis, _classes(model)))
+                reply = vars(embed.class_sums(rows, labels, basis, _classes(model)))
         return Update(
-            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: dict(sent)}
+            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: dict(reply)}
         )
 
     def head(

@@ -42,7 +42,7 @@ class JointEmbedding(Adapting):
     ) -> Update:
         """Return the sum of the features, of their squared lengths, and their number."""
         check_split(model, "joint_embedding")
-        sent: Weights = {}
+        reply: Weights = {}
         for rows in batches(len(examples)):
             with torch.no_grad():
                 z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
@@ -51,12 +51,12 @@ class JointEmbedding(Adapting):
                 "squares": z.square().sum(),
                 "count": z.new_tensor(len(z)),
             }
-            sent = {name: sent[name] + value if sent else value for name, value in sums.items()}
+            reply = {name: reply[name] + value if reply else value for name, value in sums.items()}
         return Update(
             instruction.client.id,
             {},
             len(examples),
-            extras={ADAPTS: {}, "spread": sent},
+            extras={ADAPTS: {}, "spread": reply},
         )
 
     def embedding(
@@ -76,12 +76,12 @@ class JointEmbedding(Adapting):
                     embed.of(*seen(model, examples.inputs[rows]), labels).double().sum(dim=0)
                 )
             total = embedded_sum if total is None else total + embedded_sum
-        sent: Weights = {} if total is None else {"mean": total / len(examples)}
+        reply: Weights = {} if total is None else {"mean": total / len(examples)}
         return Update(
             instruction.client.id,
             {},
             len(examples),
-            extras={ADAPTS: {}, "embedding": sent},
+            extras={ADAPTS: {}, "embedding": reply},
         )
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:

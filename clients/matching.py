@@ -96,12 +96,14 @@ class Matching(PlainSgd):
         if len(by_class.classes):
             images, metrics = self._made(Sphere(model.eval(), self.radius), by_class, generator)
         labels = by_class.classes.repeat_interleave(self.images_per_class)
-        sent: Weights = encoded(images, self.coding)
-        sent["labels"] = labels.to(torch.uint8) if by_class.classes.lt(256).all() else labels
+        synthetic: Weights = encoded(images, self.coding)
+        synthetic["labels"] = labels.to(torch.uint8) if by_class.classes.lt(256).all() else labels
         if instruction.broadcast.settings.get("weighting", "none") == "examples":
             stands_for = by_class.sizes / self.images_per_class
-            sent["weight"] = stands_for.repeat_interleave(self.images_per_class)
-        return Update(instruction.client.id, {}, len(by_class.inputs), metrics, {"synthetic": sent})
+            synthetic["weight"] = stands_for.repeat_interleave(self.images_per_class)
+        return Update(
+            instruction.client.id, {}, len(by_class.inputs), metrics, {"synthetic": synthetic}
+        )
 
     def _check_size(self, by_class: ByClass) -> None:
         pixels = len(by_class.classes) * self.images_per_class * by_class.inputs[:1].numel()

@@ -134,9 +134,9 @@ class _PrivateAdversarialRule(Client):
                 true = F.one_hot(part.labels[:count], classes).double()
                 share = torch.einsum("np,nt->npt", share, true)
             total += snap(share * SHRINK, grid(std)).sum(dim=0).cpu()
-        sent = total + gaussian(total, std, source_of(self.terms.rng, generator))
+        released = total + gaussian(total, std, source_of(self.terms.rng, generator))
         name = "confusion" if at_source else "prediction"
-        return self._reply(instruction, {}, {ADAPTS: {}, GLS: {name: sent}})
+        return self._reply(instruction, {}, {ADAPTS: {}, GLS: {name: released}})
 
     def adversary(
         self,
@@ -158,8 +158,8 @@ class _PrivateAdversarialRule(Client):
         with seeded_layers(secret_generator(source), examples.inputs.device):
             labelled = labelled_with_zeros(examples)
             gradient = self._noisy(gradient_of_each(loss), psi, labelled, source)
-        sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
-        return self._reply(instruction, {}, {ADAPTS: {}, "adversary": sent})
+        extras = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
+        return self._reply(instruction, {}, {ADAPTS: {}, "adversary": extras})
 
     def embed(
         self,
@@ -179,8 +179,8 @@ class _PrivateAdversarialRule(Client):
             rows = cut(contest.judged(*contest.seen(inputs)), self.terms.clip * SHRINK)
         padded = torch.where(is_real.to(rows.device)[:, None], rows, 0.0)
         std = 2 * self.terms.clip * self.terms.noise_multiplier
-        sent = {"rows": noisy(padded, std, source).to(rows.dtype)}
-        return self._reply(instruction, {}, {ADAPTS: {}, "rows": sent})
+        extras = {"rows": noisy(padded, std, source).to(rows.dtype)}
+        return self._reply(instruction, {}, {ADAPTS: {}, "rows": extras})
 
     def train(
         self,

@@ -67,10 +67,10 @@ class _PrivateMomentsRule(Client):
         generator: torch.Generator,
     ) -> Update:
         """Return, in the first round, noisy moments of the classes."""
-        sent: Weights = {}
+        extras: Weights = {}
         if instruction.round == 1:
-            sent = self._noisy(examples, model, instruction, generator)
-        return self._reply(instruction, sent)
+            extras = self._noisy(examples, model, instruction, generator)
+        return self._reply(instruction, extras)
 
     def label(
         self,
@@ -109,12 +109,12 @@ class _PrivateMomentsRule(Client):
         noisy = {name: part + gaussian(part, std, source) for name, part in sums.items()}
         return _possible(Moments.unpacked(noisy)).packed()
 
-    def _reply(self, instruction: Instruction, sent: Weights) -> Update:
+    def _reply(self, instruction: Instruction, reply: Weights) -> Update:
         return Update(
             instruction.client.id,
             {},
             min(1, instruction.client.examples),
-            extras={ADAPTS: {}, MOMENTS: sent},
+            extras={ADAPTS: {}, MOMENTS: reply},
         )
 
 

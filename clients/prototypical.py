@@ -49,28 +49,28 @@ class Prototypical(Adapting):
     ) -> Update:
         """Return sums of features by class, at a target by the class that is surely meant."""
         check_split(model, "prototypical")
-        known = instruction.broadcast.extras.get("prototypes")
+        means_before = instruction.broadcast.extras.get("prototypes")
         classes = int(instruction.broadcast.settings["classes"])
-        sent: Weights = {}
+        reply: Weights = {}
         for rows in batches(len(examples)):
             with torch.no_grad():
                 z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
             if instruction.client.role == "source":
                 sums = class_sums(z, examples.labels[rows], classes)
-            elif known is None:
+            elif means_before is None:
                 break
             else:
-                distances = squared_distances(z, known["means"].double())
+                distances = squared_distances(z, means_before["means"].double())
                 labels, sure = confident(
                     distances, float(instruction.broadcast.settings["threshold"])
                 )
                 sums = class_sums(z[sure], labels[sure], classes)
-            sent = {name: sent[name] + value if sent else value for name, value in sums.items()}
-        if sent:
-            enough = sent["counts"] >= self.min_examples
-            sent = {"sums": sent["sums"] * enough[:, None], "counts": sent["counts"] * enough}
+            reply = {name: reply[name] + value if reply else value for name, value in sums.items()}
+        if reply:
+            enough = reply["counts"] >= self.min_examples
+            reply = {"sums": reply["sums"] * enough[:, None], "counts": reply["counts"] * enough}
         return Update(
-            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, CLASS_SUMS: sent}
+            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, CLASS_SUMS: reply}
         )
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
@@ -92,9 +92,9 @@ class Prototypical(Adapting):
             )
             if is_learnt:
                 return loss
-            known = sent["other"]["counts"] > 0
+            is_known = sent["other"]["counts"] > 0
             other = sent["other"]["means"].to(z.dtype)
-            return loss + to_means * mean_gap(z, labels, other, known)
+            return loss + to_means * mean_gap(z, labels, other, is_known)
 
         def of_target(inputs: Tensor) -> Tensor:
             z = features_of(model, inputs)
@@ -103,8 +103,8 @@ class Prototypical(Adapting):
             if not bool(sure.any()):
                 return 0 * z.sum()
             near = distances[sure].gather(1, labels[sure][:, None]).mean() / 2
-            known = torch.ones(len(means), dtype=torch.bool, device=z.device)
-            gap = mean_gap(z[sure], labels[sure], means.to(z.dtype), known)
+            is_known = torch.ones(len(means), dtype=torch.bool, device=z.device)
+            gap = mean_gap(z[sure], labels[sure], means.to(z.dtype), is_known)
             return to_nearest * near + to_means * gap
 
         return lambda x, y: of_target(x) if y is None else of_source(x, y)

@@ -92,10 +92,10 @@ def require(promise: Promise) -> None:
             )
         return
     if not is_pinned:
-        wanted = " ".join(f"{name}='{value}'" for name, value in PINS[promise].items())
+        settings = " ".join(f"{name}='{value}'" for name, value in PINS[promise].items())
         raise RunError(
             f"{_KEY} has to be set before torch and NumPy are loaded: start with fedsim run, or "
-            f"with this environment: {wanted}"
+            f"with this environment: {settings}"
         )
     capability = torch.backends.cpu.get_cpu_capability()
     if capability != "AVX2":

@@ -58,14 +58,14 @@ class Joint(OfDomains):
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send the model, how to make features, and in training the other role's mean."""
-        known = state.memory["joint"]
-        if state.phase == "spread" or "bandwidth" not in known:
+        joint = state.memory["joint"]
+        if state.phase == "spread" or "bandwidth" not in joint:
             return Broadcast(state.weights)
         progress = (state.round - self.warm_up) / self.ramp_rounds
         settings: dict[str, Setting] = {
             "features": self.features,
-            "bandwidth": float(known["bandwidth"]),
-            "seed": int(known["seed"]),
+            "bandwidth": float(joint["bandwidth"]),
+            "seed": int(joint["seed"]),
             "strength": self.trade_off * ramp(progress),
         }
         other = "target" if to.role == "source" else "source"

@@ -104,9 +104,9 @@ class Dmpn(OfDomains):
         }
         memory = dict(state.memory)
         # No prototypes yet: the sources' first means as they are.
-        known = memory.get("prototypes")
-        old = sums_by_role["source"]["sums"] * 0 if known is None else known["means"].double()
-        keep = 0.0 if known is None else self.prototype_momentum
+        before = memory.get("prototypes")
+        old = sums_by_role["source"]["sums"] * 0 if before is None else before["means"].double()
+        keep = 0.0 if before is None else self.prototype_momentum
         means = updated(old, sums_by_role["source"], keep).to(like.dtype)
         memory["prototypes"] = {"means": means}
         other = updated(torch.zeros_like(old), sums_by_role["target"], 0.0)

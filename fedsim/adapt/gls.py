@@ -80,18 +80,18 @@ def ratios(
     """
     joint, predicted = _normalised(confusion), _normalised(prediction)
     law = joint.sum(axis=0)
-    known = law > 0
-    columns = joint[:, known]
+    is_likely = law > 0
+    columns = joint[:, is_likely]
     if not transposed:
         # The w of ``C'C w - C mu = 0`` is that of least squares towards a b with ``C'b = C mu``.
         predicted = np.asarray(
             np.linalg.lstsq(joint.T, joint @ predicted, rcond=None)[0], np.float64
         )
     # A ratio of one for every class is where a source that tells nothing leaves us.
-    solution = _least(columns, predicted, law[known], np.ones(int(known.sum())))
+    solution = _least(columns, predicted, law[is_likely], np.ones(int(is_likely.sum())))
     solution = np.minimum(solution, max_ratio)
     weights = np.zeros(len(law))
-    weights[known] = solution / (law[known] @ solution)
+    weights[is_likely] = solution / (law[is_likely] @ solution)
     return weights
 
 

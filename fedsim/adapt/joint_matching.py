@@ -73,14 +73,14 @@ class Moments:
         }
 
     @classmethod
-    def unpacked(cls, sent: Weights) -> Moments:
+    def unpacked(cls, packed: Weights) -> Moments:
         """Return what :meth:`packed` packed."""
-        width = sent["sums"].shape[1]
+        width = packed["sums"].shape[1]
         row, column = torch.triu_indices(width, width)
-        squares = sent["squares"].new_zeros(len(sent["squares"]), width, width)
-        squares[:, row, column] = sent["squares"]
-        squares[:, column, row] = sent["squares"]
-        return cls(sent["counts"], sent["sums"], squares)
+        squares = packed["squares"].new_zeros(len(packed["squares"]), width, width)
+        squares[:, row, column] = packed["squares"]
+        squares[:, column, row] = packed["squares"]
+        return cls(packed["counts"], packed["sums"], squares)
 
 
 def moments_of(rows: Tensor, labels: Tensor, classes: int) -> Moments:

@@ -68,8 +68,8 @@ class Trial:
         """Return the one number that the question is about; None where there is none."""
         if self.status != "finished":
             return None
-        wanted = question.round or self.records[-1].round if self.records else 0
-        at = next((record for record in reversed(self.records) if record.round == wanted), None)
+        number = question.round or self.records[-1].round if self.records else 0
+        at = next((record for record in reversed(self.records) if record.round == number), None)
         return metric_of(at, question.metric) if at else None
 
 
@@ -162,15 +162,15 @@ def _study(folder: Path, options: Mapping[str, Any]) -> Collection:
 def _loose(paths: Sequence[Path], options: Mapping[str, Any]) -> Collection:
     folders = [run for path in paths for run in _runs(path)]
     read = [(run, run.read_scenario()) for run in dict.fromkeys(folders)]
-    known = [(run, scenario) for run, scenario in read if scenario.get("schema") == SCHEMA]
+    scenarios = [(run, scenario) for run, scenario in read if scenario.get("schema") == SCHEMA]
     left_out = [
         (run.path.name, f"its scenario is {scenario.get('schema') or 'damaged'}, not {SCHEMA}")
         for run, scenario in read
         if scenario.get("schema") != SCHEMA
     ]
     trials: dict[tuple[str, str, int], Trial] = {}
-    named = label([scenario for _, scenario in known])
-    for (run, scenario), (level, setting) in zip(known, named, strict=True):
+    named = label([scenario for _, scenario in scenarios])
+    for (run, scenario), (level, setting) in zip(scenarios, named, strict=True):
         key = (level, setting, int(scenario.get("seed", 0)))
         trial, why = _trial(run, key)
         if why:
@@ -184,7 +184,7 @@ def _loose(paths: Sequence[Path], options: Mapping[str, Any]) -> Collection:
         reasons = "".join(f"\n{name}: {why}" for name, why in left_out)
         raise RunFolderError(f"there is no finished run to compare{reasons}")
     return Collection(
-        ", ".join(dict.fromkeys(str(scenario.get("name", "")) for _, scenario in known)),
+        ", ".join(dict.fromkeys(str(scenario.get("name", "")) for _, scenario in scenarios)),
         "",
         "strategy",
         tuple(dict.fromkeys(level for level, _, _ in trials)),

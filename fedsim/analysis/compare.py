@@ -215,8 +215,8 @@ def _best(collection: Collection, level: str, setting: str) -> Best | None:
     values = []
     for trial in _finished(collection, level, setting):
         taken = [metric_of(record, question.metric) for record in trial.records]
-        if known := [value for value in taken if value is not None]:
-            values.append(choose(known))
+        if measured := [value for value in taken if value is not None]:
+            values.append(choose(measured))
     return Best(level, setting, interval(values, question.ci)) if values else None
 
 

@@ -95,17 +95,17 @@ def _rows(collection: Collection, roles: Mapping[str, Mapping[str, str]]) -> Ite
                 trial for trial in collection.of(level, setting) if trial.status == "finished"
             ]
             results = [trial.result.domains for trial in trials if trial.result]
-            known = dict.fromkeys(name for by_domain in results for name in by_domain)
-            if not known:
+            domain_names = dict.fromkeys(name for by_domain in results for name in by_domain)
+            if not domain_names:
                 continue
             role_of = roles.get(trials[0].name, {})
-            sources = tuple(name for name in known if role_of.get(name) == "source")
+            sources = tuple(name for name in domain_names if role_of.get(name) == "source")
             accuracy = {
                 name: interval(
                     [finished[name] for finished in results if name in finished],
                     collection.question.ci,
                 )
-                for name in known
+                for name in domain_names
             }
             yield DomainRow(level, setting, sources, accuracy)
 

@@ -79,13 +79,13 @@ def _key(trial: Trial, axis: str) -> dict[str, Any]:
 
 
 def _cell(trial: Trial, axis: str) -> dict[str, Any]:
-    known = asdict(trial.result) if trial.result else {}
+    columns = asdict(trial.result) if trial.result else {}
     for name in ("references", "targets"):
-        for inner, value in (known.pop(name, None) or {}).items():
+        for inner, value in (columns.pop(name, None) or {}).items():
             fields = value if isinstance(value, dict) else {"accuracy": value}
-            known |= {f"{name}_{inner}_{key}": entry for key, entry in fields.items()}
-    known.pop("strategy", None)
-    return _key(trial, axis) | {"status": trial.status, "why": trial.why} | known
+            columns |= {f"{name}_{inner}_{key}": entry for key, entry in fields.items()}
+    columns.pop("strategy", None)
+    return _key(trial, axis) | {"status": trial.status, "why": trial.why} | columns
 
 
 def _rounds(trial: Trial, collection: Collection) -> Iterator[dict[str, Any]]:
@@ -95,5 +95,5 @@ def _rounds(trial: Trial, collection: Collection) -> Iterator[dict[str, Any]]:
         row |= {"cohort": len(record.cohort), "dropped": len(record.dropped)}
         row |= {f"train_{name}": value for name, value in record.train.items()}
         row |= {f"clients_{name}": value for name, value in record.clients.items()}
-        sent = {"bytes_up": record.bytes_up, "bytes_down": record.bytes_down}
-        yield row | sent | {"seconds": record.seconds}
+        traffic = {"bytes_up": record.bytes_up, "bytes_down": record.bytes_down}
+        yield row | traffic | {"seconds": record.seconds}

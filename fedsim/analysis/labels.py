@@ -63,10 +63,10 @@ def _told_apart(
     names: Sequence[tuple[str, str]], methods: Sequence[Mapping[str, object]]
 ) -> list[tuple[str, str]]:
     """Return the names with a number where two methods, of files in two folders, share one."""
-    known: dict[str, list[Mapping[str, object]]] = {}
+    by_label: dict[str, list[Mapping[str, object]]] = {}
     distinct = []
     for (name, setting), method in zip(names, methods, strict=True):
-        namesakes = known.setdefault(name, [])
+        namesakes = by_label.setdefault(name, [])
         if method not in namesakes:
             namesakes.append(method)
         place = namesakes.index(method) + 1
@@ -82,8 +82,8 @@ def _told(scenario: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 def _differing(mine: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = dict.fromkeys(key for other in (mine, *others) for key in other)
-    wanted = [key for key in keys if any(other.get(key) != mine.get(key) for other in others)]
-    return [f"{_last(key)}={_said(mine[key])}" for key in wanted if key in mine]
+    differing = [key for key in keys if any(other.get(key) != mine.get(key) for other in others)]
+    return [f"{_last(key)}={_said(mine[key])}" for key in differing if key in mine]
 
 
 def _last(key: str) -> str:

@@ -29,7 +29,7 @@ def adjusted(tests: list[SignificanceTest], correction: str) -> list[Significanc
         tests: of one table.
         correction: ``holm``, or anything else for none.
     """
-    known = [test.found.p for test in tests if test.found.p is not None]
-    if correction != "holm" or len(known) < len(tests):
+    p_values = [test.found.p for test in tests if test.found.p is not None]
+    if correction != "holm" or len(p_values) < len(tests):
         return tests
-    return [replace(t, adjusted=p) for t, p in zip(tests, holm(known), strict=True)]
+    return [replace(t, adjusted=p) for t, p in zip(tests, holm(p_values), strict=True)]

@@ -31,8 +31,8 @@ class Reached:
     def median(self, what: str) -> float | None:
         """Return the median, or None where fewer than half of the runs got there."""
         values: Sequence[float | None] = getattr(self, what)
-        known = sorted(value if value is not None else float("inf") for value in values)
-        middle = statistics.median_high(known)
+        ordered = sorted(value if value is not None else float("inf") for value in values)
+        middle = statistics.median_high(ordered)
         return middle if middle < float("inf") else None
 
 
@@ -42,12 +42,12 @@ def reached(collection: Collection, level: str, setting: str) -> list[Reached]:
     metrics = dict.fromkeys(name for trial in trials for name in _targets(trial))
     results = []
     for metric in metrics:
-        wanted = next(targets[metric] for trial in trials if metric in (targets := _targets(trial)))
-        steps = [_first(trial, metric, wanted) for trial in trials]
+        target = next(targets[metric] for trial in trials if metric in (targets := _targets(trial)))
+        steps = [_first(trial, metric, target) for trial in trials]
         rounds, sent, seconds = zip(*steps, strict=True)
         sign = "at most" if metric == "loss" else "at least"
         results.append(
-            Reached(f"{metric} {sign} {wanted:g}", level, setting, rounds, sent, seconds)
+            Reached(f"{metric} {sign} {target:g}", level, setting, rounds, sent, seconds)
         )
     return results
 
@@ -57,11 +57,11 @@ def _targets(trial: Trial) -> Mapping[str, float]:
 
 
 def _first(trial: Trial, metric: str, target: float) -> tuple[int | None, int | None, float | None]:
-    sent, seconds = 0, 0.0
+    bytes_moved, seconds = 0, 0.0
     for record in trial.records:
-        sent += record.bytes_up + record.bytes_down
+        bytes_moved += record.bytes_up + record.bytes_down
         seconds += record.seconds
         value = metric_of(record, metric)
         if value is not None and (value <= target if metric == "loss" else value >= target):
-            return record.round, sent, seconds
+            return record.round, bytes_moved, seconds
     return None, None, None

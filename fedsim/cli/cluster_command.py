@@ -90,8 +90,8 @@ def _wanted(file: Path | None, changes: list[str], address: str | None) -> tuple
         try:
             return Compute.model_validate({"address": address or "auto"}), Path("runs")
         except ValueError:
-            wanted = f"auto, host:port or ray://host:port is expected, got {address!r}"
-            raise click.BadParameter(wanted, param_hint="--address") from None
+            expected = f"auto, host:port or ray://host:port is expected, got {address!r}"
+            raise click.BadParameter(expected, param_hint="--address") from None
     scenario = load(file, changes)
     compute = scenario.compute
     if compute.address is None:

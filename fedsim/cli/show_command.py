@@ -70,10 +70,10 @@ def _text(folder: RunFolder, glance: RunRow, records: list[RoundRecord], screen:
         for line in result_lines(result):
             screen.say(line)
     elif records:
-        sent = sum(record.bytes_up + record.bytes_down for record in records)
+        bytes_moved = sum(record.bytes_up + record.bytes_down for record in records)
         screen.say(
             f"so far  accuracy {number(glance.accuracy)} · "
-            f"{glance.done} of {glance.rounds} rounds · {size(sent)} sent"
+            f"{glance.done} of {glance.rounds} rounds · {size(bytes_moved)} sent"
         )
     else:
         screen.say("so far  no round is finished")

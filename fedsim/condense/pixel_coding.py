@@ -32,7 +32,7 @@ def encoded(images: Tensor, coding: Coding) -> Weights:
     return {"images": levels.clamp(0, 255).to(torch.uint8), "low": low, "step": step}
 
 
-def decoded(sent: Weights) -> Tensor:
+def decoded(synthetic: Weights) -> Tensor:
     """Return the images that :func:`encoded` was given, as near as their coding allows."""
-    images = sent["images"].float()
-    return images * sent["step"] + sent["low"] if "step" in sent else images
+    images = synthetic["images"].float()
+    return images * synthetic["step"] + synthetic["low"] if "step" in synthetic else images

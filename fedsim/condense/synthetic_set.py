@@ -11,16 +11,16 @@ from fedsim.wire import Update, Weights
 __all__ = ["fault_of", "misshapen", "table_of"]
 
 
-def fault_of(sent: Weights, wanted: ReplySpec) -> str:
+def fault_of(synthetic: Weights, wanted: ReplySpec) -> str:
     """Return why a set cannot be trained on; empty if it can, as one without an image can.
 
     Args:
-        sent: as it came, of numbers that are finite.
+        synthetic: as it came, of numbers that are finite.
         wanted: the shape of an image, how many classes there are, and images of each at most.
     """
-    if fault := misshapen(sent):
+    if fault := misshapen(synthetic):
         return fault
-    images, labels = decoded(sent), sent["labels"].long()
+    images, labels = decoded(synthetic), synthetic["labels"].long()
     if tuple(images.shape[1:]) != wanted.shape:
         return f"images of shape {tuple(images.shape[1:])}, where {wanted.shape} was expected"
     if not bool(images.isfinite().all()):
@@ -28,7 +28,7 @@ def fault_of(sent: Weights, wanted: ReplySpec) -> str:
     unknown = labels[(labels < 0) | (labels >= wanted.classes)]
     if len(unknown):
         return f"the label {int(unknown[0])}, where there are {wanted.classes} classes"
-    if "weight" in sent and bool((sent["weight"] <= 0).any()):
+    if "weight" in synthetic and bool((synthetic["weight"] <= 0).any()):
         return "a weight that is not above zero"
     most, counts = wanted.local.get("images_per_class"), torch.bincount(labels)
     if most is not None and len(counts) and int(counts.max()) > most:
@@ -37,16 +37,16 @@ def fault_of(sent: Weights, wanted: ReplySpec) -> str:
     return ""
 
 
-def misshapen(sent: Weights) -> str:
-    """Return why ``sent`` is no table of images; empty if it is one."""
-    if missing := sorted({"images", "labels"} - sent.keys()):
+def misshapen(synthetic: Weights) -> str:
+    """Return why ``synthetic`` is no table of images; empty if it is one."""
+    if missing := sorted({"images", "labels"} - synthetic.keys()):
         return f"its synthetic set lacks {', '.join(missing)}"
-    images, labels = sent["images"], sent["labels"]
+    images, labels = synthetic["images"], synthetic["labels"]
     if not images.dim() or labels.is_floating_point():
         return "its synthetic set is no table of images and labels"
-    if any(sent[name].dim() for name in ("low", "step") if name in sent):
+    if any(synthetic[name].dim() for name in ("low", "step") if name in synthetic):
         return "its images are coded by more than one range"
-    columns = {name: sent[name] for name in ("labels", "weight") if name in sent}
+    columns = {name: synthetic[name] for name in ("labels", "weight") if name in synthetic}
     for name, column in columns.items():
         if tuple(column.shape) != (len(images),):
             return f"{len(images)} images, {name} of shape {tuple(column.shape)}"
@@ -63,8 +63,8 @@ def table_of(update: Update, sender: str) -> Weights:
     Raises:
         RunError: if it sent none.
     """
-    sent = required_extra(update, "synthetic", sender)
-    labels = sent["labels"].long()
-    weight = sent.get("weight", torch.ones(len(labels)))
+    synthetic = required_extra(update, "synthetic", sender)
+    labels = synthetic["labels"].long()
+    weight = synthetic.get("weight", torch.ones(len(labels)))
     client = torch.full_like(labels, update.client)
-    return {"images": decoded(sent), "labels": labels, "weight": weight, "client": client}
+    return {"images": decoded(synthetic), "labels": labels, "weight": weight, "client": client}

@@ -211,5 +211,7 @@ def _domains(domain: Array | None, owned: Shares) -> Array:
 
 
 def _targets(domain: Array, names: tuple[str, ...], partition: Partition) -> Array:
-    wanted = [names.index(name) for name in getattr(partition, "targets", ()) if name in names]
-    return np.isin(domain, wanted)
+    target_places = [
+        names.index(name) for name in getattr(partition, "targets", ()) if name in names
+    ]
+    return np.isin(domain, target_places)

@@ -65,9 +65,9 @@ def filled(
         return train, test
     if missing == "error":
         raise DataError(f"{what} lack {absent} values (NaN); say missing: mean or missing: zero")
-    known = ~np.isnan(train)
-    total = np.where(known, train, 0).sum(axis=0, dtype=np.float64)
-    value = total / np.maximum(known.sum(axis=0), 1) if missing == "mean" else np.zeros(1)
+    is_present = ~np.isnan(train)
+    total = np.where(is_present, train, 0).sum(axis=0, dtype=np.float64)
+    value = total / np.maximum(is_present.sum(axis=0), 1) if missing == "mean" else np.zeros(1)
     complete = [np.where(np.isnan(part), value, part).astype(np.float32) for part in parts]
     return complete[0], None if test is None else complete[1]
 

@@ -80,11 +80,11 @@ def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
 def _asked(
     carrier: Transport,
     phase: str,
-    sent: Broadcast,
+    broadcast: Broadcast,
     data: FederatedData,
     timings: dict[ClientId, _Timing],
 ) -> Replies:
-    gathered = carrier.exchange(0, phase, [(info, sent) for info in data.clients])
+    gathered = carrier.exchange(0, phase, [(info, broadcast) for info in data.clients])
     for turn in gathered.turns:
         timings[turn.client].requests += 1
         timings[turn.client].answered += not turn.fault

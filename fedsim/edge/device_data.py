@@ -184,8 +184,8 @@ def _numbered(labels: Array, terms: Mapping[str, Any], path: Path) -> Array:
     if labels.dtype.kind == "U":
         names = {name: number for number, name in enumerate(terms["class_names"])}
         if unknown := sorted(set(labels.tolist()) - names.keys()):
-            known = ", ".join(names) or "numbers"
-            raise DataError(f"{path}: the label {unknown[0]!r} is not one of {known}")
+            classes = ", ".join(names) or "numbers"
+            raise DataError(f"{path}: the label {unknown[0]!r} is not one of {classes}")
         return np.array([names[label] for label in labels.tolist()], np.int64)
     if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() >= terms["classes"]:
         raise DataError(f"{path}: the labels must be integers from 0 to {terms['classes'] - 1}")

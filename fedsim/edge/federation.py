@@ -137,8 +137,8 @@ class Federation:
         for node in self.nodes:
             if node.name == name:
                 return node
-        known = ", ".join(node.name for node in self.nodes)
-        raise RunFolderError(f"{self.path} has no node {name!r}: its nodes are {known}")
+        devices = ", ".join(node.name for node in self.nodes)
+        raise RunFolderError(f"{self.path} has no node {name!r}: its nodes are {devices}")
 
     def with_node(self, changed: DeviceNode) -> Federation:
         """Return the federation with the node of this name changed."""

@@ -95,13 +95,13 @@ def settle(federation: Federation, tell: Tell) -> Federation:
     """
     connection = federation.connection().name
     listed = flwr(federation, "supernode", "list", connection)["nodes"]
-    known = {
+    contacts = {
         node["node-id"] for node in listed if node["status"] not in ("unregistered", "deleted")
     }
     for node in federation.nodes:
-        if node.revoked and str(node.node_id) in known:
+        if node.revoked and str(node.node_id) in contacts:
             flwr(federation, "supernode", "unregister", str(node.node_id), connection)
-        if node.revoked or str(node.node_id) in known:
+        if node.revoked or str(node.node_id) in contacts:
             continue
         public = federation.path / "server" / "node.pub"
         files.write(public, f"{node.public_key}\n")
@@ -185,7 +185,7 @@ def _recalled(folder: Path) -> dict[str, DeviceContact]:
     """Return what was known of the nodes when the server ended."""
     try:
         saved = json.loads((folder / SEEN).read_text(encoding="utf-8"))
-        return {name: DeviceContact(**known) for name, known in saved.items()}
+        return {name: DeviceContact(**contact) for name, contact in saved.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

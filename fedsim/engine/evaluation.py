@@ -117,12 +117,12 @@ class Evaluator:
 
     def _on_clients(self, number: int, weights: Weights) -> tuple[list[ClientRow], int, int]:
         part = self.scenario.evaluation.part
-        sent = Broadcast(weights, settings={"part": part})
+        broadcast = Broadcast(weights, settings={"part": part})
         # What is judged on validation parts may choose a model, and a target's labels may not.
         judged = [
             client for client in self.data.clients if part == "test" or client.role == "source"
         ]
-        gathered = self.carrier.exchange(number, EVALUATE, [(info, sent) for info in judged])
+        gathered = self.carrier.exchange(number, EVALUATE, [(info, broadcast) for info in judged])
         down = gathered.bytes_down // len(gathered.turns)
         rows = [self._row(number, turn, down) for turn in gathered.turns if not turn.fault]
         return rows, gathered.bytes_down, gathered.bytes_up

@@ -201,18 +201,18 @@ class TrainingLoop:
         if self.scenario.references and self.fed.carrier.is_real:
             self.watch(Note("references are left to a simulation: no device holds all examples"))
             return {}
-        known: dict[str, float] = self.folder.read_json("references.json") or {}
+        computed: dict[str, float] = self.folder.read_json("references.json") or {}
         for name in self.scenario.references:
-            if name not in known:
+            if name not in computed:
                 reference_done = reference(
                     name, self.fed.carrier, self.data.clients, self.scenario.rounds
                 )
-                known[name] = reference_done.accuracy
-                self.folder.write("references.json", known)
+                computed[name] = reference_done.accuracy
+                self.folder.write("references.json", computed)
                 self.watch(reference_done)
             else:
-                self.watch(ReferenceDone(name, known[name], "computed earlier"))
-        return known
+                self.watch(ReferenceDone(name, computed[name], "computed earlier"))
+        return computed
 
     def _finish(self, state: ServerState, stopped: str) -> Result:
         write_trace(self.folder, state.round, self.fed.carrier.stints)

@@ -136,14 +136,14 @@ def ask_devices(
     Raises:
         QuorumLost: if a device with examples of its own did not say how many.
     """
-    known: dict[str, dict[str, float]] = folder.read_json("devices.json") or {}
-    requests = [(k, Broadcast({})) for k in data.clients if str(k.id) not in known]
+    answers: dict[str, dict[str, float]] = folder.read_json("devices.json") or {}
+    requests = [(k, Broadcast({})) for k in data.clients if str(k.id) not in answers]
     turns = Transport(devices, strategy_of(scenario)).exchange(0, DESCRIBE, requests).turns
     for turn in turns:
         if not turn.fault:
-            known[str(turn.client)] = {"examples": turn.examples, **turn.metrics}
-    folder.write("devices.json", known)
-    if known and all(answer["data"] == mark_of(data.digest) for answer in known.values()):
+            answers[str(turn.client)] = {"examples": turn.examples, **turn.metrics}
+    folder.write("devices.json", answers)
+    if answers and all(answer["data"] == mark_of(data.digest) for answer in answers.values()):
         return data  # a rehearsal: each device deals the scenario's data to itself
     if faults := [f"client {turn.client}: {turn.fault}" for turn in turns if turn.fault]:
         raise QuorumLost(f"each device is needed once, before round 1: {'; '.join(faults)}")
@@ -151,7 +151,7 @@ def ask_devices(
         fault = Fault(scenario.name, 0, 0, "adapt.select", "only 'last' works on real devices")
         raise ScenarioError([fault])
     return data.elsewhere(
-        {int(client): int(answer["examples"]) for client, answer in known.items()}
+        {int(client): int(answer["examples"]) for client, answer in answers.items()}
     )
 
 

@@ -121,10 +121,10 @@ class _AsFlower(FlowerStrategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask every client how good ``arrays`` are on its own test part."""
-        sent = Broadcast(weights_of(arrays), settings={"part": "test"})
+        broadcast = Broadcast(weights_of(arrays), settings={"part": "test"})
         exchange = Exchange(server_round, EVALUATE, self._strategy)
         for number, node in enumerate(sorted(grid.get_node_ids())):
-            exchange.ask(node, ClientInfo(number, UNKNOWN), sent)
+            exchange.ask(node, ClientInfo(number, UNKNOWN), broadcast)
         self._exchange = exchange
         return exchange.messages
 

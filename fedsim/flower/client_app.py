@@ -58,27 +58,27 @@ def verbs_of(worker: Worker, phases: Sequence[str]) -> dict[str, Verb]:
     """
 
     def turn(phase: str) -> Verb:
-        def run(number: int, client: ClientId, sent: Broadcast, memory: Memory) -> Update:
+        def run(number: int, client: ClientId, broadcast: Broadcast, memory: Memory) -> Update:
             return worker.turn(
-                Instruction(number, phase, worker.data.clients[client], sent, memory)
+                Instruction(number, phase, worker.data.clients[client], broadcast, memory)
             )
 
         return run
 
-    def evaluate(_: int, client: ClientId, sent: Broadcast, memory: Memory) -> Update:
-        result = worker.score(client, sent.weights, str(sent.settings["part"]))
+    def evaluate(_: int, client: ClientId, broadcast: Broadcast, memory: Memory) -> Update:
+        result = worker.score(client, broadcast.weights, str(broadcast.settings["part"]))
         metrics = {"correct": float(result.correct), "loss-sum": result.loss_sum}
         return Update(client, {}, result.examples, metrics, memory=memory)
 
-    def reference(number: int, _: ClientId, sent: Broadcast, memory: Memory) -> Update:
-        of = int(sent.settings["of"])
+    def reference(number: int, _: ClientId, broadcast: Broadcast, memory: Memory) -> Update:
+        of = int(broadcast.settings["of"])
         result = worker.reference(of, number)
         metrics = {"accuracy": result.accuracy, "loss": result.loss}
         return Update(of, {}, 0, metrics, memory=memory)
 
-    def describe(_: int, client: ClientId, sent: Broadcast, memory: Memory) -> Update:
+    def describe(_: int, client: ClientId, broadcast: Broadcast, memory: Memory) -> Update:
         # What it was sent goes back, so that a line's speed can be measured.
-        metrics, back = {"data": mark_of(worker.data.digest)}, dict(sent.extras)
+        metrics, back = {"data": mark_of(worker.data.digest)}, dict(broadcast.extras)
         return Update(client, {}, worker.data.clients[client].examples, metrics, back, memory)
 
     verbs: dict[str, Verb] = {phase: turn(phase) for phase in phases}

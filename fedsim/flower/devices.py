@@ -111,8 +111,10 @@ class Devices:
                 yield client, "no device has joined for this client"
                 continue
             challenge = proof.Challenge(self._of.run, number, turn, phase, client, proof.nonce())
-            sent = proof.with_challenge(content, challenge)
-            letters.append(_Letter(client, member, sent, challenge, nodes.get(member.node, "")))
+            challenged = proof.with_challenge(content, challenge)
+            letters.append(
+                _Letter(client, member, challenged, challenge, nodes.get(member.node, ""))
+            )
         yield from self._collected(number, phase, letters)
 
     def _exchange_of(self, number: int) -> int:

@@ -132,8 +132,8 @@ class _ReplayGrid(Grid):
     """A grid of as many nodes as a stock strategy wants to see before it samples."""
 
     def __init__(self, rule: FlowerStrategy) -> None:
-        wanted = (getattr(rule, "min_train_nodes", 1), getattr(rule, "min_available_nodes", 1))
-        self._nodes = range(max(1, *wanted))
+        minima = (getattr(rule, "min_train_nodes", 1), getattr(rule, "min_available_nodes", 1))
+        self._nodes = range(max(1, *minima))
 
     def get_node_ids(self) -> list[int]:
         return list(self._nodes)

@@ -74,10 +74,10 @@ def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple
     an example's gradient is its own, whoever is beside it and wherever it stands.  Where there are
     no labels they are zeros.
     """
-    known = labelled_with_zeros(batch).labels
+    all_labels = labelled_with_zeros(batch).labels
     for first in range(0, len(batch), slots):
         inputs = batch.inputs[first : first + slots]
-        labels = known[first : first + slots]
+        labels = all_labels[first : first + slots]
         count, missing = len(labels), slots - len(labels)
         if missing:
             inputs = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])

@@ -118,15 +118,15 @@ class SummedTogether:
         scale, sums = _cut(list(written.values()), squares, counts, clip)
         has_odd = not bool(torch.isfinite(squares).all())
         total = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
-        sent = self.split(total)
+        by_name = self.split(total)
         for (name, piece), row_sums in zip(written.items(), sums, strict=True):
             ordered = row_sums.view(-1, *piece.shape).permute(0, *(1 + at for at in piece.order))
-            sent[name].copy_(ordered)
+            by_name[name].copy_(ordered)
         for name, (errors, layer_inputs) in outer.items():
             if has_odd:  # a scale of 0 does not take away what is not finite: 0 * inf is NaN
                 errors[scale == 0], layer_inputs[scale == 0] = 0, 0
             for client, cut in enumerate(errors.mul_(scale.unsqueeze(2))):
-                torch.mm(cut.mT, layer_inputs[client], out=sent[name][client])
+                torch.mm(cut.mT, layer_inputs[client], out=by_name[name][client])
         return total
 
     def split(self, rows: Tensor) -> Weights:

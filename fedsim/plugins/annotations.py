@@ -78,9 +78,9 @@ def _subscript(node: ast.Subscript, module: Module, depth: int) -> Any:
         return Literal[tuple(literal(part, module) for part in inner)]
     if name == "Annotated":
         extras = [_constraint(extra, module) for extra in inner[1:]]
-        known = tuple(extra for extra in extras if extra is not None)
+        present = tuple(extra for extra in extras if extra is not None)
         kind = _type(inner[0], module, depth)
-        return Annotated[(kind, *known)] if known else kind
+        return Annotated[(kind, *present)] if present else kind
     if name in ("Final", "InitVar", "Required"):
         return _type(inner[0], module, depth)
     inner_types = tuple(... if _is_dots(part) else _type(part, module, depth) for part in inner)

@@ -117,13 +117,13 @@ def build(kind: str, part: Part, beside: Path = Path(), **given: Any) -> Any:
         ScenarioError: if there is no such plug-in, a parameter is unknown to it, missing, of a
             wrong type or out of range, or its class refuses them.
     """
-    known = describe(kind, part.use, beside)
-    if wrong := known.faults(f"{kind} {short(part.use)!r}", part.parameters):
+    signature = describe(kind, part.use, beside)
+    if wrong := signature.faults(f"{kind} {short(part.use)!r}", part.parameters):
         raise ScenarioError(
             [Fault("", 0, 0, ".".join([kind, *map(str, w.path)]), w.message, w.hint) for w in wrong]
         )
     parameters = {
-        name: known.parameters[name].value(value) for name, value in part.parameters.items()
+        name: signature.parameters[name].value(value) for name, value in part.parameters.items()
     }
     try:
         return find(kind, part.use, beside)(**parameters, **given)
@@ -152,9 +152,9 @@ def _origin(kind: str, name: str, beside: Path) -> _ImportTarget:
         return _ImportTarget("", attribute, Path(beside, where).absolute())
     if colon and re.fullmatch(r"[\w.]+", where) and attribute.isidentifier():
         return _ImportTarget(where, attribute)
-    known = _shelved(kind) | _entries(kind)
-    if name in known:
-        return known[name]
+    names_to_modules = _shelved(kind) | _entries(kind)
+    if name in names_to_modules:
+        return names_to_modules[name]
     ways = "or name a plug-in as package.module:Class or ./file.py:Class"
     there = f"there are {', '.join(names(kind)) or 'none'}; {ways}"
     raise _refusal(

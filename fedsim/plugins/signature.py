@@ -102,11 +102,11 @@ class Signature:
             for name, parameter in self.parameters.items()
             if parameter.default is REQUIRED and name not in written and name not in meant
         ]
-        known = [name for name in written if name in self.parameters]
+        accepted = [name for name in written if name in self.parameters]
         return [
             *unknown,
             *missing,
-            *(w for n in known for w in _misfits(self.parameters[n], written[n])),
+            *(w for n in accepted for w in _misfits(self.parameters[n], written[n])),
         ]
 
     def with_defaults(self, written: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def _scores(claim: PrivacySpec, turns: int, canaries: int) -> Scores:
     phase, scores = auditable(half), np.zeros(canaries)
     for number in range(1, turns + 1):
         model = _Separation(canaries)
-        sent = Broadcast({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        instruction = Instruction(number, phase, ClientInfo(0, len(members)), sent)
+        broadcast = Broadcast({name: tensor.clone() for name, tensor in model.state_dict().items()})
+        instruction = Instruction(number, phase, ClientInfo(0, len(members)), broadcast)
         verb = getattr(half.under(claim.terms), phase)
         update: Update = verb(model, examples, instruction, torch_stream(seed, "audit", number))
         scores += _SEEN[phase](update, canaries).double().numpy()
@@ -95,8 +95,8 @@ def _from_weights(update: Update, canaries: int) -> Tensor:
 
 
 def _from_images(update: Update, canaries: int) -> Tensor:
-    sent = update.extras["synthetic"]
-    mine = sent["images"][sent["labels"] == 0].float()
+    synthetic = update.extras["synthetic"]
+    mine = synthetic["images"][synthetic["labels"] == 0].float()
     return mine.mean(dim=0) if len(mine) else torch.zeros(canaries)
 
 

@@ -77,10 +77,10 @@ class PrivacyLedger:
             ledger = cls(path, promise, [])
             ledger._append({"promise": dict(promise)})
             return ledger
-        wanted = json.loads(json.dumps(promise))
-        if existing.promise != wanted:
+        expected = json.loads(json.dumps(promise))
+        if existing.promise != expected:
             keys = {
-                k for k in existing.promise | wanted if existing.promise.get(k) != wanted.get(k)
+                k for k in existing.promise | expected if existing.promise.get(k) != expected.get(k)
             }
             raise RunFolderError(
                 f"{path} was begun with another promise: {', '.join(sorted(keys))} differ; "

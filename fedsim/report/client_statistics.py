@@ -88,18 +88,18 @@ def clients_of(trial: Trial) -> ClientFigures | None:
     )
 
 
-def spreads(collection: Collection, known: Mapping[str, ClientFigures]) -> list[Spread]:
+def spreads(collection: Collection, figures: Mapping[str, ClientFigures]) -> list[Spread]:
     """Return how each level serves the clients.
 
     Args:
         collection: the trials.
-        known: the clients by trial; trials without any are left out.
+        figures: the clients by trial; trials without any are left out.
     """
     rows = []
     for setting in collection.settings:
         for level in collection.levels:
             trials = collection.of(level, setting)
-            runs = [known[trial.name] for trial in trials if trial.name in known]
+            runs = [figures[trial.name] for trial in trials if trial.name in figures]
             if runs:
                 rows.append(_spread(level, setting, runs, collection.question.ci))
     return rows
@@ -135,13 +135,13 @@ def _worst(accuracy: Values) -> float:
     return float(np.sort(accuracy)[:count].mean())
 
 
-def client_figures(collection: Collection, known: Mapping[str, ClientFigures]) -> list[Drawing]:
+def client_figures(collection: Collection, figures: Mapping[str, ClientFigures]) -> list[Drawing]:
     """Return for each setting the share of clients below an accuracy, all seeds together."""
     drawings = []
     for number, setting in enumerate(collection.settings):
         curves: list[tuple[int, Values]] = []
         for index, level in enumerate(collection.levels):
-            runs = [known[t.name] for t in collection.of(level, setting) if t.name in known]
+            runs = [figures[t.name] for t in collection.of(level, setting) if t.name in figures]
             if runs:
                 curves.append((index, np.sort(np.concatenate([run.accuracy for run in runs]))))
         if not curves:

@@ -173,26 +173,29 @@ def cost_drawings(comparison: Comparison) -> list[Drawing]:
             spread = comparison.place(level, setting).interval
             cost = comparison.costs.get((level, setting))
             if spread and cost:
-                sent = (cost["bytes_up"] + cost["bytes_down"]) / 1e6
-                points.append((index, sent, spread.mean, spread.half or 0.0))
+                megabytes = (cost["bytes_up"] + cost["bytes_down"]) / 1e6
+                points.append((index, megabytes, spread.mean, spread.half or 0.0))
         if len(points) < 2:
             continue
 
         def fill(axes: Axes, points: list[Point] = points) -> None:
             _front(axes, points, is_lower_better(collection))
-            for index, sent, mean, half in points:
+            for index, megabytes, mean, half in points:
                 colour = COLOURS[index % len(COLOURS)]
                 marker = MARKERS[index % len(MARKERS)]
-                axes.errorbar(sent, mean, half, color=colour, marker=marker, capsize=2, alpha=0.9)
+                axes.errorbar(
+                    megabytes, mean, half, color=colour, marker=marker, capsize=2, alpha=0.9
+                )
             axes.set(xlabel="sent in the whole run, MB", ylabel=METRICS[collection.question.metric])
-            axes.set_xlim(0, 1.12 * max(sent for _, sent, _, _ in points))
+            axes.set_xlim(0, 1.12 * max(megabytes for _, megabytes, _, _ in points))
             axes.locator_params(axis="x", nbins=6)
             if collection.question.metric != "loss":
                 low, high = axes.get_ylim()
                 axes.set_ylim(max(low, 0.0), min(high, 1.005))
 
         ends = [
-            f"{collection.levels[i]}: {mean:.3f} for {sent:.1f} MB" for i, sent, mean, _ in points
+            f"{collection.levels[i]}: {mean:.3f} for {megabytes:.1f} MB"
+            for i, megabytes, mean, _ in points
         ]
         drawings.append(draw(f"cost-{number + 1}", setting, "; ".join(ends), fill))
     return drawings
@@ -206,10 +209,10 @@ def _front(axes: Axes, points: Sequence[Point], lower_is_better: bool) -> None:
     sign = -1 if lower_is_better else 1
     best = float("-inf")
     front = []
-    for _, sent, mean, _ in sorted(points, key=lambda point: (point[1], -sign * point[2])):
+    for _, megabytes, mean, _ in sorted(points, key=lambda point: (point[1], -sign * point[2])):
         if sign * mean > best:
             best = sign * mean
-            front.append((sent, mean))
+            front.append((megabytes, mean))
     if len(front) > 1:
         x, y = zip(*front, strict=True)
         axes.plot(x, y, color=INK, linewidth=0.8, linestyle=(0, (2, 2)), alpha=0.6)

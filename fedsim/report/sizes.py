@@ -23,13 +23,13 @@ FEWEST = 3
 """Clients of a group."""
 
 
-def size_drawings(collection: Collection, known: Mapping[str, ClientFigures]) -> list[Drawing]:
+def size_drawings(collection: Collection, figures: Mapping[str, ClientFigures]) -> list[Drawing]:
     """Return for each setting the clients' accuracy by how many test examples they hold."""
     drawings = []
     for number, setting in enumerate(collection.settings):
         curves = []
         for index, level in enumerate(collection.levels):
-            runs = [known[t.name] for t in collection.of(level, setting) if t.name in known]
+            runs = [figures[t.name] for t in collection.of(level, setting) if t.name in figures]
             sizes = np.concatenate([run.examples for run in runs]) if runs else np.zeros(0)
             groups = min(GROUPS, len(sizes) // FEWEST)
             if groups < 2 or sizes.min() == sizes.max():

@@ -45,8 +45,8 @@ def tuning_drawings(searches: Sequence[Tuned], levels: Sequence[str]) -> list[Dr
 
 def _points(search: Tuned, key: str) -> list[tuple[Any, float]]:
     """Return what was tried of ``key`` with its scores; what failed has none."""
-    known = [(t.values[key], t.score) for t in search.tried if key in t.values]
-    return [(_placed(x), score) for x, score in known if score is not None]
+    scored = [(t.values[key], t.score) for t in search.tried if key in t.values]
+    return [(_placed(x), score) for x, score in scored if score is not None]
 
 
 def _placed(value: Any) -> Any:

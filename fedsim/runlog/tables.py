@@ -40,7 +40,7 @@ def read(folder: Path, name: str) -> dict[int, dict[str, Any]]:
     path = folder / NAME
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     try:
-        known = [json.loads(line) for line in lines]
-        return {row["round"]: row[name] for row in known if name in row}
+        rows = [json.loads(line) for line in lines]
+        return {row["round"]: row[name] for row in rows if name in row}
     except (ValueError, TypeError, KeyError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from error

@@ -20,12 +20,12 @@ def write_trace(folder: RunFolder, number: int, stints: Iterable[TraceEntry]) ->
     Raises:
         RunError: if the disk is full.
     """
-    known = sorted(stints, key=lambda entry: entry.start)[:MOST]
-    if known:
-        workers = {who: place for place, who in enumerate(sorted({s.worker for s in known}))}
+    entries = sorted(stints, key=lambda entry: entry.start)[:MOST]
+    if entries:
+        workers = {who: place for place, who in enumerate(sorted({s.worker for s in entries}))}
         rows = [
-            (s.phase, s.client, workers[s.worker], s.start - known[0].start, s.seconds)
-            for s in known
+            (s.phase, s.client, workers[s.worker], s.start - entries[0].start, s.seconds)
+            for s in entries
         ]
         columns = ("phase", "client", "worker", "start", "seconds")
         folder.write(NAME, {"round": number, "columns": columns, "turns": rows})

@@ -149,9 +149,9 @@ class Mlflow:
         local = None if "MLFLOW_TRACKING_URI" in os.environ else folder.absolute()
         uri = f"sqlite:///{local / 'mlflow.db'}" if local else None
         self._client = self._package.MlflowClient(tracking_uri=uri)
-        known = folder / "mlflow.run"
-        if known.is_file():
-            self._run = known.read_text()
+        run_file = folder / "mlflow.run"
+        if run_file.is_file():
+            self._run = run_file.read_text()
             return
         name = str(scenario["name"])
         existing = self._client.get_experiment_by_name(name)
@@ -162,7 +162,7 @@ class Mlflow:
         self._run = self._client.create_run(experiment, run_name=folder.name).info.run_id
         for key, value in _flat(scenario):
             self._client.log_param(self._run, key, str(value)[:500])
-        known.write_text(self._run)
+        run_file.write_text(self._run)
 
     def round(self, record: RoundRecord) -> None:
         """Log the round's numbers; see :meth:`Tracker.round`."""

@@ -168,7 +168,7 @@ def _token(folder: Path) -> Iterator[Token]:
 
 
 def _looked_at(node: ClusterNode, workers: int, token: Token, payload: Any) -> NodeReport:
-    known: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "id": node.id,
         "name": node.name,
         "is_here": node.id == driver_node(),
@@ -184,21 +184,21 @@ def _looked_at(node: ClusterNode, workers: int, token: Token, payload: Any) -> N
         return ray.get(getattr(probe, method).remote(*words), timeout=ANSWER_S)
 
     try:
-        known["versions"] = ask("versions")
-        known |= asdict(version_mismatches(known["versions"], installed()))
-        known["memory_bytes"] = ask("memory")
-        known["sees_data"] = ask("sees", *token)
-        known["data_fault"] = "" if known["sees_data"] else ask("fault")
-        if not known["is_here"]:
-            known["bytes_per_second"] = PAYLOAD / max(ask("fetch", [payload]), 1e-6)
-            known["clock_seconds"] = _ahead(lambda: ask("clock"))
+        facts["versions"] = ask("versions")
+        facts |= asdict(version_mismatches(facts["versions"], installed()))
+        facts["memory_bytes"] = ask("memory")
+        facts["sees_data"] = ask("sees", *token)
+        facts["data_fault"] = "" if facts["sees_data"] else ask("fault")
+        if not facts["is_here"]:
+            facts["bytes_per_second"] = PAYLOAD / max(ask("fetch", [payload]), 1e-6)
+            facts["clock_seconds"] = _ahead(lambda: ask("clock"))
     except ray.exceptions.GetTimeoutError:
-        known["faults"] = (f"it starts no process within {ANSWER_S:.0f} s",)
+        facts["faults"] = (f"it starts no process within {ANSWER_S:.0f} s",)
     except ray.exceptions.RayError as error:
-        known["faults"] = (f"fedsim does not start there: {cause(error)}",)
+        facts["faults"] = (f"fedsim does not start there: {cause(error)}",)
     finally:
         ray.kill(probe)
-    return NodeReport(**known)
+    return NodeReport(**facts)
 
 
 def _ahead(clock: Callable[[], float]) -> float:

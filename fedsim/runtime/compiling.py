@@ -62,8 +62,8 @@ def compiling(
         strategy: the server's own, which knows what it sends.
         store: where the data is.
     """
-    wanted, together = scenario.compute.compile, scenario.compute.cohort
-    if wanted == "off":
+    choice, together = scenario.compute.compile, scenario.compute.cohort
+    if choice == "off":
         return Compiling(False)
     if isinstance(together, int) and together > 1:
         return Compiling(False, "nothing is compiled: clients train in the same steps")
@@ -75,7 +75,7 @@ def compiling(
         plain.host.worker.turn(instruction)  # the first turn of a process takes longer
         before = milliseconds(partial(plain.host.worker.turn, instruction)) / 1000
         planned = before * _turns(scenario, data)
-        if wanted == "auto" and HOPE * planned < WARM_UP_S:
+        if choice == "auto" and HOPE * planned < WARM_UP_S:
             what = f"{planned:.0f} s of local training on each worker"
             return Compiling(False, f"nothing is compiled: {what} would not repay it")
         start = time.perf_counter()

@@ -122,16 +122,16 @@ class ChunkGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages, wait for the replies, and return the ids to pull them by."""
-        sent = list(messages)
+        batch = list(messages)
         identifiers = []
-        for message in sent:
+        for message in batch:
             self._pushed += 1
             identifiers.append(f"{RUN_ID}-{self._pushed}")
             set_message_id(message, identifiers[-1])
         # A node that is sent two messages of a kind answers them one after the other.
         waves: dict[tuple[str, int], dict[int, Message]] = defaultdict(dict)
         counts: Counter[tuple[str, int]] = Counter()
-        for message in sent:
+        for message in batch:
             kind, node = message.metadata.message_type, message.metadata.dst_node_id
             waves[kind, counts[kind, node]][node] = message
             counts[kind, node] += 1

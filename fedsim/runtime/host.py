@@ -67,23 +67,25 @@ class Host:
         out, first = ChunkReply(chunk.summed), 0
         for size in chunk.groups:
             clients = chunk.clients[first : first + size]
-            sent = contents[chunk.content_of[first]]
+            content = contents[chunk.content_of[first]]
             first += size
-            if size == 1 or not self._together(chunk, clients, sent, out):
+            if size == 1 or not self._together(chunk, clients, content, out):
                 for client in clients:
-                    self._turn(chunk, client, sent, out)
+                    self._turn(chunk, client, content, out)
         out.notes, self.worker.notes = self.worker.notes, []
         return out
 
     def _turn(self, chunk: Chunk, client: ClientId, content: RecordDict, out: ChunkReply) -> None:
-        number, sent = self._decoder.opened(content)
-        request = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
+        number, broadcast = self._decoder.opened(content)
+        request = Asked(
+            chunk.phase, broadcast.weights, self.strategy, broadcast.settings, chunk.summed
+        )
         start = time.perf_counter()
         try:
             # A reference is many rounds of work in one turn.
             with time_limit(None if chunk.phase == REFERENCE else self._deadline):
                 memory = _own(chunk.states.get(client, {}))
-                update = self._verbs[chunk.phase](number, client, sent, memory)
+                update = self._verbs[chunk.phase](number, client, broadcast, memory)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit and OutOfTime too: a fault, no raise
@@ -104,8 +106,10 @@ class Host:
         """
         if not self.worker.has_together(chunk.phase):
             return False
-        number, sent = self._decoder.opened(content)
-        request = Asked(chunk.phase, sent.weights, self.strategy, sent.settings, chunk.summed)
+        number, broadcast = self._decoder.opened(content)
+        request = Asked(
+            chunk.phase, broadcast.weights, self.strategy, broadcast.settings, chunk.summed
+        )
         infos = [self.worker.data.clients[client] for client in clients]
         limit = None if self._deadline is None else self._deadline * len(infos)
         start = time.perf_counter()
@@ -113,7 +117,7 @@ class Host:
             with time_limit(limit):
                 instructions = [
                     Instruction(
-                        number, chunk.phase, info, sent, _own(chunk.states.get(info.id, {}))
+                        number, chunk.phase, info, broadcast, _own(chunk.states.get(info.id, {}))
                     )
                     for info in infos
                 ]

@@ -86,10 +86,10 @@ class RayWorker:
             refs: where its contents are.
             keep: the number of an exchange whose sum stays here until it is asked for.
         """
-        wanted = {ref.hex(): ref for ref in refs}
+        by_id = {ref.hex(): ref for ref in refs}
         self._contents = {
             name: self._contents[name] if name in self._contents else ray.get(ref)
-            for name, ref in wanted.items()
+            for name, ref in by_id.items()
         }
         reply = self._host.run(chunk, [self._contents[ref.hex()] for ref in refs])
         return reply if keep is None else self._without_sum(reply, keep)

@@ -22,16 +22,16 @@ def explain_study(key: str = "") -> str:
     """
     top = _fields(StudyHeader)
     below = {name: _fields(kind) for name, field in top.items() if (kind := _section(field))}
-    known = dict(top)
+    keys = dict(top)
     for name, fields in below.items():
-        known |= {f"{name}.{inner}": field for inner, field in fields.items()}
+        keys |= {f"{name}.{inner}": field for inner, field in fields.items()}
     if not key:
         rows = [(name, _told(field)) for name, field in top.items()]
         return page("A study file may have", "", rows)
-    if key not in known:
-        raise unknown(key, list(known))
+    if key not in keys:
+        raise unknown(key, list(keys))
     rows = [(name, _told(field)) for name, field in below.get(key, {}).items()]
-    return page(key, _told(known[key]), rows)
+    return page(key, _told(keys[key]), rows)
 
 
 def study_schema() -> Schema:

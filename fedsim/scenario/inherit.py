@@ -89,11 +89,11 @@ def _parent(extends: YamlNode, path: Path, name: str) -> tuple[Path, str]:
     written = str(extends.value)
     if not written.startswith("preset:"):
         return path.parent / written, os.path.normpath(Path(name).parent / written)
-    preset, known = written.removeprefix("preset:"), presets()
-    if preset not in known:
-        hint = did_you_mean(preset, known) or f"there are {', '.join(known) or 'none'}"
+    preset, available = written.removeprefix("preset:"), presets()
+    if preset not in available:
+        hint = did_you_mean(preset, available) or f"there are {', '.join(available) or 'none'}"
         raise _refusal(extends, f"no preset is called {preset!r}", hint)
-    return known[preset], written
+    return available[preset], written
 
 
 def _refusal(extends: YamlNode, message: str, hint: str = "") -> ScenarioError:

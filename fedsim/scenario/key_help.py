@@ -96,9 +96,9 @@ def _explain_part(path: tuple[str, ...], rest: tuple[str, ...]) -> str:
     if rest[0] in names and len(rest) <= 2:
         return _explain_plugin(path, registry.describe(kind, rest[0]), rest)
     pages = [
-        _explain_plugin(path, known, (name, rest[0]))
+        _explain_plugin(path, signature, (name, rest[0]))
         for name in names
-        if rest[0] in (known := registry.describe(kind, name)).parameters and len(rest) == 1
+        if rest[0] in (signature := registry.describe(kind, name)).parameters and len(rest) == 1
     ]
     if pages:
         return "\n".join(pages)
@@ -113,16 +113,18 @@ def _parts_and_parameters(kind: str, names: Iterable[str]) -> Iterable[tuple[str
             yield from ((parameter,), (name, parameter))
 
 
-def _explain_plugin(path: tuple[str, ...], known: Signature, rest: tuple[str, ...]) -> str:
+def _explain_plugin(path: tuple[str, ...], signature: Signature, rest: tuple[str, ...]) -> str:
     title = dotted((*path, *rest))
     if len(rest) == 1:
-        rows = [(name, _of_parameter(parameter)) for name, parameter in known.parameters.items()]
-        client = f" Its clients run {known.client!r}." if known.client else ""
-        return page(title, known.doc + client, rows)
-    if rest[1] not in known.parameters:
-        names = [dotted((*path, rest[0], name)) for name in known.parameters]
+        rows = [
+            (name, _of_parameter(parameter)) for name, parameter in signature.parameters.items()
+        ]
+        client = f" Its clients run {signature.client!r}." if signature.client else ""
+        return page(title, signature.doc + client, rows)
+    if rest[1] not in signature.parameters:
+        names = [dotted((*path, rest[0], name)) for name in signature.parameters]
         raise unknown(title, names)
-    return page(title, _of_parameter(known.parameters[rest[1]]), [])
+    return page(title, _of_parameter(signature.parameters[rest[1]]), [])
 
 
 def _of_parameter(parameter: Parameter) -> str:
@@ -190,15 +192,19 @@ def part_schema(kind: str) -> Schema:
 
 def _when_used(kind: str, word: str, name: str) -> Schema:
     """Return the rule for the parameters of the plug-in ``name``."""
-    known = registry.describe(kind, name)
-    parameters = {parameter.name: _parameter(parameter) for parameter in known.parameters.values()}
+    signature = registry.describe(kind, name)
+    parameters = {
+        parameter.name: _parameter(parameter) for parameter in signature.parameters.values()
+    }
     required = [
-        parameter.name for parameter in known.parameters.values() if parameter.default is REQUIRED
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.default is REQUIRED
     ]
     return {
         "if": {"properties": {word: {"const": name}}, "required": [word]},
         "then": {
-            "description": known.doc,
+            "description": signature.doc,
             "properties": {word: {}, **parameters},
             "required": required,
             "additionalProperties": False,

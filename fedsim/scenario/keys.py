@@ -38,8 +38,8 @@ def field_at(path: Sequence[Step]) -> FieldInfo | None:
     model: type[BaseModel] | None = Scenario
     field = None
     for step in path:
-        known = {f.alias or name: f for name, f in model.model_fields.items()} if model else {}
-        field = known.get(str(step))
+        by_name = {f.alias or name: f for name, f in model.model_fields.items()} if model else {}
+        field = by_name.get(str(step))
         model = _model(field) if field else None
     return field
 

@@ -41,7 +41,9 @@ class Settled:
     def homes(self, name: str) -> list[str]:
         """Return the sections and parts of this scenario in which ``name`` is a key."""
         sections = [path[:-1] for path, _ in fields() if path[-1] == name]
-        parts = [path for path, known in self.signatures.items() if name in known.parameters]
+        parts = [
+            path for path, signature in self.signatures.items() if name in signature.parameters
+        ]
         return [f"'{dotted(home)}'" if home else "the top level" for home in [*sections, *parts]]
 
     def hint(self, name: str, known: Iterable[str]) -> str:
@@ -71,8 +73,8 @@ def settle(tree: YamlNode) -> Settled:
 def _sent_home(fault: Fault, settled: Settled) -> Fault:
     """Return the fault with a better hint, once all parts are known."""
     path, _, name = fault.key.rpartition(".")
-    known = settled.signatures.get(_steps(path))
-    if known is None or name in known.parameters or name == "use":
+    signature = settled.signatures.get(_steps(path))
+    if signature is None or name in signature.parameters or name == "use":
         return fault
     homes = settled.homes(name)
     return replace(fault, hint=settled.hint(name, ())) if homes else fault
@@ -117,25 +119,25 @@ def _settle(
         yield use.place.fault((*path, "use"), misfit(str, use.plain()))
         return
     try:
-        known = registry.describe(PARTS[path], use.value, use.place.folder)
+        signature = registry.describe(PARTS[path], use.value, use.place.folder)
     except ScenarioError as error:
         yield from (use.place.fault(path, fault.message, fault.hint) for fault in error.faults)
         return
-    settled.signatures[path] = known
-    entries, twice = with_new_names(path, entries, known)
+    settled.signatures[path] = signature
+    entries, twice = with_new_names(path, entries, signature)
     yield from twice
-    written = {name: _absolute(name, node, use.value, known) for name, node in entries.items()}
+    written = {name: _absolute(name, node, use.value, signature) for name, node in entries.items()}
     written.pop("use", None)
     who = _who(path, use.value, entries, settled)
-    wrong = list(known.faults(who, written))
+    wrong = list(signature.faults(who, written))
     for fault in wrong:
         node = _node(fault.path, entries) or part
-        place = node.key if fault.path and fault.path[0] not in known.parameters else node.place
+        place = node.key if fault.path and fault.path[0] not in signature.parameters else node.place
         yield place.fault((*path, *fault.path), fault.message, fault.hint)
-    missing = list(_missing_files(path, use.value, entries, written, known))
+    missing = list(_missing_files(path, use.value, entries, written, signature))
     yield from missing
     if not (wrong or missing or twice):
-        settled.parts[path] = {"use": use.value, **known.with_defaults(written)}
+        settled.parts[path] = {"use": use.value, **signature.with_defaults(written)}
 
 
 def _node(path: tuple[str | int, ...], entries: Mapping[str, YamlNode]) -> YamlNode | None:
@@ -160,22 +162,22 @@ def _who(path: tuple[str, ...], use: str, entries: Mapping[str, YamlNode], settl
     return f"{who}, which strategy {strategy.name} asks for," if is_implied and strategy else who
 
 
-def _absolute(name: str, node: YamlNode, use: str, known: Signature) -> Any:
+def _absolute(name: str, node: YamlNode, use: str, signature: Signature) -> Any:
     """Return the parameter's value; a relative path starts where it was written."""
     value = node.plain()
     if not isinstance(value, str):
         return value
     # On the hub unless there is such a folder: a repository's name looks like a relative path.
     is_local_hub = name == "path" and use == "hf" and os.path.isdir(node.place.folder / value)
-    if is_local_hub or _is_path(name, use, known):
+    if is_local_hub or _is_path(name, use, signature):
         return os.path.abspath(node.place.folder / os.path.expanduser(value))
     return value
 
 
-def _is_path(name: str, use: str, known: Signature) -> bool:
-    if name not in known.parameters:
+def _is_path(name: str, use: str, signature: Signature) -> bool:
+    if name not in signature.parameters:
         return False
-    return (name == "path" and use in FILE_SOURCES) or _holds_path(known.parameters[name].type)
+    return (name == "path" and use in FILE_SOURCES) or _holds_path(signature.parameters[name].type)
 
 
 def _holds_path(kind: Any) -> bool:
@@ -188,10 +190,14 @@ def _missing_files(
     use: str,
     entries: Mapping[str, YamlNode],
     written: Mapping[str, Any],
-    known: Signature,
+    signature: Signature,
 ) -> Iterator[Fault]:
     for name, value in written.items():
-        if PARTS[path] != "source" or not isinstance(value, str) or not _is_path(name, use, known):
+        if (
+            PARTS[path] != "source"
+            or not isinstance(value, str)
+            or not _is_path(name, use, signature)
+        ):
             continue
         if not os.path.exists(value):
             yield entries[name].place.fault(

@@ -23,7 +23,7 @@ RENAMED: Mapping[str, str] = {
 
 
 def with_new_names(
-    path: tuple[str, ...], entries: Mapping[str, YamlNode], known: Signature
+    path: tuple[str, ...], entries: Mapping[str, YamlNode], signature: Signature
 ) -> tuple[dict[str, YamlNode], list[Fault]]:
     """Return the part's entries under the names that its plug-in knows, and what is wrong.
 
@@ -32,7 +32,7 @@ def with_new_names(
     Args:
         path: of the part in the file.
         entries: as they are written there.
-        known: what the plug-in may be told.
+        signature: what the plug-in may be told.
 
     Warns:
         RenamedKeyWarning: for each old name that is taken.
@@ -41,7 +41,7 @@ def with_new_names(
     faults = []
     for name, node in entries.items():
         new = RENAMED.get(name, "")
-        if name in known.parameters or new not in known.parameters:
+        if name in signature.parameters or new not in signature.parameters:
             present[name] = node
         elif new in entries:
             message = f"is what {new!r} was called, and both are there"

@@ -173,10 +173,10 @@ def _primary(tree: YamlNode, head: StudyHeader, scenario: Scenario) -> Iterator[
     if metric.startswith("client_") and scenario.evaluation.clients == 0:
         message = "the clients are never evaluated: evaluation.clients is 0"
         yield place.fault("report.primary", message)
-    known, name = _domains(scenario), metric.removeprefix(ON_DOMAIN)
-    if metric.startswith(ON_DOMAIN) and known and name not in known:
+    domains, name = _domains(scenario), metric.removeprefix(ON_DOMAIN)
+    if metric.startswith(ON_DOMAIN) and domains and name not in domains:
         message = f"there is no domain {name!r} here"
-        yield place.fault("report.primary", message, f"domains: {', '.join(sorted(known))}")
+        yield place.fault("report.primary", message, f"domains: {', '.join(sorted(domains))}")
     if when != "final" and int(when) > scenario.rounds:
         yield place.fault("report.primary", f"the scenario has {scenario.rounds} rounds only")
 

@@ -83,17 +83,17 @@ def _head(tree: YamlNode, path: Path) -> tuple[StudyHeader | None, list[Fault]]:
 def _fault(detail: Any, values: dict[str, Any], tree: YamlNode) -> Fault:
     loc, steps = detail["loc"], walked(values, detail["loc"])
     model: Any = _SECTIONS.get(str(loc[0]), StudyHeader) if len(loc) > 1 else StudyHeader
-    known = {field.alias or name: field for name, field in model.model_fields.items()}
+    by_name = {field.alias or name: field for name, field in model.model_fields.items()}
     if detail["type"] == "extra_forbidden":
-        hint = did_you_mean(str(loc[-1]), known) or f"known here: {', '.join(known)}"
+        hint = did_you_mean(str(loc[-1]), by_name) or f"known here: {', '.join(by_name)}"
         return tree.deepest(steps).key.fault(steps, "unknown key", hint)
     if detail["type"] == "missing":
-        about = known[str(loc[-1])].description or ""
+        about = by_name[str(loc[-1])].description or ""
         above = tree.deepest(steps)
         place = above.key if steps else SourceLocation(tree.place.file)
         return place.fault(loc, f"is missing: {_lowered(about)}")
     is_inner = model is not StudyHeader and len(steps) > 1
-    kind = known[str(steps[is_inner])].rebuild_annotation()
+    kind = by_name[str(steps[is_inner])].rebuild_annotation()
     inner = steps[1 + is_inner :]
     return tree.deepest(steps).place.fault(steps, misfit(inside(kind, inner), at(values, steps)))
 
@@ -183,11 +183,11 @@ def _base(tree: YamlNode, path: Path, written: str, overrides: Sequence[str]) ->
     place = tree.deepest(("base",)).place
     file = path.parent / written
     if written.startswith("preset:"):
-        known, preset = presets(), written.removeprefix("preset:")
-        if preset not in known:
+        available, preset = presets(), written.removeprefix("preset:")
+        if preset not in available:
             message = f"no preset is called {preset!r}"
-            raise ScenarioError([place.fault("base", message, _near(preset, list(known)))])
-        file = known[preset]
+            raise ScenarioError([place.fault("base", message, _near(preset, list(available)))])
+        file = available[preset]
     elif not file.is_file():
         raise ScenarioError([place.fault("base", f"there is no file {written!r}")])
     base, faults = assemble(file, overrides)

@@ -170,9 +170,9 @@ def listed(names: Iterable[str], last: str = ", ") -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return which of ``names`` is most like ``name``; empty where none is."""
-    known = {_folded(candidate): candidate for candidate in names}
-    close = difflib.get_close_matches(_folded(name), known, 1, 0.6)
-    return known[close[0]] if close else ""
+    by_folded = {_folded(candidate): candidate for candidate in names}
+    close = difflib.get_close_matches(_folded(name), by_folded, 1, 0.6)
+    return by_folded[close[0]] if close else ""
 
 
 def _folded(name: str) -> str:

@@ -59,8 +59,8 @@ def _curve(trial: Trial, scenario: Scenario) -> Iterator[tuple[int, float]]:
     if ledger is None or scenario.privacy is None or not ledger.charges:
         return
     noise = ledger.promise["noise_multiplier"]
-    known = scenario.privacy.model_copy(update={"noise_multiplier": noise})
-    private = scenario.model_copy(update={"privacy": known})
+    planned = scenario.privacy.model_copy(update={"noise_multiplier": noise})
+    private = scenario.model_copy(update={"privacy": planned})
     claim = privacy_spec_of(private, int(ledger.promise["population"]))
     rounds = sorted({charge.round for charge in ledger.charges})
     shown = {rounds[int(k)] for k in np.linspace(0, len(rounds) - 1, POINTS).round()}
@@ -69,5 +69,5 @@ def _curve(trial: Trial, scenario: Scenario) -> Iterator[tuple[int, float]]:
         paid.update(charge.clients or ())
         is_last = place == len(ledger.charges) or ledger.charges[place].round != charge.round
         if is_last and charge.round in shown:
-            most = place if known.is_central else max(paid.values(), default=0)
+            most = place if planned.is_central else max(paid.values(), default=0)
             yield charge.round, claim.epsilon(most)

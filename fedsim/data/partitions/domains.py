@@ -64,8 +64,8 @@ class Domains:
     def _check(self, dataset: Dataset, clients: int | None, domains: int) -> None:
         for name in self.targets:
             if name not in dataset.domain_names:
-                known = ", ".join(dataset.domain_names) or "none by name"
-                raise DataError(f"target domain '{name}' is not in the data; it has {known}")
+                named = ", ".join(dataset.domain_names) or "none by name"
+                raise DataError(f"target domain '{name}' is not in the data; it has {named}")
         if self.targets:
             self._check_sources(dataset)
         expected = domains * self.clients_per_domain
