@@ -47,6 +47,8 @@ IMAGES = {"model": {"use": "convnet", "width": 4, "depth": 1}, "clients": {"coun
 NOISE = {"clip": 1.0, "noise_multiplier": 1.0, "rng": "simulation"}
 RECORD = {**NOISE, "unit": "record", "delta": 1e-4}
 CLIENT = {**NOISE, "unit": "client", "delta": 1e-3}
+AT_ONCE = {"warm_up": 0, "ramp_rounds": 1}
+"""So that features deceive the discriminator within the two rounds that a case has."""
 
 
 def small(**sections: Any) -> dict[str, Any]:
@@ -75,13 +77,13 @@ STRATEGIES: dict[str, dict[str, Any]] = {
         privacy=RECORD,
         local={"images_per_class": 2, "steps": 2, "count_noise": 3.0},
     ),
-    "dann": domains(strategy="dann"),
-    "cdan": domains(strategy={"use": "cdan", "entropy": True}),
-    "jan": domains(strategy={"use": "jan", "warm_up": 0}),
-    "iwdan": domains(strategy={"use": "iwdan", "iw_start": 1}),
-    "iwcdan": domains(strategy={"use": "iwcdan", "iw_start": 1, "shared_q": True}),
-    "iwjan": domains(strategy={"use": "iwjan", "warm_up": 0, "iw_start": 1}),
-    "dmpn": domains(strategy={"use": "dmpn", "warm_up": 0}),
+    "dann": domains(strategy={"use": "dann", **AT_ONCE}),
+    "cdan": domains(strategy={"use": "cdan", "entropy": True, **AT_ONCE}),
+    "jan": domains(strategy={"use": "jan", **AT_ONCE}),
+    "iwdan": domains(strategy={"use": "iwdan", "iw_start": 1, **AT_ONCE}),
+    "iwcdan": domains(strategy={"use": "iwcdan", "iw_start": 1, "shared_q": True, **AT_ONCE}),
+    "iwjan": domains(strategy={"use": "iwjan", "iw_start": 1, **AT_ONCE}),
+    "dmpn": domains(strategy={"use": "dmpn", **AT_ONCE}),
     "jdme": domains(strategy="jdme", model={"use": "projected", "dimensions": 8}, local={}),
 }
 """A scenario for each strategy on the shelf."""
@@ -95,10 +97,10 @@ OTHERS: dict[str, dict[str, Any]] = {
         strategy="fedavg",
         data={"source": "digits", "partition": "shards", "feature_shift": "rotation"},
     ),
-    "dann, exact": domains(strategy={"use": "dann", "form": "exact"}),
-    "dann, fedmm": domains(strategy={"use": "dann", "form": "fedmm"}),
+    "dann, exact": domains(strategy={"use": "dann", "form": "exact", **AT_ONCE}),
+    "dann, fedmm": domains(strategy={"use": "dann", "form": "fedmm", **AT_ONCE}),
     "dann, features": domains(
-        strategy={"use": "dann", "form": "features"},
+        strategy={"use": "dann", "form": "features", **AT_ONCE},
         local={"lr": 0.05, "feature_clip": 1.0, "feature_noise": 1.0},
     ),
     "client-level": small(strategy="fedadam", privacy=CLIENT),
@@ -136,7 +138,7 @@ OTHERS: dict[str, dict[str, Any]] = {
         local={"use": "mean_embeddings", "images_per_class": 2, "steps": 2, "count_noise": 3.0},
     ),
     "private_adversarial": domains(
-        strategy={"use": "iwdan", "iw_start": 1},
+        strategy={"use": "iwdan", "iw_start": 1, **AT_ONCE},
         privacy=RECORD,
         local={"use": "private_adversarial", "steps": 2, "sample_rate": 0.1, "batch_size": 8},
     ),
