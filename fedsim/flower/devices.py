@@ -68,7 +68,7 @@ class Members:
 
 
 @dataclass
-class _Letter:
+class _PendingRequest:
     """One client's question, under way."""
 
     client: ClientId
@@ -100,22 +100,23 @@ class Devices:
         self, number: int, phase: str, requests: Sequence[tuple[ClientId, RecordDict]]
     ) -> Iterator[tuple[ClientId, Answer]]:
         """Ask each client for ``phase`` of round ``number``; yield what comes of it, each once."""
-        letters, nodes = [], self._present(requests)
+        pending, nodes = [], self._present(requests)
         turn = self._exchange_of(number)
         # Flower's network takes its own arrays only; many clients are sent the same.
         plain = {id(content): settled(content) for _, content in requests}
         for client, shared in requests:
             content = plain[id(shared)]
             member = self._of.members.get(client)
+            # Told at once: waiting for a device that never joined would cost the whole deadline.
             if member is None or member.node is None:
                 yield client, "no device has joined for this client"
                 continue
             challenge = proof.Challenge(self._of.run, number, turn, phase, client, proof.nonce())
             challenged = proof.with_challenge(content, challenge)
-            letters.append(
-                _Letter(client, member, challenged, challenge, nodes.get(member.node, ""))
+            pending.append(
+                _PendingRequest(client, member, challenged, challenge, nodes.get(member.node, ""))
             )
-        yield from self._collected(number, phase, letters)
+        yield from self._collected(number, phase, pending)
 
     def _exchange_of(self, number: int) -> int:
         """Count the exchanges of a round."""
@@ -123,35 +124,36 @@ class Devices:
         return self._counted[1]
 
     def _collected(
-        self, number: int, phase: str, letters: list[_Letter]
+        self, number: int, phase: str, pending: list[_PendingRequest]
     ) -> Iterator[tuple[ClientId, Answer]]:
         began, self.took = time.monotonic(), {}
-        waiting = self._sent(number, phase, letters)
-        open_ = {letter.client: letter for letter in letters}
-        for unsent in open_.keys() - {letter_open.client for letter_open in waiting.values()}:
+        waiting = self._sent(number, phase, pending)
+        open_ = {request.client: request for request in pending}
+        for unsent in open_.keys() - {request.client for request in waiting.values()}:
             yield unsent, f"the server knows no node {open_.pop(unsent).member.node}"
         end, look = began + self._of.deadline_s, began + self._of.look_s
         while open_:
             for reply in self._grid.pull_messages(list(waiting)):
                 name = reply.metadata.reply_to_message_id
-                letter = waiting.pop(name) if name in waiting else None
-                if letter and open_.get(letter.client) is letter:
-                    if letter.activated and _is_away(reply):
-                        letter.gone = time.monotonic()
+                request = waiting.pop(name) if name in waiting else None
+                # A reply from before a restart may still come: it counts if it is the first.
+                if request and open_.get(request.client) is request:
+                    # Flower reports a device that it lost for a moment; it may yet come back.
+                    if request.activated and _is_away(reply):
+                        request.gone = time.monotonic()
                         continue
-                    del open_[letter.client]
-                    self.took[letter.client] = time.monotonic() - began
-                    yield letter.client, _checked(reply, letter)
+                    del open_[request.client]
+                    self.took[request.client] = time.monotonic() - began
+                    yield request.client, _checked(reply, request)
             if not open_ or time.monotonic() >= end:
                 break
+            # Seldom, because each look asks Flower for all nodes.
             if time.monotonic() >= look:
                 lost = self._restarted(open_.values())
                 waiting |= self._sent(number, phase, lost)
                 look = time.monotonic() + self._of.look_s
                 for client in [
-                    letter_open.client
-                    for letter_open in open_.values()
-                    if self._is_lost(letter_open)
+                    request.client for request in open_.values() if self._is_lost(request)
                 ]:
                     del open_[client]
                     yield client, _AWAY
@@ -159,34 +161,39 @@ class Devices:
         for client in open_:
             yield client, f"no reply within {self._of.deadline_s:g} s"
 
-    def _sent(self, number: int, phase: str, letters: Sequence[_Letter]) -> dict[str, _Letter]:
-        """Send the letters and return them by the ids of their messages, as far as they left."""
-        if not letters:
+    def _sent(
+        self, number: int, phase: str, pending: Sequence[_PendingRequest]
+    ) -> dict[str, _PendingRequest]:
+        """Send the requests and return them by the ids of their messages, as far as they left."""
+        if not pending:
             return {}
         kind, ttl = message_type(phase), self._of.deadline_s + _ROOM_S
         messages = [
-            Message(letter.content, letter.member.node or 0, kind, group_id=str(number), ttl=ttl)
-            for letter in letters
+            Message(request.content, request.member.node or 0, kind, group_id=str(number), ttl=ttl)
+            for request in pending
         ]
+        # An id is empty where Flower knows no such node; the order is that of the messages.
         ids = list(self._grid.push_messages(messages))
-        return {name: letter for name, letter in zip(ids, letters, strict=False) if name}
+        return {name: request for name, request in zip(ids, pending, strict=False) if name}
 
-    def _restarted(self, letters: Iterable[_Letter]) -> list[_Letter]:
-        """Return the letters whose device has joined anew since it was asked."""
+    def _restarted(self, pending: Iterable[_PendingRequest]) -> list[_PendingRequest]:
+        """Return the requests whose device has joined anew since it was asked."""
         nodes, lost = self._online(), []
-        for letter in letters:
-            now = nodes.get(letter.member.node or 0, "")
-            if now and (letter.gone is not None or now != letter.activated):
-                letter.activated, letter.gone = now, None
-                lost.append(letter)
+        for request in pending:
+            now = nodes.get(request.member.node or 0, "")
+            # A restarted device has forgotten what it was asked, so it is asked again.
+            if now and (request.gone is not None or now != request.activated):
+                request.activated, request.gone = now, None
+                lost.append(request)
         return lost
 
-    def _is_lost(self, letter: _Letter) -> bool:
-        return letter.gone is not None and time.monotonic() - letter.gone > self._of.patience_s
+    def _is_lost(self, request: _PendingRequest) -> bool:
+        return request.gone is not None and time.monotonic() - request.gone > self._of.patience_s
 
     def _present(self, requests: Sequence[tuple[ClientId, RecordDict]]) -> dict[int, str]:
         """Wait, but not for ever, until enough devices are there: all of them the first time."""
         members = (self._of.members.get(client) for client, _ in requests)
+        # The first time devices are just being switched on; later an absent one is no surprise.
         wanted = {member.node for member in members if member and member.node is not None}
         enough = min(len(wanted), self._of.quorum(len(requests))) if self._met else len(wanted)
         end = time.monotonic() + self._of.patience_s
@@ -205,11 +212,11 @@ def _is_away(reply: Message) -> bool:
     return bool(reply.has_error() and reply.error.code == NODE_UNAVAILABLE)
 
 
-def _checked(reply: Message, letter: _Letter) -> Answer:
+def _checked(reply: Message, request: _PendingRequest) -> Answer:
     if reply.has_error():
         if _is_away(reply):
             return _AWAY
         return reply.error.reason or "an error without a reason"
-    if letter.member.key is None:
+    if request.member.key is None:
         return reply
-    return proof.fault(reply.content, letter.question, letter.member.key) or reply
+    return proof.fault(reply.content, request.question, request.member.key) or reply
