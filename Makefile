@@ -40,7 +40,7 @@ check: lint docs wheel $(VENV)/test.stamp
 wheel: $(VENV)/test.stamp
 	rm -rf build dist $(VENV)/wheel
 	$(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(PIP) install --no-deps --target $(VENV)/wheel dist/fedsim-*.whl
+	$(PIP) --no-deps --target $(VENV)/wheel dist/fedsim-*.whl
 	PYTHONPATH=$(VENV)/wheel $(VENV)/bin/python tools/look_into_wheel.py $(VENV)/wheel
 
 test-all:
