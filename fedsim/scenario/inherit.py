@@ -11,7 +11,9 @@ from pathlib import Path
 import fedsim
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import yaml_file
+from fedsim.scenario.keys import known_at
 from fedsim.scenario.node import SourceLocation, YamlNode
+from fedsim.scenario.renamed_keys import superseded, with_new_names
 from fedsim.schema.scenario import PARTS
 from fedsim.schema.wording import did_you_mean, shown
 
@@ -127,7 +129,8 @@ def _merged(below: YamlNode, above: YamlNode, path: tuple[str, ...]) -> YamlNode
         return above
     if path in PARTS and "use" in above.value and _use(above.value) != _use(below.value):
         return above  # another plug-in has other parameters
-    merged = dict(below.value)
+    replaced = superseded(path, below.value, above.value) if path in PARTS else ()
+    merged = {key: node for key, node in below.value.items() if key not in replaced}
     for key, node in above.value.items():
         merged[key] = _merged(merged[key], node, (*path, key)) if key in merged else node
     return above.with_value(merged)
@@ -143,10 +146,12 @@ def _normal(node: YamlNode, path: tuple[str, ...], faults: list[Fault]) -> YamlN
         return _part(node, path, faults)
     if path == ("tracking",) and isinstance(node.value, list):
         return node.with_value([_absolute(item) for item in node.value])
-    if not isinstance(node.value, dict) or len(path) > 1:
+    if not isinstance(node.value, dict):
         return node
+    entries, wrong = with_new_names(path, node.value, known_at(path))
+    faults += wrong
     return node.with_value(
-        {key: _normal(value, (*path, key), faults) for key, value in node.value.items()}
+        {key: _normal(value, (*path, key), faults) for key, value in entries.items()}
     )
 
 

@@ -13,7 +13,7 @@ from fedsim.plugins import registry
 from fedsim.plugins.signature import COMPUTED, REQUIRED, Parameter, Signature
 from fedsim.scenario.keys import field_at, fields, known_at, type_of
 from fedsim.scenario.node import dotted
-from fedsim.scenario.renamed_keys import RENAMED
+from fedsim.scenario.renamed_keys import new_name
 from fedsim.scenario.yaml_file import dump
 from fedsim.schema.part import Part
 from fedsim.schema.scenario import PARTS, Scenario
@@ -146,7 +146,7 @@ def unknown(key: str, known: list[str]) -> ScenarioError:
     """Return the error for a key that is not ``known``, with the nearest that is."""
     last = key.rpartition(".")[2]
     homes = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
-    new = RENAMED.get(last)
+    new = new_name(key)
     hint = f"it is now called {new!r}" if new else did_you_mean(key, homes or known)
     return ScenarioError([Fault("", 0, 0, key, "there is no such key", hint)])
 

@@ -124,7 +124,7 @@ def _settle(
         yield from (use.place.fault(path, fault.message, fault.hint) for fault in error.faults)
         return
     settled.signatures[path] = signature
-    entries, twice = with_new_names(path, entries, signature)
+    entries, twice = with_new_names(path, entries, signature.parameters)
     yield from twice
     written = {name: _absolute(name, node, use.value, signature) for name, node in entries.items()}
     written.pop("use", None)

@@ -14,6 +14,7 @@ from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario.inherit import overlaid
 from fedsim.scenario.load import complete
 from fedsim.scenario.node import YamlNode
+from fedsim.scenario.renamed_keys import current_key
 from fedsim.scenario.study_schema import ON_DOMAIN, Cell, ParameterSearch, StudyHeader
 from fedsim.scenario.tune import ends
 from fedsim.schema.scenario import Scenario
@@ -110,11 +111,11 @@ def _space(tree: YamlNode, scenario: Scenario, changes: Changes) -> dict[str, An
     space = tree.at(("tune", "space"))
     if space is None:
         return {}
-    fixed = {key for name, node in changes for key in _written(name, node)}
+    known = set(_dotted_keys(scenario.resolved()))
+    fixed = {current_key(key, known) for name, node in changes for key in _written(name, node)}
+    # Keys stay as the study has them: its ledger, and so its resumption, goes by them.
     return {
-        key: node.plain()
-        for key, node in _items(space)
-        if key not in fixed and _has(scenario.resolved(), key)
+        key: node.plain() for key, node in _items(space) if current_key(key, known) in known - fixed
     }
 
 
@@ -124,12 +125,11 @@ def _written(key: str, node: YamlNode) -> Iterator[str]:
         yield from _written(f"{key}.{name}", inner)
 
 
-def _has(values: Any, key: str) -> bool:
-    for step in key.split("."):
-        if not isinstance(values, dict) or step not in values:
-            return False
-        values = values[step]
-    return True
+def _dotted_keys(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        yield f"{above}{name}"
+        if isinstance(value, dict):
+            yield from _dotted_keys(value, f"{above}{name}.")
 
 
 def _trials(tree: YamlNode, space: Mapping[str, Any]) -> Iterator[Changes]:

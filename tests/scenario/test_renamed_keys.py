@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,13 @@ from fedsim.cli import main
 from fedsim.errors import RenamedKeyWarning, ScenarioError
 from fedsim.plugins import registry
 from fedsim.scenario.key_help import explain
+from fedsim.scenario.keys import known_at
 from fedsim.scenario.load import load
-from fedsim.scenario.renamed_keys import RENAMED
+from fedsim.scenario.node import SourceLocation, YamlNode
+from fedsim.scenario.renamed_keys import RENAMED, with_new_names
+from fedsim.scenario.study_file import load_study
 
+NEW = {old.rpartition(".")[2]: new.rpartition(".")[2] for old, new in RENAMED.items()}
 VALUES = {
     "deceit_cap": ("dann", 1.4),
     "unit_features": ("iwcdan", True),
@@ -44,23 +49,23 @@ def written(folder: Path, *what: object) -> Path:
 def test_an_old_name_means_the_new_one_and_says_where_it_stands(old: str, tmp_path: Path) -> None:
     use, value = VALUES[old]
     file = written(tmp_path, use, old, value)
-    note = rf"old.yaml:8: strategy\.{old} is now called strategy\.{RENAMED[old]}$"
+    note = rf"old.yaml:8: strategy\.{old} is now called strategy\.{NEW[old]}$"
     with pytest.warns(RenamedKeyWarning, match=note):
         scenario = load(file)
-    assert scenario.strategy.parameters[RENAMED[old]] == value
+    assert scenario.strategy.parameters[NEW[old]] == value
     assert old not in scenario.strategy.parameters
-    assert scenario == load(written(tmp_path, use, RENAMED[old], value))
+    assert scenario == load(written(tmp_path, use, NEW[old], value))
 
 
 def test_every_old_name_is_tried() -> None:
-    assert set(VALUES) == set(RENAMED)
+    assert set(VALUES) == set(NEW)
 
 
 def test_no_strategy_has_an_old_name_and_each_new_one_is_some_strategy_s() -> None:
     known = [registry.describe("strategy", name) for name in registry.names("strategy")]
     names = {name for signature in known for name in signature.parameters}
-    assert set(RENAMED.values()) <= names
-    assert not set(RENAMED) & names
+    assert set(NEW.values()) <= names
+    assert not set(NEW) & names
 
 
 def test_both_names_at_once_are_a_fault_with_a_place(tmp_path: Path) -> None:
@@ -79,8 +84,8 @@ def test_a_bad_value_is_told_where_it_stands(tmp_path: Path) -> None:
     assert fault.line == 8
 
 
-def test_a_strategy_of_ones_own_keeps_its_names(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(
+def own_strategy(folder: Path) -> None:
+    (folder / "own.py").write_text(
         inspect.cleandoc(
             """
             from dataclasses import dataclass
@@ -95,6 +100,10 @@ def test_a_strategy_of_ones_own_keeps_its_names(tmp_path: Path) -> None:
         ),
         encoding="utf-8",
     )
+
+
+def test_a_strategy_of_ones_own_keeps_its_names(tmp_path: Path) -> None:
+    own_strategy(tmp_path)
     scenario = load(written(tmp_path, "./own.py:Own", "most", 4.0))
     assert scenario.strategy.parameters["most"] == 4.0
 
@@ -112,4 +121,81 @@ def test_the_command_line_says_it_in_a_line(
 def test_explain_says_what_it_is_now() -> None:
     with pytest.raises(ScenarioError) as raised:
         explain("strategy.deceit_cap")
-    assert raised.value.faults[0].hint == "it is now called 'domain_loss_cap'"
+    assert raised.value.faults[0].hint == "it is now called 'strategy.domain_loss_cap'"
+
+
+def test_explain_takes_an_old_name_for_one_in_its_own_section_only() -> None:
+    with pytest.raises(ScenarioError) as raised:
+        explain("clients.most")
+    assert "now called" not in raised.value.faults[0].hint
+
+
+@pytest.mark.parametrize(("below", "above"), list(permutations(["deceit_cap", "domain_loss_cap"])))
+def test_a_child_has_the_last_word_whichever_name_either_file_uses(
+    below: str, above: str, tmp_path: Path
+) -> None:
+    written(tmp_path, "dann", below, 1.4)
+    child = tmp_path / "child.yaml"
+    child.write_text(f"extends: old.yaml\nstrategy: {{{above}: 2.5}}\n", encoding="utf-8")
+    with pytest.warns(RenamedKeyWarning, match="deceit_cap is now called"):
+        scenario = load(child)
+    assert scenario.strategy.parameters["domain_loss_cap"] == 2.5
+
+
+@pytest.mark.parametrize(("below", "above"), list(permutations(["deceit_cap", "domain_loss_cap"])))
+def test_an_override_has_the_last_word_whichever_name_it_uses(
+    below: str, above: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, "dann", below, 1.4)
+    with pytest.warns(RenamedKeyWarning):
+        scenario = load(file, [f"strategy.{above}=2.5"])
+    assert scenario.strategy.parameters["domain_loss_cap"] == 2.5
+
+
+def test_both_of_a_strategy_s_own_names_survive_a_child(tmp_path: Path) -> None:
+    own_strategy(tmp_path)
+    written(tmp_path, "./own.py:Own", "most", 4.0)
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: old.yaml\nstrategy: {max_ratio: 5.0}\n", encoding="utf-8")
+    parameters = load(child).strategy.parameters
+    assert (parameters["most"], parameters["max_ratio"]) == (4.0, 5.0)
+
+
+STUDY = """\
+kind: study
+base: old.yaml
+set: {data.holdout: {client_val: 20%%}}
+axes: {steps: {few: {strategy.adversary_steps: 1}, %s}}
+seeds: [1]
+tune: {space: {strategy.deceit_cap: {uniform: [1.0, 2.0]}}, trials: 2}
+"""
+
+
+@pytest.mark.filterwarnings("ignore::fedsim.errors.RenamedKeyWarning")
+def test_a_study_of_version_0_1_tunes_an_old_key_under_its_old_name(tmp_path: Path) -> None:
+    written(tmp_path, "dann", "domain_loss_cap", 1.4)
+    (tmp_path / "study.yaml").write_text(
+        STUDY % "more: {strategy.adversary_steps: 2}", encoding="utf-8"
+    )
+    searches = load_study(tmp_path / "study.yaml").searches
+    assert [list(search.space) for search in searches] == [["strategy.deceit_cap"]] * 2
+
+
+@pytest.mark.filterwarnings("ignore::fedsim.errors.RenamedKeyWarning")
+def test_what_a_level_says_under_the_new_name_is_not_tuned_under_the_old(tmp_path: Path) -> None:
+    written(tmp_path, "dann", "domain_loss_cap", 1.4)
+    (tmp_path / "study.yaml").write_text(
+        STUDY % "capped: {strategy.domain_loss_cap: 2.0}", encoding="utf-8"
+    )
+    searches = load_study(tmp_path / "study.yaml").searches
+    assert [search.levels for search in searches] == [{"steps": "few"}]
+
+
+def test_a_section_s_keys_are_renamed_by_the_same_table() -> None:
+    place = SourceLocation("here.yaml", line=2)
+    entries = {"size": YamlNode(3, place, place)}
+    with pytest.warns(RenamedKeyWarning, match=r"here.yaml:2: clients.size is now called"):
+        present, faults = with_new_names(
+            ("clients",), entries, known_at(("clients",)), {"clients.size": "clients.count"}
+        )
+    assert (list(present), faults) == (["count"], [])
