@@ -1,1 +1,1 @@
-"""Examples: from where, how dealt to clients, and whose they are."""
+"""Examples: from where, how split among clients, and whose they are."""

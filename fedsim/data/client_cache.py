@@ -15,8 +15,8 @@ __all__ = ["ClientCache"]
 _SLAB = 1 << 22
 _SMALL = 1 << 16
 """Arrays up to this size share slabs.  On their own they would lie between the large tensors that
-every turn makes and drops, whose room could then not be used again: a million small clients would
-cost a hundred times what they hold."""
+every client's work makes and drops, whose room could then not be used again: a million small
+clients would cost a hundred times what they hold."""
 
 Key = int | str
 """Of whom the examples are."""

@@ -143,7 +143,7 @@ class Source(Protocol):
 
 
 class Partition(Protocol):
-    """A way to deal examples to clients.
+    """A way to split examples among clients.
 
     A partition may have a field ``targets`` with names of domains: the clients that hold
     examples of these alone get the role ``target``.
@@ -155,12 +155,12 @@ class Partition(Protocol):
         A list of arrays, or :class:`Shares` where there may be very many clients.
 
         Args:
-            dataset: what is dealt.
+            dataset: the examples to split.
             clients: how many clients; None where the partition knows it from the data.
             seed: the scenario's root seed.
 
         Raises:
-            DataError: if the examples cannot be dealt so.
+            DataError: if the examples cannot be split so.
         """
         ...
 

@@ -30,14 +30,14 @@ _BLOCK = 1 << 16
 
 
 def prepare(scenario: Scenario, store: Path) -> FederatedData:
-    """Return the data of ``scenario``, dealt; written to ``store`` unless it is there.
+    """Return the data of ``scenario``, partitioned; written to ``store`` unless it is there.
 
     Args:
         scenario: its ``data``, ``clients.count`` and ``seed`` alone matter.
-        store: a folder of this scenario's own: a complete one is opened without a question.
+        store: a folder of this scenario's own: a complete one is opened as it is.
 
     Raises:
-        DataError: if the data cannot be read, or cannot be dealt as the scenario asks.
+        DataError: if the data cannot be read, or cannot be split as the scenario asks.
         MissingPackage: if that needs a package that is not installed.
     """
     if stores.is_complete(store):
@@ -126,10 +126,10 @@ class FederatedData:
 
     def elsewhere(self, examples: Mapping[int, int]) -> FederatedData:
         """Return the same for devices that hold ``examples`` of their own, which stay there."""
-        other = copy(self)
-        other.is_here = False
-        other.clients = [replace(info, examples=examples[info.id]) for info in self.clients]
-        return other
+        on_devices = copy(self)
+        on_devices.is_here = False
+        on_devices.clients = [replace(info, examples=examples[info.id]) for info in self.clients]
+        return on_devices
 
     @property
     def sizes(self) -> Array:

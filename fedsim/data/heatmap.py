@@ -1,4 +1,4 @@
-"""A picture of the deal: bars of how much each client holds, above a map of its labels."""
+"""A picture of the partition: bars of how much each client holds, above a map of its labels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw(data: FederatedData, skew: float, path: Path) -> None:
     """Draw sizes as bars above a map of label shares; the same data gives the same bytes.
 
     Args:
-        data: what was dealt.
+        data: the partitioned examples.
         skew: the label skew, for the title.
         path: its suffix, .svg, .png or .pdf, says the format.
 

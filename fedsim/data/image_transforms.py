@@ -24,9 +24,9 @@ def rotated(images: Array, degrees: float) -> Array:
     height, width = images.shape[2:]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     # Rows say where in the source a target pixel looks, in halves of the width and the height.
-    turn = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
+    rotation = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
     pixels = torch.from_numpy(np.array(images))
-    grid = affine_grid(turn.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    grid = affine_grid(rotation.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     turned: Array = grid_sample(pixels, grid, align_corners=False).numpy()
     return turned
 

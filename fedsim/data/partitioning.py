@@ -1,4 +1,4 @@
-"""From a source to dealt examples: who holds which, in which of its parts, on what scale."""
+"""From a source to partitioned examples: who holds which, in which of its parts, on what scale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Partitioned", "Recipe", "partition_examples"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the dealt examples depend on."""
+    """All that the partitioned examples depend on."""
 
     source: Source
     partition: Partition
@@ -65,13 +65,13 @@ class Partitioned:
 
 
 def partition_examples(recipe: Recipe) -> Partitioned:
-    """Load, split off the server's test set, deal, split each client's examples, shift, measure.
+    """Load, split off the server's test set, partition, split each client's examples, shift, scale.
 
-    The server's test set is not shifted: it stands for the data as the source gives it.
+    The server's test set is not shifted: it represents the data as the source gives it.
 
     Raises:
-        DataError: if the data cannot be read, or cannot be dealt so.
-        MissingPackage: if reading or dealing needs a package that is not installed.
+        DataError: if the data cannot be read, or cannot be split so.
+        MissingPackage: if reading or partitioning needs a package that is not installed.
     """
     dataset = recipe.source.load(recipe.seed, recipe.folder)
     if recipe.shift is not None:
@@ -114,20 +114,20 @@ def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
     if dataset.test_inputs is not None or not recipe.server_test:
         return dataset, everything
     generator = numpy_stream(recipe.seed, "server_test")
-    rest, test = cut(dataset.labels, [recipe.server_test], generator)
+    remaining, test = cut(dataset.labels, [recipe.server_test], generator)
     if not len(test):
         return dataset, everything
     reduced = replace(
         dataset,
-        inputs=dataset.inputs[rest],
-        labels=dataset.labels[rest],
-        client=None if dataset.client is None else dataset.client[rest],
-        domain=None if dataset.domain is None else dataset.domain[rest],
+        inputs=dataset.inputs[remaining],
+        labels=dataset.labels[remaining],
+        client=None if dataset.client is None else dataset.client[remaining],
+        domain=None if dataset.domain is None else dataset.domain[remaining],
         test_inputs=dataset.inputs[test],
         test_labels=dataset.labels[test],
         test_domain=None if dataset.domain is None else dataset.domain[test],
     )
-    return reduced, rest
+    return reduced, remaining
 
 
 def _server_test(dataset: Dataset) -> dict[str, Array]:
@@ -143,16 +143,18 @@ def _server_test(dataset: Dataset) -> dict[str, Array]:
 
 
 def _checked(owned: Sequence[Array], examples: int) -> Shares:
-    """Return what a partition, maybe a plug-in, dealt, once it is sound."""
+    """Return what a partition, maybe a user's own, returned, once it is checked."""
     if not len(owned):
-        raise DataError("the partition dealt to no client at all")
+        raise DataError("the partition gave examples to no client")
     shares = owned if isinstance(owned, Shares) else _joined(owned, examples)
     if not shares.sizes.all():
         client = int(shares.sizes.argmin())
         raise DataError(f"client {client} has no examples; use fewer clients or a milder skew")
     wrong = np.flatnonzero((shares.order < 0) | (shares.order >= examples))
     if len(wrong):
-        raise _astray(int(np.searchsorted(shares.offsets, wrong[0], side="right")) - 1, examples)
+        raise _bad_indices(
+            int(np.searchsorted(shares.offsets, wrong[0], side="right")) - 1, examples
+        )
     return shares
 
 
@@ -160,12 +162,12 @@ def _joined(owned: Sequence[Array], examples: int) -> Shares:
     sizes = np.fromiter(map(len, owned), np.int64, len(owned))
     kinds = [not len(indices) or indices.dtype.kind in "iu" for indices in owned]
     if not all(kinds):
-        raise _astray(kinds.index(False), examples)
+        raise _bad_indices(kinds.index(False), examples)
     return Shares.of_sizes(np.concatenate(owned), sizes)
 
 
-def _astray(client: int, examples: int) -> DataError:
-    return DataError(f"client {client} was dealt indices that are not 0 to {examples - 1}")
+def _bad_indices(client: int, examples: int) -> DataError:
+    return DataError(f"client {client} was given indices that are not 0 to {examples - 1}")
 
 
 def _parts(owned: Shares, labels: Array, recipe: Recipe) -> tuple[Array, Array]:
@@ -211,7 +213,7 @@ def _domains(domain: Array | None, owned: Shares) -> Array:
 
 
 def _targets(domain: Array, names: tuple[str, ...], partition: Partition) -> Array:
-    target_places = [
+    target_numbers = [
         names.index(name) for name in getattr(partition, "targets", ()) if name in names
     ]
-    return np.isin(domain, target_places)
+    return np.isin(domain, target_numbers)

@@ -1,4 +1,4 @@
-"""Who holds what: the deal as a picture, as a table for a terminal and as JSON."""
+"""Who holds what: the partition as a picture, as a table for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BLOCK = 1 << 16
 """Clients that are looked at at once."""
 
 _SKEWS: WeakKeyDictionary[FederatedData, float] = WeakKeyDictionary()
-"""Of data that was looked at: a run asks three times."""
+"""The skews computed so far: a run needs its own three times."""
 
 
 def label_skew(data: FederatedData) -> float:
@@ -35,22 +35,22 @@ def label_skew(data: FederatedData) -> float:
     """
     if data in _SKEWS:
         return _SKEWS[data]
-    totals = sum(some.sum(axis=0) for some in data.counts_by_block())
+    totals = sum(counts_block.sum(axis=0) for counts_block in data.counts_by_block())
     overall = totals / totals.sum()
     divergence, first = np.empty(len(data.clients)), 0
-    for some in data.counts_by_block():
-        shares = some / some.sum(axis=1, keepdims=True)
+    for counts_block in data.counts_by_block():
+        shares = counts_block / counts_block.sum(axis=1, keepdims=True)
         middle = (shares + overall) / 2
         bits = _bits(shares, middle) + _bits(np.broadcast_to(overall, shares.shape), middle)
-        divergence[first : first + len(some)] = bits / 2
-        first += len(some)
+        divergence[first : first + len(counts_block)] = bits / 2
+        first += len(counts_block)
     _SKEWS[data] = float(np.sqrt(np.maximum(divergence, 0)).mean())
     return _SKEWS[data]
 
 
-def _bits(law: Array, other: Array) -> Array:
+def _bits(law: Array, reference: Array) -> Array:
     """Return the Kullback-Leibler divergence of each row, in bits; ``0 log 0`` is 0."""
-    ratio = np.divide(law, other, out=np.ones_like(law), where=law > 0)
+    ratio = np.divide(law, reference, out=np.ones_like(law), where=law > 0)
     bits: Array = np.sum(law * np.log2(ratio), axis=1)
     return bits
 
@@ -59,7 +59,7 @@ def write_partition(data: FederatedData, folder: Path) -> None:
     """Write ``partition.json`` to ``folder``."""
     skew = json.dumps(round(label_skew(data), 6))
     with (folder / "partition.json").open("w", encoding="utf-8") as file:
-        # A line for each client: readable, and a difference of two deals shows whose changed.
+        # A line for each client: readable, and a difference of two files shows whose changed.
         file.write('{"clients": [\n  ')
         for at, lines in enumerate(_lines(data)):
             separator = ",\n  "
@@ -84,7 +84,7 @@ def _lines(data: FederatedData) -> Iterator[Iterator[str]]:
 
 
 def draw(data: FederatedData, path: Path) -> None:
-    """Draw the deal to ``path``, ``.svg``, ``.png`` or ``.pdf``: same data, same bytes.
+    """Draw the partition to ``path``, ``.svg``, ``.png`` or ``.pdf``: same data, same bytes.
 
     Raises:
         DataError: if ``path`` has another suffix.
@@ -94,10 +94,10 @@ def draw(data: FederatedData, path: Path) -> None:
 
 
 def text(data: FederatedData, most: int = 40) -> str:
-    """Return the deal as a table: a row per client, a block for each label's share of it.
+    """Return the partition as a table: a row per client, a block for each label's share of it.
 
     Args:
-        data: what was dealt.
+        data: the partitioned examples.
         most: no more clients than this are shown, evenly chosen.
     """
     counts, shown = data.counts(), heatmap.sample(len(data.clients), most)

@@ -19,8 +19,8 @@ SHARE = 0.25
 class Resident:
     """Gives what ``data.train`` gives, to the last bit, on another device.
 
-    Examples cross to it as they are stored, once if they fit there, else in every turn, and are
-    normalised there when it is their client's turn.
+    Examples cross to it as they are stored, once if they fit there, else whenever their client
+    trains, and are normalised there.
     """
 
     def __init__(self, data: FederatedData, device: torch.device, room: int | None = None) -> None:

@@ -38,8 +38,8 @@ def cut(labels: Array, shares: Sequence[Fraction], generator: np.random.Generato
     A part has ``floor(share * n)`` examples, so the rest is never empty while the shares sum
     to less than one.  Shares are exact fractions: in floats, 29 % of 100 is 28.999999999999996.
 
-    >>> halves = cut(np.array([0, 0, 1, 1, 1]), [Fraction(1, 2)], np.random.default_rng(0))
-    >>> [len(part) for part in halves]
+    >>> parts = cut(np.array([0, 0, 1, 1, 1]), [Fraction(1, 2)], np.random.default_rng(0))
+    >>> [len(part) for part in parts]
     [3, 2]
     """
     order = stratified(labels, generator)

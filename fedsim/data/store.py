@@ -30,35 +30,35 @@ def is_complete(store: Path) -> bool:
     return (store / _META).is_file()
 
 
-def write(dealt: Partitioned, store: Path) -> None:
-    """Write ``dealt`` beside ``store``, then give it that name: a store is whole or absent.
+def write(partitioned: Partitioned, store: Path) -> None:
+    """Write ``partitioned`` beside ``store``, then give it that name: a store is whole or absent.
 
     Where two processes write the same store, the first wins and the second uses what is there.
 
     Raises:
         DataError: if the folder cannot be written.
     """
-    arrays = {name: getattr(dealt, name) for name in _HASHED}
-    scale = {"centre": dealt.scale.centre, "spread": dealt.scale.spread}
+    arrays = {name: getattr(partitioned, name) for name in _HASHED}
+    scale = {"centre": partitioned.scale.centre, "spread": partitioned.scale.spread}
     meta = {
         "format": 1,
-        "classes": dealt.classes,
-        "class_names": dealt.class_names,
-        "domain_names": dealt.domain_names,
+        "classes": partitioned.classes,
+        "class_names": partitioned.class_names,
+        "domain_names": partitioned.domain_names,
         "digest": _digest(arrays),
     }
-    half = store.with_name(f".{store.name}.{os.getpid()}")
+    unfinished = store.with_name(f".{store.name}.{os.getpid()}")
     try:
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
         for name, array in (arrays | scale).items():
-            np.save(half / f"{name}.npy", array, allow_pickle=False)
-        (half / _META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
-        _give_name(half, store)
+            np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
+        (unfinished / _META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        _give_name(unfinished, store)
     except OSError as error:
         raise DataError(f"the prepared data cannot be written to {store}: {error}") from error
     finally:
-        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
@@ -82,9 +82,9 @@ def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
     return arrays, meta
 
 
-def _give_name(half: Path, store: Path) -> None:
+def _give_name(unfinished: Path, store: Path) -> None:
     try:
-        half.rename(store)
+        unfinished.rename(store)
     except OSError:
         if not is_complete(store):
             raise

@@ -14,7 +14,7 @@ from pydantic import AllowInfNan, Strict
 
 from fedsim.plugins.python_file import Module, NotRead
 
-__all__ = ["annotation", "literal", "tidy"]
+__all__ = ["annotation", "literal", "strict_type"]
 
 _STRICT: dict[Any, Any] = {
     int: Annotated[int, Strict()],
@@ -124,13 +124,13 @@ def literal(node: ast.expr, module: Module) -> Any:
     except (ValueError, TypeError, SyntaxError, RecursionError):
         pass
     if isinstance(node, ast.Name | ast.Attribute) and (followed := module.follow(node)):
-        home, name = followed
-        if home and name in home.assigned and home.assigned[name] is not node:
-            return literal(home.assigned[name], home)
+        definer, name = followed
+        if definer and name in definer.assigned and definer.assigned[name] is not node:
+            return literal(definer.assigned[name], definer)
     raise NotRead(ast.unparse(node))
 
 
-def tidy(kind: Any) -> Any:
+def strict_type(kind: Any) -> Any:
     """Return a type that was found at run time, strict in its plain parts; else ``Any``."""
     if kind in _STRICT:
         return _STRICT[kind]
@@ -138,7 +138,7 @@ def tidy(kind: Any) -> Any:
     if kind in (None, type(None), Path, dict, list, tuple) or origin is Literal:
         return kind
     if origin in (Union, types.UnionType):
-        return functools.reduce(operator.or_, (tidy(part) for part in inner))
+        return functools.reduce(operator.or_, (strict_type(part) for part in inner))
     if origin in (tuple, list, dict):
-        return origin[tuple(part if part is ... else tidy(part) for part in inner)]
+        return origin[tuple(part if part is ... else strict_type(part) for part in inner)]
     return Any

@@ -1,7 +1,13 @@
 """The signature of a plug-in class, read from its source: no import, so ``check`` needs no torch.
 
 The parameters are the fields of a dataclass, with those of its bases, or the arguments of an
-``__init__``.  A class without source, or one of Flower's, is imported after all and asked.
+``__init__``.  A class without source, or one of Flower's, is imported after all and inspected.
+
+Why not griffe 2.4: a reader on it, which left out methods and the names of local update rules, gave
+the same parameters, types, defaults and texts for all 63 plug-ins; but ``fedsim check`` took 10.7 %
+longer and ``fedsim list strategies`` 16.4 % (medians of 10 interleaved runs on 2 cores: 319 to
+353 ms, 237 to 276 ms), about 40 ms of it to import griffe.  It gives expressions, not types, so
+:mod:`fedsim.plugins.annotations` would stay.
 """
 
 from __future__ import annotations
@@ -13,20 +19,20 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedsim.plugins.annotations import annotation, literal, tidy
+from fedsim.plugins.annotations import annotation, literal, strict_type
 from fedsim.plugins.python_file import Module, NotRead
 from fedsim.plugins.signature import COMPUTED, REQUIRED, Marker, Parameter, Signature
 
 __all__ = ["imported", "read"]
 
 
-def read(name: str, module: Module, given: Collection[str] = ()) -> Signature:
+def read(name: str, module: Module, excluded: Collection[str] = ()) -> Signature:
     """Return the signature of the class ``name`` of ``module``.
 
     Args:
         name: of the class, which may come from another module that ``module`` imports it from.
         module: where it is looked for.
-        given: arguments that the engine gives, which are no parameters.
+        excluded: arguments that the engine gives, which are no parameters.
 
     Raises:
         NotRead: if there is no such class in source that can be read.
@@ -35,26 +41,26 @@ def read(name: str, module: Module, given: Collection[str] = ()) -> Signature:
     return Signature(
         name,
         facts.doc,
-        {p.name: p for p in facts.parameters or () if p.name not in given},
+        {p.name: p for p in facts.parameters or () if p.name not in excluded},
         facts.client,
         _about(name, module) or facts.doc,
         facts.methods,
     )
 
 
-def imported(cls: type[Any], given: Collection[str] = ()) -> Signature:
-    """Return the signature of a class that is there already; ``given`` as in :func:`read`."""
+def imported(cls: type[Any], excluded: Collection[str] = ()) -> Signature:
+    """Return the signature of a class that is there already; ``excluded`` as in :func:`read`."""
     try:
         arguments = inspect.signature(cls, eval_str=True).parameters.values()
     except Exception:  # eval_str runs whatever the annotations say
         arguments = inspect.signature(cls).parameters.values()
     parameters = {
         argument.name: Parameter(
-            argument.name, tidy(argument.annotation), _plain_default(argument.default)
+            argument.name, strict_type(argument.annotation), _plain_default(argument.default)
         )
         for argument in arguments
         if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
-        and argument.name not in given
+        and argument.name not in excluded
     }
     client = getattr(cls, "client", "")
     doc = _first_paragraph(cls.__doc__ or "")
@@ -86,15 +92,15 @@ _WITHOUT_PARAMETERS = ("abc", "builtins", "collections", "enum", "torch", "typin
 def _facts(name: str, module: Module, depth: int = 0) -> _Facts:
     if depth > 30:
         raise NotRead(f"{name}: too many bases, or bases that go in a circle")
-    home, node = module.class_named(name)
-    bases = [_facts_of_base(base, home, depth + 1) for base in node.bases]
+    definer, node = module.class_named(name)
+    bases = [_facts_of_base(base, definer, depth + 1) for base in node.bases]
     doc = ast.get_docstring(node) or ""
-    client = _client(node, home) or next((b.client for b in bases if b.client), "")
+    client = _client(node, definer) or next((b.client for b in bases if b.client), "")
     methods_here = {
         statement.name for statement in node.body if isinstance(statement, ast.FunctionDef)
     }
     methods = frozenset(methods_here).union(*(base.methods for base in bases))
-    return _Facts(_first_paragraph(doc), client, _parameters(node, home, bases), methods)
+    return _Facts(_first_paragraph(doc), client, _parameters(node, definer, bases), methods)
 
 
 def _facts_of_base(base: ast.expr, module: Module, depth: int) -> _Facts:

@@ -39,13 +39,13 @@ __all__ = ["SHELVES", "Shelf", "build", "describe", "find", "names", "short"]
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where the plug-ins of one kind stand."""
+    """Where the plug-ins of one kind are."""
 
     module: str
     """A package with a file for each, or one module with a class for each."""
     group: str
     """Of entry points of other packages."""
-    given: tuple[str, ...] = ()
+    engine_arguments: tuple[str, ...] = ()
     """Arguments that the engine gives; they are no parameters."""
 
 
@@ -83,35 +83,35 @@ def find(kind: str, name: str, beside: Path = Path()) -> type[Any]:
     except FedsimError:
         raise
     except (Exception, SystemExit) as error:  # importing runs whatever the author wrote
-        raise _refusal(kind, f"{name!r} cannot be imported: {_told(error)}") from error
+        raise _refusal(kind, f"{name!r} cannot be imported: {_error_text(error)}") from error
     cls = getattr(module, origin.attribute, None)
     if not inspect.isclass(cls):
-        there = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise _no_class(kind, origin, there)
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise _no_class(kind, origin, classes)
     return cls
 
 
 def describe(kind: str, name: str, beside: Path = Path()) -> Signature:
-    """Return what the plug-in can be told, without importing it where its source can be read.
+    """Return the plug-in's parameters, without importing it where its source can be read.
 
     Raises:
         ScenarioError: if there is no such file, module or class; lists the names there are.
     """
     origin = _origin(kind, name, beside)
-    given = SHELVES[kind].given
+    engine_arguments = SHELVES[kind].engine_arguments
     try:
-        if origin.module.partition(".")[0] != "flwr":  # Flower's own are only asked, never read
+        if origin.module.partition(".")[0] != "flwr":  # Flower's own are imported, never read
             module = module_at(origin.path) if origin.path else locate(origin.module)
             if module is not None:
-                return read(origin.attribute, module, given)
+                return read(origin.attribute, module, engine_arguments)
     except NotRead as error:
         if origin.path and not os.path.isfile(origin.path):
             raise _refusal(kind, f"there is no file {str(origin.path)!r}") from error
-    return imported(find(kind, name, beside), given)
+    return imported(find(kind, name, beside), engine_arguments)
 
 
-def build(kind: str, part: Part, beside: Path = Path(), **given: Any) -> Any:
-    """Return the plug-in that ``part`` names, built with its parameters and what is ``given``.
+def build(kind: str, part: Part, beside: Path = Path(), **arguments: Any) -> Any:
+    """Return the plug-in that ``part`` names, built of its parameters and the ``arguments``.
 
     Raises:
         ScenarioError: if there is no such plug-in, a parameter is unknown to it, missing, of a
@@ -126,9 +126,9 @@ def build(kind: str, part: Part, beside: Path = Path(), **given: Any) -> Any:
         name: signature.parameters[name].value(value) for name, value in part.parameters.items()
     }
     try:
-        return find(kind, part.use, beside)(**parameters, **given)
+        return find(kind, part.use, beside)(**parameters, **arguments)
     except (TypeError, ValueError) as error:
-        raise _refusal(kind, f"{kind} {short(part.use)!r}: {_told(error)}") from error
+        raise _refusal(kind, f"{kind} {short(part.use)!r}: {_error_text(error)}") from error
 
 
 def short(use: str) -> str:
@@ -156,9 +156,11 @@ def _origin(kind: str, name: str, beside: Path) -> _ImportTarget:
     if name in names_to_modules:
         return names_to_modules[name]
     ways = "or name a plug-in as package.module:Class or ./file.py:Class"
-    there = f"there are {', '.join(names(kind)) or 'none'}; {ways}"
+    choices = f"there are {', '.join(names(kind)) or 'none'}; {ways}"
     raise _refusal(
-        kind, f"no {kind} is called {name!r}", f"{did_you_mean(name, names(kind))}\n{there}".strip()
+        kind,
+        f"no {kind} is called {name!r}",
+        f"{did_you_mean(name, names(kind))}\n{choices}".strip(),
     )
 
 
@@ -189,13 +191,13 @@ def _snake(name: str) -> str:
 
 def _namesake(path: Path) -> str:
     """Return the class that is called like its file, or what it would be called."""
-    wanted = path.stem.replace("_", "")
+    folded = path.stem.replace("_", "")
     try:
         classes = module_at(path).classes
     except NotRead:
         classes = {}
     return next(
-        (name for name in classes if name.lower() == wanted), path.stem.title().replace("_", "")
+        (name for name in classes if name.lower() == folded), path.stem.title().replace("_", "")
     )
 
 
@@ -228,15 +230,14 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _no_class(kind: str, origin: _ImportTarget, there: list[str]) -> ScenarioError:
+def _no_class(kind: str, origin: _ImportTarget, classes: list[str]) -> ScenarioError:
     where = origin.path.name if origin.path else origin.module
-    hint = (
-        f"{did_you_mean(origin.attribute, there)}\nit has {', '.join(there) or 'no class'}".strip()
-    )
+    present = ", ".join(classes) or "no class"
+    hint = f"{did_you_mean(origin.attribute, classes)}\nit has {present}".strip()
     return _refusal(kind, f"{where} has no class {origin.attribute}", hint)
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""What a plug-in can be told, and what is wrong with what it is told."""
+"""The parameters of a plug-in, and what is wrong with the values written for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMPUTED = Marker("computed")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing that a scenario may tell a plug-in."""
+    """One parameter of a plug-in."""
 
     name: str
     type: Any
@@ -55,7 +55,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Wrong:
-    """One thing that is wrong with what a plug-in is told."""
+    """One thing that is wrong with a plug-in's parameters."""
 
     path: tuple[str | int, ...]
     """From the plug-in's part: the parameter, then an item in it."""
@@ -73,7 +73,7 @@ class Signature:
     """The first paragraph of its docstring, on one line."""
     parameters: Mapping[str, Parameter]
     client: str = ""
-    """The client half that a strategy names; empty where the class names none."""
+    """The local update rule that a strategy names; empty where the class names none."""
     about: str = ""
     """What its file is, where the file is there for it; else the same as ``doc``."""
     methods: frozenset[str] = frozenset()

@@ -26,12 +26,12 @@ def explain_study(key: str = "") -> str:
     for name, fields in below.items():
         keys |= {f"{name}.{inner}": field for inner, field in fields.items()}
     if not key:
-        rows = [(name, _told(field)) for name, field in top.items()]
+        rows = [(name, _description(field)) for name, field in top.items()]
         return page("A study file may have", "", rows)
     if key not in keys:
         raise unknown(key, list(keys))
-    rows = [(name, _told(field)) for name, field in below.get(key, {}).items()]
-    return page(key, _told(keys[key]), rows)
+    rows = [(name, _description(field)) for name, field in below.get(key, {}).items()]
+    return page(key, _description(keys[key]), rows)
 
 
 def study_schema() -> Schema:
@@ -63,7 +63,7 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def _told(field: FieldInfo) -> str:
+def _description(field: FieldInfo) -> str:
     if _section(field):
         return field.description or ""
     default = field.get_default(call_default_factory=True)

@@ -31,7 +31,7 @@ def _block(fault: Fault) -> str:
     lines = ["error: " + ": ".join(word for word in (place, fault.key, fault.message) if word)]
     if fault.source and fault.column <= WIDEST:
         source = fault.source[:WIDEST].rstrip()
-        # Tabs stay tabs, so that the caret stands below its character in any terminal.
+        # Tabs stay tabs, so that the caret is below its character in any terminal.
         indent = "".join("\t" if sign == "\t" else " " for sign in source[: fault.column - 1])
         lines += [f"{fault.line:>6} | {source}", f"       | {indent.ljust(fault.column - 1)}^"]
     return "\n".join([*lines, *(f"    {line}" for line in fault.hint.splitlines())])

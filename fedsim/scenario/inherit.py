@@ -1,4 +1,4 @@
-"""One tree from a scenario file, its parents and the command line: the later says more."""
+"""One tree from a scenario file, its parents and the command line: the later has the last word."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def assemble(path: Path, overrides: Sequence[str]) -> tuple[YamlNode, list[Fault
     """Return the scenario in ``path``, over its parents and under ``overrides``.
 
     Every plug-in part comes out as a mapping with ``use``, and files named there as absolute
-    paths, because a parent's file stands beside the parent.
+    paths, because such a path starts at the parent's folder.
 
     Args:
         path: the scenario file.
@@ -56,10 +56,10 @@ def overlaid(tree: YamlNode, key: str, value: YamlNode) -> tuple[YamlNode, list[
 
 def presets() -> dict[str, Path]:
     """Return the scenario files that come with fedsim, by name."""
-    home = Path(fedsim.__file__).parent
-    is_checkout = (home.parent / "pyproject.toml").is_file()
-    folder = home.parent if is_checkout else home  # an installed fedsim holds both rooms
-    files = [file for room in ("configs", "scenarios") for file in (folder / room).glob("*.yaml")]
+    package = Path(fedsim.__file__).parent
+    is_checkout = (package.parent / "pyproject.toml").is_file()
+    folder = package.parent if is_checkout else package  # an installed one holds both folders
+    files = [file for name in ("configs", "scenarios") for file in (folder / name).glob("*.yaml")]
     return {file.stem: file for file in sorted(files)}
 
 
@@ -73,14 +73,14 @@ def _with_parents(
         return tree, faults
     if not isinstance(extends.value, str):
         return tree, faults  # the schema says what is wrong with it
-    family = (*children, path.resolve())
+    descendants = (*children, path.resolve())
     try:
         parent, shown_as = _parent(extends, path, name)
         if not os.path.isfile(parent):
             raise _refusal(extends, f"there is no file {shown(shown_as)}")
-        if parent.resolve() in family:
+        if parent.resolve() in descendants:
             raise _refusal(extends, f"{extends.value} extends this file: a circle")
-        below, wrong = _with_parents(parent, shown_as, family)
+        below, wrong = _with_parents(parent, shown_as, descendants)
     except ScenarioError as error:
         raise ScenarioError([*faults, *error.faults]) from error
     inherited = {key: node for key, node in _items(below) if key not in OWN}
@@ -124,7 +124,7 @@ def _items(node: YamlNode) -> Iterable[tuple[str, YamlNode]]:
 
 
 def _merged(below: YamlNode, above: YamlNode, path: tuple[str, ...]) -> YamlNode:
-    """Return ``above`` over ``below``: mappings key by key, all else replaced whole."""
+    """Return ``above`` over ``below``: mappings key by key, all else is replaced."""
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
     if path in PARTS and "use" in above.value and _use(above.value) != _use(below.value):

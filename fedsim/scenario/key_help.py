@@ -26,7 +26,7 @@ Schema = dict[str, Any]
 
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 ELSEWHERE = r":|/"
-"""Names that are not on the shelf: ``package.module:Class``, ``./file.py:Class``, ``npz:PATH``."""
+"""Names of plug-ins elsewhere: ``package.module:Class``, ``./file.py:Class``, ``npz:PATH``."""
 
 
 def explain(key: str = "") -> str:
@@ -69,13 +69,13 @@ def _of_field(path: tuple[str, ...]) -> str:
     return f"{field.description} {facts(expected(type_of(path)), default)}"
 
 
-def facts(wanted: str, default: object) -> str:
+def facts(accepted: str, default: object) -> str:
     """Return what a value may be and what it is by default, in parentheses."""
     if default is PydanticUndefined or default is REQUIRED:
-        return f"({wanted}; required)"
+        return f"({accepted}; required)"
     if default is COMPUTED:
-        return f"({wanted}; has a default)"
-    return f"({wanted}; default {_written(default)})"
+        return f"({accepted}; has a default)"
+    return f"({accepted}; default {_written(default)})"
 
 
 def _written(value: object) -> str:
@@ -87,23 +87,24 @@ def _written(value: object) -> str:
     return dump({"_": plain}, flat=True).removeprefix("{_: ").rstrip().removesuffix("}")
 
 
-def _explain_part(path: tuple[str, ...], rest: tuple[str, ...]) -> str:
+def _explain_part(path: tuple[str, ...], steps_below: tuple[str, ...]) -> str:
     kind = PARTS[path]
     names = registry.names(kind)
-    if not rest:
+    if not steps_below:
         rows = [(name, registry.describe(kind, name).about) for name in names]
         return page(dotted(path), _of_field(path), rows)
-    if rest[0] in names and len(rest) <= 2:
-        return _explain_plugin(path, registry.describe(kind, rest[0]), rest)
+    if steps_below[0] in names and len(steps_below) <= 2:
+        return _explain_plugin(path, registry.describe(kind, steps_below[0]), steps_below)
     pages = [
-        _explain_plugin(path, signature, (name, rest[0]))
+        _explain_plugin(path, signature, (name, steps_below[0]))
         for name in names
-        if rest[0] in (signature := registry.describe(kind, name)).parameters and len(rest) == 1
+        if steps_below[0] in (signature := registry.describe(kind, name)).parameters
+        and len(steps_below) == 1
     ]
     if pages:
         return "\n".join(pages)
-    there = [dotted((*path, *steps)) for steps in _parts_and_parameters(kind, names)]
-    raise unknown(dotted((*path, *rest)), there)
+    choices = [dotted((*path, *steps)) for steps in _parts_and_parameters(kind, names)]
+    raise unknown(dotted((*path, *steps_below)), choices)
 
 
 def _parts_and_parameters(kind: str, names: Iterable[str]) -> Iterable[tuple[str, ...]]:
@@ -113,18 +114,20 @@ def _parts_and_parameters(kind: str, names: Iterable[str]) -> Iterable[tuple[str
             yield from ((parameter,), (name, parameter))
 
 
-def _explain_plugin(path: tuple[str, ...], signature: Signature, rest: tuple[str, ...]) -> str:
-    title = dotted((*path, *rest))
-    if len(rest) == 1:
+def _explain_plugin(
+    path: tuple[str, ...], signature: Signature, steps_below: tuple[str, ...]
+) -> str:
+    title = dotted((*path, *steps_below))
+    if len(steps_below) == 1:
         rows = [
             (name, _of_parameter(parameter)) for name, parameter in signature.parameters.items()
         ]
         client = f" Its clients run {signature.client!r}." if signature.client else ""
         return page(title, signature.doc + client, rows)
-    if rest[1] not in signature.parameters:
-        names = [dotted((*path, rest[0], name)) for name in signature.parameters]
+    if steps_below[1] not in signature.parameters:
+        names = [dotted((*path, steps_below[0], name)) for name in signature.parameters]
         raise unknown(title, names)
-    return page(title, _of_parameter(signature.parameters[rest[1]]), [])
+    return page(title, _of_parameter(signature.parameters[steps_below[1]]), [])
 
 
 def _of_parameter(parameter: Parameter) -> str:
@@ -145,9 +148,9 @@ def _line(text: str) -> str:
 def unknown(key: str, known: list[str]) -> ScenarioError:
     """Return the error for a key that is not ``known``, with the nearest that is."""
     last = key.rpartition(".")[2]
-    homes = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
+    namesakes = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
     new = new_name(key)
-    hint = f"it is now called {new!r}" if new else did_you_mean(key, homes or known)
+    hint = f"it is now called {new!r}" if new else did_you_mean(key, namesakes or known)
     return ScenarioError([Fault("", 0, 0, key, "there is no such key", hint)])
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fedsim.errors import Fault, ScenarioError
 from fedsim.kernels import pin
-from fedsim.scenario import rules as cross
+from fedsim.scenario import rules
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import SourceLocation, Step, YamlNode
@@ -74,9 +74,9 @@ def complete(tree: YamlNode, path: Path, faults: Sequence[Fault] = ()) -> Scenar
     settled = settle(tree)
     values = _complete(tree, path, settled)
     schema_faults, scenario = _validated(values, tree, path.parent.absolute(), settled)
-    every = [*faults, *settled.faults, *schema_faults, *cross.faults(tree)]
+    every = [*faults, *settled.faults, *schema_faults, *rules.faults(tree)]
     if every or scenario is None:
-        raise ScenarioError(list(_tidy(every)))
+        raise ScenarioError(list(_first_per_place(every)))
     return scenario
 
 
@@ -85,7 +85,7 @@ def pin_kernels(path: Path) -> None:
 
     Raises:
         ScenarioError: if the file cannot be read.
-        RunError: if no pin can keep the promise on this processor.
+        RunError: if no pin makes results repeat on this processor.
     """
     tree, _ = assemble(path, ())
     _pin(tree)
@@ -122,7 +122,7 @@ def _validated(
     for detail in details:
         loc, steps = detail["loc"], walked(values, detail["loc"])
         if any(steps[: len(part)] == part for part in PARTS):
-            continue  # told by settle()
+            continue  # settle() reports it
         if detail["type"] == "extra_forbidden" or loc[-1] == "[key]":
             fault, suggestion = _unknown_key(steps, tree, settled)
             unknown.append(fault)
@@ -139,7 +139,7 @@ def _unknown_key(path: tuple[Step, ...], tree: YamlNode, settled: Settled) -> tu
     *above, name = path
     section = tuple(str(step) for step in above)
     known = known_at(section) or ["accuracy", "loss"]
-    suggestion = "" if settled.homes(str(name)) else nearest(str(name), known)
+    suggestion = "" if settled.places_of(str(name)) else nearest(str(name), known)
     hint = settled.hint(str(name), known)
     return tree.deepest(path).key.fault(path, "unknown key", hint), suggestion
 
@@ -161,7 +161,7 @@ def _is_bare_share(path: tuple[Step, ...], value: Any) -> bool:
     return wants_share and isinstance(value, float) and 0 < value <= 1
 
 
-def _tidy(faults: Iterable[Fault]) -> Iterator[Fault]:
+def _first_per_place(faults: Iterable[Fault]) -> Iterator[Fault]:
     """Yield one fault per key and place: the first is nearest to the cause."""
     reported = set()
     for fault in faults:

@@ -48,7 +48,7 @@ class SourceLocation:
 
 @dataclass(frozen=True)
 class YamlNode:
-    """A value, where it stands and where its key stands."""
+    """A value, where it is written and where its key is."""
 
     value: Scalar | list[YamlNode] | dict[str, YamlNode]
     place: SourceLocation

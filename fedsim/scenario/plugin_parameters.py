@@ -1,4 +1,4 @@
-"""The plug-in parts of a scenario: are they there, and can they be told what they are told?"""
+"""The plug-in parts of a scenario: are they there, and do their parameters fit them?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFAULTS: dict[tuple[str, ...], str] = {
     ("clients", "sampler"): "uniform",
 }
 ORDER = sorted(PARTS, key=lambda path: path == ("local",))
-"""The strategy names the client half, so ``local`` comes last."""
+"""The strategy names the local update rule, so ``local`` comes last."""
 
 
 @dataclass
@@ -38,18 +38,18 @@ class Settled:
     signatures: dict[tuple[str, ...], Signature] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def homes(self, name: str) -> list[str]:
+    def places_of(self, name: str) -> list[str]:
         """Return the sections and parts of this scenario in which ``name`` is a key."""
         sections = [path[:-1] for path, _ in fields() if path[-1] == name]
         parts = [
             path for path, signature in self.signatures.items() if name in signature.parameters
         ]
-        return [f"'{dotted(home)}'" if home else "the top level" for home in [*sections, *parts]]
+        return [f"'{dotted(place)}'" if place else "the top level" for place in [*sections, *parts]]
 
     def hint(self, name: str, known: Iterable[str]) -> str:
         """Return what to do about an unknown key ``name`` where there may be ``known`` ones."""
-        if homes := self.homes(name):
-            return f"{name!r} belongs under {listed(homes, ' or ')}"
+        if places := self.places_of(name):
+            return f"{name!r} belongs under {listed(places, ' or ')}"
         return did_you_mean(name, known) or f"known here: {', '.join(known)}"
 
 
@@ -66,18 +66,18 @@ def settle(tree: YamlNode) -> Settled:
             settled.faults += _settle(path, part, part.value, tree, settled)
         else:
             settled.faults.append(part.place.fault(path, misfit(PART, part.plain())))
-    settled.faults = [_sent_home(fault, settled) for fault in settled.faults]
+    settled.faults = [_with_better_hint(fault, settled) for fault in settled.faults]
     return settled
 
 
-def _sent_home(fault: Fault, settled: Settled) -> Fault:
+def _with_better_hint(fault: Fault, settled: Settled) -> Fault:
     """Return the fault with a better hint, once all parts are known."""
     path, _, name = fault.key.rpartition(".")
     signature = settled.signatures.get(_steps(path))
     if signature is None or name in signature.parameters or name == "use":
         return fault
-    homes = settled.homes(name)
-    return replace(fault, hint=settled.hint(name, ())) if homes else fault
+    places = settled.places_of(name)
+    return replace(fault, hint=settled.hint(name, ())) if places else fault
 
 
 def _steps(key: str) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _default(path: tuple[str, ...], tree: YamlNode, settled: Settled) -> str:
 
 
 def _client(tree: YamlNode, settled: Settled) -> str:
-    """Return the client half that the strategy names; a file starts beside the strategy's."""
+    """Return the local update rule that the strategy names; a file starts beside the strategy's."""
     strategy, use = settled.signatures.get(("strategy",)), tree.at(("strategy", "use"))
     if strategy is None or use is None:
         return ""

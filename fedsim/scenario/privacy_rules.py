@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["wrong"]
 
 UNDER = "under"
-"""The method of a client half that adds noise for its own records."""
+"""The method of a local update rule that adds noise for its own records."""
 
 Complaint = tuple[str, str]
 """A key and what is wrong with it."""
@@ -27,12 +27,12 @@ def wrong(tree: YamlNode) -> Iterator[Complaint]:
     """Yield what is wrong between ``privacy`` and the other sections, by key."""
     section = tree.child("privacy")
     if section is None or not isinstance(section.value, dict):
-        half = _half(tree)
-        if half is not None and UNDER in half.methods:
+        signature = _local_rule(tree)
+        if signature is not None and UNDER in signature.methods:
             yield (
                 "local",
-                f"{half.name} protects records: it needs the section privacy, such as privacy: "
-                "{unit: record, clip: 1.0, budget: {epsilon: 8}, delta: 1e-5}",
+                f"{signature.name} protects records: it needs the section privacy, such as "
+                "privacy: {unit: record, clip: 1.0, budget: {epsilon: 8}, delta: 1e-5}",
             )
         return
     privacy: dict[str, Any] = section.plain()
@@ -49,8 +49,8 @@ def _chance(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
     if is_known and count > 0 and delta >= 1 / count:
         yield (
             "privacy.delta",
-            f"{delta:g} with {count} clients: must be below 1/{count}, for with a chance of "
-            "1/n one of n clients may be given away whole",
+            f"{delta:g} with {count} clients: must be below 1/{count}, because with a "
+            "chance of 1/n all data of one of n clients may be disclosed",
         )
 
 
@@ -91,35 +91,38 @@ def _open_metrics(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint
 
 
 def _parts(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
-    """Look at the strategy and at the client half."""
-    half = _half(tree)
+    """Check the strategy and the local update rule."""
+    signature = _local_rule(tree)
     if privacy.get("unit") == "client":
         if reason := _refusal(privacy, tree):
             yield "strategy", reason
-        if half is not None and UNDER in half.methods:
-            yield "local", f"{half.name} protects records: privacy.unit: record is its section"
-    elif privacy.get("unit") == "record" and half is not None:
-        yield from _records(half, tree)
+        if signature is not None and UNDER in signature.methods:
+            yield (
+                "local",
+                f"{signature.name} protects records: privacy.unit: record is its section",
+            )
+    elif privacy.get("unit") == "record" and signature is not None:
+        yield from _records(signature, tree)
         if _plain(tree, "compute.precision") == "bf16":
             yield "compute.precision", "gradients of single records are made in float32 alone"
 
 
 def _refusal(privacy: dict[str, Any], tree: YamlNode) -> str:
-    """Return why the strategy cannot be guarded; its class is imported to see that, and torch."""
+    """Return why the strategy cannot be made private; its class is imported, and torch."""
     from fedsim.privacy.private_strategy import refusal
 
-    strategy = _found("strategy", tree.at(("strategy", "use")))
+    strategy = _class_of("strategy", tree.at(("strategy", "use")))
     return refusal(strategy, privacy.get("placement") or "central") if strategy else ""
 
 
-def _records(half: Signature, tree: YamlNode) -> Iterator[Complaint]:
-    """Look at whether the half protects its records in all that the strategy asks for."""
+def _records(signature: Signature, tree: YamlNode) -> Iterator[Complaint]:
+    """Check that the rule protects its records in all that the strategy asks for."""
     from fedsim.privacy.parameters import unprotected
 
     if why := _unbounded(tree):
         yield "strategy", f"what it needs of clients cannot be had under privacy: {why}"
         return
-    local_rule, phases = _found("client", tree.at(("local", "use"))), _phases(tree)
+    local_rule, phases = _class_of("client", tree.at(("local", "use"))), _phases(tree)
     private = {
         name: registry.find("client", name)
         for name in registry.names("client")
@@ -127,15 +130,15 @@ def _records(half: Signature, tree: YamlNode) -> Iterator[Complaint]:
     }
     fitting = [name for name, rule in private.items() if not unprotected(rule, phases)]
     fix = f"; local: {{use: {' or '.join(fitting)}}} does" if fitting else ""
-    if UNDER not in half.methods:
-        yield "local", f"{half.name} adds no noise for its records{fix}"
+    if UNDER not in signature.methods:
+        yield "local", f"{signature.name} adds no noise for its records{fix}"
     elif local_rule is not None and (bare := unprotected(local_rule, phases)):
-        yield "local", f"{half.name} adds no noise when asked to {' or '.join(bare)}{fix}"
+        yield "local", f"{signature.name} adds no noise when asked to {' or '.join(bare)}{fix}"
 
 
 def _unbounded(tree: YamlNode) -> str:
     """Return why one example's share in what the strategy asks for has no bound; else nothing."""
-    strategy = _described("strategy", tree.at(("strategy", "use")))
+    strategy = _signature_of("strategy", tree.at(("strategy", "use")))
     try:
         rule = registry.find("client", strategy.client) if strategy and strategy.client else None
     except ScenarioError:
@@ -144,7 +147,7 @@ def _unbounded(tree: YamlNode) -> str:
 
 
 def _phases(tree: YamlNode) -> Sequence[str]:
-    """Return what the strategy asks of its clients; nothing where another fault tells of it."""
+    """Return what the strategy asks of its clients; nothing where another fault reports it."""
     node = tree.child("strategy")
     if node is None or not isinstance(node.value, dict) or "use" not in node.value:
         return ()
@@ -159,26 +162,26 @@ def _phases(tree: YamlNode) -> Sequence[str]:
     return strategy.phases() if hasattr(strategy, "phases") else ("train",)
 
 
-def _half(tree: YamlNode) -> Signature | None:
-    """Return the client half, from its source; None where another fault tells of it."""
+def _local_rule(tree: YamlNode) -> Signature | None:
+    """Return the local update rule, from its source; None where another fault reports it."""
     if node := tree.at(("local", "use")):
-        return _described("client", node)
-    strategy = _described("strategy", tree.at(("strategy", "use")))
+        return _signature_of("client", node)
+    strategy = _signature_of("strategy", tree.at(("strategy", "use")))
     try:
         return registry.describe("client", strategy.client or "sgd") if strategy else None
     except ScenarioError:
         return None
 
 
-def _found(kind: str, node: YamlNode | None) -> type[Any] | None:
-    """Return the class that ``node`` names; None where another fault tells of it."""
+def _class_of(kind: str, node: YamlNode | None) -> type[Any] | None:
+    """Return the class that ``node`` names; None where another fault reports it."""
     try:
         return registry.find(kind, str(node.value), node.place.folder) if node else None
     except ScenarioError:
         return None
 
 
-def _described(kind: str, node: YamlNode | None) -> Signature | None:
+def _signature_of(kind: str, node: YamlNode | None) -> Signature | None:
     try:
         return registry.describe(kind, str(node.value), node.place.folder) if node else None
     except ScenarioError:

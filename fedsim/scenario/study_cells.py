@@ -135,11 +135,11 @@ def _dotted_keys(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
 def _trials(tree: YamlNode, space: Mapping[str, Any]) -> Iterator[Changes]:
     """Yield changes that go to each end of each span once, every value where it was written."""
     most = max((len(ends(span)) for span in space.values()), default=0)
-    for turn in range(most):
+    for index in range(most):
         changes = []
         for key, span in space.items():
             (kind,) = span
-            at = min(turn, len(ends(span)) - 1)
+            at = min(index, len(ends(span)) - 1)
             changes.append((key, tree.deepest(("tune", "space", key, kind, at))))
         yield changes
 
@@ -149,10 +149,10 @@ def _scored(tree: YamlNode, scenario: Scenario) -> Iterator[Fault]:
     if node is None:
         return
     if scenario.data.holdout.client_val.share == 0:
-        message = "trials are judged on validation parts, and data.holdout.client_val is 0%"
+        message = "trials are scored on validation parts, and data.holdout.client_val is 0%"
         yield node.key.fault("tune", message, "set: {data.holdout.client_val: 20%}")
     if scenario.privacy is not None and scenario.privacy.metrics != "simulation":
-        message = "what trials are judged by would leave the clients without noise"
+        message = "what scores trials would leave the clients without noise"
         yield node.key.fault("tune", message, "set: {privacy.metrics: simulation}")
 
 

@@ -30,7 +30,7 @@ Name = Scenario.model_fields["name"]
 ON_DOMAIN = "domain_"
 """Before the name of a domain: the accuracy on its test examples."""
 PRIMARY = ("accuracy", "loss", "client_accuracy", "client_accuracy_uniform", "client_worst_10")
-"""What a study can be about: on the server's test set, or on the clients' own parts."""
+"""What a study can compare: on the server's test set, or on the clients' own parts."""
 
 
 class Compare(Section):
@@ -48,7 +48,7 @@ class Compare(Section):
             "accuracy@final"
         ),
     ] = "accuracy@final"
-    """The one number of a run that the answer is about."""
+    """The metric of a run that decides the comparison, and the round it is taken from."""
     x: Annotated[tuple[Literal["rounds", "bytes", "seconds"], ...], Field(strict=False)] = (
         "rounds",
         "bytes",
@@ -59,7 +59,7 @@ class Compare(Section):
     test: Literal["auto", "t", "permutation", "wilcoxon"] = "auto"
     """The paired test; auto is the permutation test, which assumes least."""
     correction: Literal["holm", "none"] = "holm"
-    """How p-values answer for there being many."""
+    """How p-values are corrected for the number of comparisons."""
 
 
 class StudyHeader(Section):
@@ -72,7 +72,7 @@ class StudyHeader(Section):
     name: Annotated[str, *Name.metadata] = "study"
     """What the study is called; by default the name of the file."""
     description: str = ""
-    """For people."""
+    """A sentence or two on the study, for those who read its report."""
     base: str
     """The scenario that every cell starts from: a path relative to this file, or preset:NAME."""
     set: dict[str, Any] = Field(default={})
@@ -133,8 +133,8 @@ class Study:
     def trials(self) -> int:
         """How many runs the searches take, beside the cells."""
         tune = self.head.tune
-        each = tune.trials * min(tune.seeds, len(self.head.seeds)) if tune else 0
-        return each * len(self.searches)
+        per_search = tune.trials * min(tune.seeds, len(self.head.seeds)) if tune else 0
+        return per_search * len(self.searches)
 
     @property
     def settings(self) -> int:
@@ -145,7 +145,7 @@ class Study:
     def shape(self) -> str:
         """Return the study's size in words.
 
-        >>> Study(Head(kind="study", base="a.yaml", seeds=[1, 2], axes={}), {"a": ("x",)}, ()
+        >>> Study(StudyHeader(kind="study", base="a.yaml", seeds=[1, 2], axes={}), {"a": ("x",)}, ()
         ... ).shape()
         '1 a x 2 seeds = 0 runs'
         """
@@ -164,7 +164,7 @@ class Study:
             f"p = {smallest_p(seeds):.4g} in one setting; use >= 6 seeds"
         )
         blocked = f", or read the test blocked over all {self.settings} settings"
-        return text + blocked * (self.settings > 1)
+        return text + blocked if self.settings > 1 else text
 
 
 def smallest_p(pairs: int) -> float:

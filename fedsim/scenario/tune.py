@@ -14,7 +14,7 @@ from fedsim.schema.part import Section
 
 __all__ = ["Span", "Tune", "ends", "span_faults"]
 
-HOMES = ("strategy", "local", "model")
+METHOD_SECTIONS = ("strategy", "local", "model")
 """What belongs to a method; a score means the same whatever is chosen there."""
 RANGE = "{log: [0.001, 1]}, {uniform: [0, 1]}, {int: [1, 10]} or {choice: [a, b]}"
 
@@ -25,7 +25,7 @@ Span = Mapping[str, Any]
 class Tune(Section):
     """Values that are looked for before the cells run, for each combination of levels alike.
 
-    A trial is judged on the clients' validation parts; no test example has a say.
+    A trial is scored on the clients' validation parts; no test example is used.
     """
 
     space: Annotated[dict[str, Any], Field(min_length=1)]
@@ -49,7 +49,7 @@ def span_faults(space: YamlNode) -> Iterator[Fault]:
     """Yield what is wrong with each key of ``tune.space`` by itself."""
     for key, node in space.value.items() if isinstance(space.value, dict) else ():
         path: tuple[Step, ...] = ("tune", "space", key)
-        if key.partition(".")[0] not in HOMES or not key.partition(".")[2]:
+        if key.partition(".")[0] not in METHOD_SECTIONS or not key.partition(".")[2]:
             message = "only keys of strategy, local and model can be tuned"
             yield node.key.fault(path, message)
         elif wrong := _wrong(node.plain()):

@@ -1,4 +1,4 @@
-"""The section ``adapt`` of a scenario: which round's model is the result, and by whose leave."""
+"""The section ``adapt`` of a scenario: which round's model is the result, and how it is chosen."""
 
 from __future__ import annotations
 

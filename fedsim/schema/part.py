@@ -26,7 +26,7 @@ class Part(Section):
     """A plug-in by its name, with its parameters beside the name."""
 
     use: str
-    """A name of the shelf, `package.module:Class`, or `./file.py:Class`."""
+    """A name that `fedsim list` shows, `package.module:Class`, or `./file.py:Class`."""
     parameters: dict[str, Any] = {}
     """The plug-in's own parameters."""
 

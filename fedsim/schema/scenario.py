@@ -81,7 +81,7 @@ class DataSection(Section):
     source: Part
     """What gives the examples: `digits`, `npz:PATH`, `csv:PATH`, `folder:PATH`, `hf:REPO`, ..."""
     partition: Part = Part(use="iid")
-    """How the examples are dealt to the clients."""
+    """How the examples are split among the clients."""
     feature_shift: Part | None = None
     """What changes the inputs from client to client: noise, rotation, ..."""
     holdout: Holdout = Holdout()
@@ -102,18 +102,18 @@ class Clients(Section):
     min_replies: Amount = CountOrShare(1)
     """With fewer replies than this (a count, or a percentage of the cohort) the run stops."""
     deadline_s: Annotated[float, Gt(0)] | None = None
-    """Seconds that one client's turn may take; null: no limit."""
+    """Seconds that one client's work in a round may take; null: no limit."""
 
 
 class Evaluation(Section):
-    """When the model is judged, and on what."""
+    """When the model is evaluated, and on what."""
 
     every: Count = 1
     """Rounds between evaluations on the server's test set; the last round is always one."""
     clients: Annotated[int, Ge(0)] = 0
     """Rounds between evaluations on every client's own test part; 0: never."""
     part: Literal["test", "val"] = "test"
-    """Which of their own parts clients are judged on; on `val` no target's labels are looked at."""
+    """Which of their own parts clients are evaluated on; with `val` no target's labels are used."""
     targets: dict[Literal["accuracy", "loss"], float] = Field(default={})
     """Values to reach, such as {accuracy: 0.9}: rounds and bytes until then are reported."""
 
@@ -128,10 +128,10 @@ class Compute(Section):
     workers: Literal["auto"] | Count = "auto"
     """How many clients run side by side."""
     chunk: Literal["auto"] | Count = "auto"
-    """How many clients a worker is handed at a time."""
+    """How many clients a worker is given at a time."""
     cohort: Literal["auto", "off"] | Count = "off"
-    """How many clients train in the same steps, stacked, where model and client half allow it:
-    faster for small models, equal up to rounding; auto: what a short trial here finds best."""
+    """How many clients train in the same steps, stacked, where model and local update rule allow
+    it: faster for small models, equal up to rounding; auto: what a short trial here finds best."""
     repeatable: Literal["here", "anywhere"] = "here"
     """Where results repeat bit by bit: on machines with the same processor, or on any x86-64
     processor with AVX2, whose kernels are then used even where there are faster ones."""
@@ -162,7 +162,7 @@ class Output(Section):
 
 
 class Scenario(Section):
-    """One experiment, whole."""
+    """One experiment, complete."""
 
     schema_: Literal["fedsim/1"] = Field("fedsim/1", alias="schema")
     """The version of this format."""
@@ -187,7 +187,7 @@ class Scenario(Section):
     clients: Clients = Clients()
     """How many clients there are and who takes part in a round."""
     local: Part = Part(use="sgd")
-    """What a client does in its turn; its name may be left out: the strategy knows it."""
+    """What a client does in a round; its name may be left out, because the strategy names one."""
     strategy: Part
     """What the server does with the clients' updates."""
     privacy: Privacy | None = None
@@ -195,7 +195,7 @@ class Scenario(Section):
     adapt: Adapt = Adapt()
     """Where there are target domains: which round's model is the result."""
     evaluation: Evaluation = Evaluation()
-    """When the model is judged, and on what."""
+    """When the model is evaluated, and on what."""
     references: Annotated[
         tuple[Literal["centralized", "local", "oracle"], ...], Field(strict=False)
     ] = ()
@@ -214,14 +214,14 @@ class Scenario(Section):
     _folder: Path = PrivateAttr(default_factory=Path)
 
     @model_validator(mode="after")
-    def _stand(self, info: ValidationInfo) -> Scenario:
+    def _remember_folder(self, info: ValidationInfo) -> Scenario:
         if info.context:
             self._folder = info.context["folder"]
         return self
 
     @property
     def folder(self) -> Path:
-        """Where the file stands; relative paths that are not resolved yet start here."""
+        """The file's folder; relative paths that are not resolved yet start here."""
         return self._folder
 
     def resolved(self) -> dict[str, Any]:

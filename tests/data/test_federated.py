@@ -224,9 +224,9 @@ class Chosen:
     ("owned", "message"),
     [
         ([[0, 1], []], "client 1 has no examples"),
-        ([[0, 60]], "client 0 was dealt indices that are not 0 to 59"),
-        ([[0], [-1]], "client 1 was dealt indices that are not 0 to 59"),
-        ([], "dealt to no client at all"),
+        ([[0, 60]], "client 0 was given indices that are not 0 to 59"),
+        ([[0], [-1]], "client 1 was given indices that are not 0 to 59"),
+        ([], "gave examples to no client"),
     ],
 )
 def test_what_a_plug_in_deals_is_checked(

@@ -98,7 +98,7 @@ WRONG = {
     ),
     "no validation parts": (
         {"more": "tune: {space: {local.lr: {log: [0.1, 1]}}, trials: 9}\n"},
-        "small.yaml:9:1: tune: trials are judged on validation parts, and data.holdout.client_val",
+        "small.yaml:9:1: tune: trials are scored on validation parts, and data.holdout.client_val",
     ),
     "data that is tuned": (
         {"more": tune("seed: {int: [1, 9]}")},

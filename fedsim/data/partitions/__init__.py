@@ -1,1 +1,1 @@
-"""How examples are dealt to clients, one way per file: the file is named as in a scenario."""
+"""How examples are split among clients, one way per file: the file is named as in a scenario."""

@@ -1,4 +1,4 @@
-"""Dealing through the partitioners of flwr-datasets, without a word and without a network."""
+"""Splitting by the partitioners of flwr-datasets, without output and without a network."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def flower_partitioners() -> ModuleType:
         MissingPackage: if flwr-datasets is not installed.
     """
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    with needed_by("dealing examples to clients"), _quiet():
-        shelf = import_module("flwr_datasets.partitioner")
-    return shelf
+    with needed_by("splitting examples among clients"), _quiet():
+        partitioners = import_module("flwr_datasets.partitioner")
+    return partitioners
 
 
 def partition_with(partitioner: Partitioner, column: Array, seed: int) -> list[Array]:
@@ -43,11 +43,11 @@ def partition_with(partitioner: Partitioner, column: Array, seed: int) -> list[A
 
     Args:
         partitioner: made with ``partition_by="column"`` where it takes that.
-        column: shape ``(n,)``, what it deals by: the labels, most often.
+        column: shape ``(n,)``, what it splits by: the labels, most often.
         seed: the scenario's root seed.
 
     Raises:
-        ValueError: if the partitioner cannot do what it was made for.
+        ValueError: if the partitioner cannot split the examples so.
     """
     from datasets import Dataset
 

@@ -18,18 +18,18 @@ __all__ = ["Classes"]
 
 @dataclass(frozen=True)
 class Classes:
-    """``#C = k`` of NIID-Bench: each client is given ``k`` classes, and shares each evenly.
+    """``#C = k`` of NIID-Bench: each client gets ``k`` classes, which are shared evenly.
 
     Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos", ICDE 2022, arXiv:2102.02079.
     The first class of client ``i`` is ``i`` modulo the number of classes, the others are drawn:
-    with at least as many clients as classes, every example is dealt.  Dealt by flwr-datasets'
+    with at least as many clients as classes, every example is used.  Split by flwr-datasets'
     ``PathologicalPartitioner``.
     """
 
     classes_per_client: Annotated[int, Ge(1)] = 2
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
-        """Return each client's indices; no example is dealt twice.
+        """Return each client's indices; no example occurs twice.
 
         Raises:
             DataError: if there are fewer classes, or too few examples of one.

@@ -37,7 +37,7 @@ class Dirichlet:
     """A client that holds more than the mean already gets nothing of the next classes."""
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
-        """Return each client's indices; every example is dealt once.
+        """Return each client's indices; every example occurs once.
 
         Raises:
             DataError: if ``min_size`` is out of reach.
@@ -57,11 +57,13 @@ class Dirichlet:
                 self_balancing=self.balance,
                 seed=integer(seed, "dirichlet", attempt),
             )
-            # A tiny alpha gives a class to clients that are full already: 0/0 and a torn deal.
+            # A tiny alpha gives a class to clients that are full already: 0/0, some left over.
             with suppress(ValueError):  # Eleven draws, and each left a client with too few.
-                dealt = partition_with(partitioner, dataset.labels, seed)
-                if (np.bincount(np.concatenate(dealt), minlength=len(dataset)) == 1).all():
-                    return dealt
+                indices_by_client = partition_with(partitioner, dataset.labels, seed)
+                if (
+                    np.bincount(np.concatenate(indices_by_client), minlength=len(dataset)) == 1
+                ).all():
+                    return indices_by_client
         raise DataError(
             f"dirichlet with alpha {self.alpha} left one of {count} clients below {self.min_size}"
             " examples each time; use a larger alpha, a smaller min_size or fewer clients"

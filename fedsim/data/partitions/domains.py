@@ -19,21 +19,21 @@ __all__ = ["Domains"]
 
 @dataclass(frozen=True)
 class Domains:
-    """Each domain is dealt to clients of its own, in the order of the domains.
+    """Each domain is split among clients of its own, in the order of the domains.
 
     Clients of one domain share it evenly, or with label skew where ``alpha`` is given.
     """
 
     clients_per_domain: Annotated[int, Ge(1)] = 1
     alpha: Annotated[float, Gt(0)] | None = None
-    """Deals each domain as ``dirichlet`` does; null deals it as ``iid`` does."""
+    """Splits each domain as ``dirichlet`` does; null splits it as ``iid`` does."""
     min_size: Annotated[int, Ge(1)] = 10
     """With ``alpha``: the fewest examples of a client."""
     targets: tuple[str, ...] = ()
     """Domains whose clients have the role ``target``: their labels are never trained on."""
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
-        """Return each client's indices; every example is dealt once.
+        """Return each client's indices; every example occurs once.
 
         Raises:
             DataError: if the data has no domains, or has not those named in ``targets``, or
@@ -45,7 +45,7 @@ class Domains:
         domains = np.unique(dataset.domain)
         self._check(dataset, clients, len(domains))
         within = Iid() if self.alpha is None else Dirichlet(self.alpha, self.min_size)
-        dealt = []
+        indices_by_client: list[Array] = []
         for domain in domains:
             rows = np.flatnonzero(dataset.domain == domain)
             subset = replace(
@@ -56,10 +56,10 @@ class Domains:
                 domain=None,
             )
             generator = integer(seed, "domain", int(domain))
-            dealt += [
+            indices_by_client += [
                 rows[indices] for indices in within.deal(subset, self.clients_per_domain, generator)
             ]
-        return dealt
+        return indices_by_client
 
     def _check(self, dataset: Dataset, clients: int | None, domains: int) -> None:
         for name in self.targets:
@@ -89,8 +89,8 @@ class Domains:
                 "of its own, so leave at least one domain out"
             )
         source_classes = np.unique(dataset.labels[at_source])
-        if len(missing := np.setdiff1d(np.arange(dataset.classes), source_classes)):
-            names = [dataset.class_names[c] if dataset.class_names else str(c) for c in missing]
+        if len(absent := np.setdiff1d(np.arange(dataset.classes), source_classes)):
+            names = [dataset.class_names[c] if dataset.class_names else str(c) for c in absent]
             raise DataError(
                 f"no source domain has an example of class {', '.join(names)}: it cannot be "
                 "learned, so leave it out of the data or make a domain that has it a source"

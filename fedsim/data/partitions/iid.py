@@ -17,17 +17,17 @@ __all__ = ["Iid"]
 class Iid:
     """Shuffled, then cut into parts whose sizes differ by one at most.
 
-    It deals as flwr-datasets' ``IidPartitioner`` does on shuffled rows (a test holds them equal)
+    It splits as flwr-datasets' ``IidPartitioner`` does on shuffled rows (a test holds them equal)
     without its half millisecond per client, which a million clients would notice.
     """
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> Shares:
-        """Return each client's indices; every example is dealt once.
+        """Return each client's indices; every example occurs once.
 
         Raises:
             DataError: if there are more clients than examples.
         """
         order = numpy_stream(seed, "deal").permutation(len(dataset))
         count = needed_count(dataset, clients)
-        each, larger = divmod(len(order), count)
-        return Shares.of_sizes(order, each + (np.arange(count) < larger))
+        size, larger = divmod(len(order), count)
+        return Shares.of_sizes(order, size + (np.arange(count) < larger))

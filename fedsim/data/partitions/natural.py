@@ -18,7 +18,7 @@ __all__ = ["Natural"]
 class Natural:
     """One client for each value of the data set's client column, in ascending order.
 
-    It deals as flwr-datasets' ``NaturalIdPartitioner`` does (a test holds them equal) without
+    It splits as flwr-datasets' ``NaturalIdPartitioner`` does (a test holds them equal) without
     its half millisecond per client: natural data may well have a million of them.
     """
 

@@ -28,7 +28,7 @@ class Quantity:
     ``dirichlet`` draws the shares from ``Dir(alpha)``, as NIID-Bench does (Li, Diao, Chen, He,
     ICDE 2022, arXiv:2102.02079); under ``linear`` client ``k`` holds a share in proportion to
     ``k + 1``, under ``exponential`` to ``exp(k + 1)``, which no more than about a dozen clients
-    can share.  Dealt by the partitioners of flwr-datasets.
+    can share.  Split by the partitioners of flwr-datasets.
     """
 
     law: Literal["dirichlet", "linear", "exponential"] = "dirichlet"
@@ -39,7 +39,7 @@ class Quantity:
     many."""
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
-        """Return each client's indices; every example is dealt once.
+        """Return each client's indices; every example occurs once.
 
         Raises:
             DataError: if a client would be left without examples, or below ``min_size``.
@@ -60,14 +60,14 @@ class Quantity:
     def _partitioner(self, count: int, examples: int, seed: int) -> Partitioner:
         from fedsim.data.partitions._flower import flower_partitioners
 
-        shelf = flower_partitioners()
+        partitioners = flower_partitioners()
         partitioner: Partitioner
         if self.law == "linear":
-            partitioner = shelf.LinearPartitioner(count)
+            partitioner = partitioners.LinearPartitioner(count)
         elif self.law == "exponential":
-            partitioner = shelf.ExponentialPartitioner(count)
+            partitioner = partitioners.ExponentialPartitioner(count)
         else:
-            partitioner = shelf.SizePartitioner(self._sizes(count, examples, seed))
+            partitioner = partitioners.SizePartitioner(self._sizes(count, examples, seed))
         return partitioner
 
     def _sizes(self, count: int, examples: int, seed: int) -> list[int]:

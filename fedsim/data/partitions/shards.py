@@ -22,13 +22,13 @@ class Shards:
     McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep
     Networks from Decentralized Data", AISTATS 2017, arXiv:1602.05629, section 3.  All shards
     have the same size, so fewer examples than there are shards may be left over; they are not
-    dealt.  Dealt by flwr-datasets' ``ShardPartitioner``.
+    used.  Split by flwr-datasets' ``ShardPartitioner``.
     """
 
     shards_per_client: Annotated[int, Ge(1)] = 2
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
-        """Return each client's indices, equally many for each; none is dealt twice.
+        """Return each client's indices, equally many for each; none occurs twice.
 
         Raises:
             DataError: if there are more shards than examples.

@@ -34,7 +34,7 @@ class Hf:
     subset: str | None = None
     """Configuration, of repositories that have several."""
     train: str = "train"
-    """Split to deal to the clients."""
+    """Split for the clients."""
     test: str | None = "test"
     """Split for the server; null where there is none."""
     inputs: str = "image"

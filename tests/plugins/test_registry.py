@@ -96,7 +96,7 @@ def test_every_name_on_a_shelf_is_described_as_the_class_is(kind: str) -> None:
     for name in names(kind):
         known, cls = describe(kind, name), find(kind, name)
         assert cls.__name__ == known.name
-        asked = imported(cls, SHELVES[kind].given)
+        asked = imported(cls, SHELVES[kind].engine_arguments)
         assert set(known.parameters) == set(asked.parameters)
         for parameter in known.parameters.values():
             if parameter.default not in (REQUIRED, COMPUTED):
