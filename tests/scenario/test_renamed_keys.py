@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedsim.cli import main
+from fedsim.engine.run import resume_run
 from fedsim.errors import RenamedKeyWarning, ScenarioError
 from fedsim.plugins import registry
+from fedsim.runlog.events import RoundDone
+from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.key_help import explain
 from fedsim.scenario.keys import known_at
 from fedsim.scenario.load import load
@@ -62,13 +66,13 @@ def test_every_old_name_is_tried() -> None:
 
 
 def test_no_strategy_has_an_old_name_and_each_new_one_is_some_strategy_s() -> None:
-    known = [registry.describe("strategy", name) for name in registry.names("strategy")]
-    names = {name for signature in known for name in signature.parameters}
+    signatures = [registry.describe("strategy", name) for name in registry.names("strategy")]
+    names = {name for signature in signatures for name in signature.parameters}
     assert set(NEW.values()) <= names
     assert not set(NEW) & names
 
 
-def test_both_names_at_once_are_a_fault_with_a_place(tmp_path: Path) -> None:
+def test_both_names_in_one_file_are_a_fault_with_a_place(tmp_path: Path) -> None:
     file = written(tmp_path, "dann", "deceit_cap", "1.4\n  domain_loss_cap: 2.0")
     with pytest.raises(ScenarioError) as raised:
         load(file)
@@ -77,7 +81,7 @@ def test_both_names_at_once_are_a_fault_with_a_place(tmp_path: Path) -> None:
     assert "'domain_loss_cap'" in fault.message
 
 
-def test_a_bad_value_is_told_where_it_stands(tmp_path: Path) -> None:
+def test_a_bad_value_is_reported_where_it_is_written(tmp_path: Path) -> None:
     with pytest.warns(RenamedKeyWarning), pytest.raises(ScenarioError) as raised:
         load(written(tmp_path, "dann", "deceit_cap", "often"))
     (fault,) = raised.value.faults
@@ -189,6 +193,28 @@ def test_what_a_level_says_under_the_new_name_is_not_tuned_under_the_old(tmp_pat
     )
     searches = load_study(tmp_path / "study.yaml").searches
     assert [search.levels for search in searches] == [{"steps": "few"}]
+
+
+@pytest.mark.filterwarnings("ignore::fedsim.errors.RenamedKeyWarning")
+def test_a_run_whose_folder_has_old_names_is_resumed_to_the_same_end(
+    tmp_path: Path, play: Any, run_killed_at: Any
+) -> None:
+    text = TEXT.replace("rounds: 1", "rounds: 3") % ("dann", "domain_loss_cap", 1.4)
+    (tmp_path / "new.yaml").write_text(text, encoding="utf-8")
+    scenario = load(tmp_path / "new.yaml")
+    undisturbed = play(scenario)
+    rounds_done = [k for k, e in enumerate(undisturbed.events, 1) if isinstance(e, RoundDone)]
+    folder = RunFolder.create(tmp_path / "killed")
+    run_killed_at(scenario, folder, rounds_done[1])
+    resolved = tmp_path / "killed" / "scenario.resolved.yaml"
+    with_old_names = resolved.read_text(encoding="utf-8")
+    for old, new in NEW.items():
+        with_old_names = with_old_names.replace(f"  {new}:", f"  {old}:")
+    assert "deceit_cap: 1.4" in with_old_names
+    resolved.write_text(with_old_names, encoding="utf-8")
+    result = resume_run(folder, lambda event: None)
+    assert len(folder.rounds()) == 3
+    assert result.weights_sha256 == undisturbed.result.weights_sha256
 
 
 def test_a_section_s_keys_are_renamed_by_the_same_table() -> None:
