@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsim.plugins.annotations import annotation, literal, strict_type
-from fedsim.plugins.python_file import Module, NotRead
+from fedsim.plugins.python_file import Module, NotRead, assignments
 from fedsim.plugins.signature import COMPUTED, REQUIRED, Marker, Parameter, Signature
 
 __all__ = ["imported", "read"]
@@ -206,17 +206,9 @@ def _argument_docs(*docstrings: str | None) -> dict[str, str]:
 
 
 def _client(node: ast.ClassDef, module: Module) -> str:
-    for statement in node.body:
-        is_named = isinstance(statement, ast.AnnAssign | ast.Assign)
-        if is_named and "client" in _targets(statement) and statement.value:  # type: ignore
-            value = _default(statement.value, module)  # type: ignore[attr-defined]
-            return value if isinstance(value, str) else ""
-    return ""
-
-
-def _targets(statement: ast.AnnAssign | ast.Assign) -> list[str]:
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+    name = assignments(node.body).get("client")
+    value = _default(name, module) if name else ""
+    return value if isinstance(value, str) else ""
 
 
 def _docstring(statement: ast.stmt | None) -> str:

@@ -7,10 +7,11 @@ import builtins
 import functools
 import importlib.util
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Module", "NotRead", "locate", "module_at"]
+__all__ = ["Module", "NotRead", "assignments", "locate", "module_at"]
 
 
 class NotRead(Exception):
@@ -68,14 +69,8 @@ class Module:
 
     @functools.cached_property
     def assigned(self) -> dict[str, ast.expr]:
-        """Return what the module's top says of each name: ``Rate = Annotated[float, Ge(0)]``."""
-        values: dict[str, ast.expr] = {}
-        for node in self.tree.body:
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                values[node.targets[0].id] = node.value
-            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                values |= {node.target.id: node.value} if node.value else {}
-        return values
+        """Return what the module assigns to each name: ``Rate = Annotated[float, Ge(0)]``."""
+        return assignments(self.tree.body)
 
     @functools.cached_property
     def imports(self) -> dict[str, str]:
@@ -98,6 +93,17 @@ class Module:
         is_package = self.path.name == "__init__.py"
         above = package[: len(package) - node.level + is_package]
         return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def assignments(body: Iterable[ast.stmt]) -> dict[str, ast.expr]:
+    """Return the last value that the body of a module or class assigns to each name."""
+    values: dict[str, ast.expr] = {}
+    for node in body:
+        if isinstance(node, ast.Assign):
+            values |= {name.id: node.value for name in node.targets if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            values[node.target.id] = node.value
+    return values
 
 
 def locate(name: str) -> Module | None:
