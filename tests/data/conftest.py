@@ -47,10 +47,10 @@ def toy() -> Callable[..., Dataset]:
 
 
 @pytest.fixture
-def dealt(tmp_path: Path) -> Callable[..., FederatedData]:
-    """Deal a data set by a recipe into a store of this test's own."""
+def partitioned(tmp_path: Path) -> Callable[..., FederatedData]:
+    """Partitioner a data set by a recipe into a store of this test's own."""
 
-    def deal(dataset: Dataset, name: str = "store", **recipe: Any) -> FederatedData:
+    def partition(dataset: Dataset, name: str = "store", **recipe: Any) -> FederatedData:
         parts: dict[str, Any] = {
             "source": Given(dataset),
             "partition": Iid(),
@@ -61,4 +61,4 @@ def dealt(tmp_path: Path) -> Callable[..., FederatedData]:
         }
         return prepare_recipe(Recipe(**parts), tmp_path / name)
 
-    return deal
+    return partition

@@ -23,7 +23,7 @@ from fedsim.data.shift import Noise
 from fedsim.errors import DataError
 
 Toy = Callable[..., Dataset]
-Deal = Callable[..., FederatedData]
+Partitioner = Callable[..., FederatedData]
 
 
 def rows(data: FederatedData, client: int) -> list[list[int]]:
@@ -32,25 +32,33 @@ def rows(data: FederatedData, client: int) -> list[list[int]]:
     return [part.flatten().int().tolist() for part in parts]
 
 
-def test_parts_and_server_test_are_disjoint_and_cover_everything(toy: Toy, dealt: Deal) -> None:
+def test_parts_and_server_test_are_disjoint_and_cover_everything(
+    toy: Toy, partitioned: Partitioner
+) -> None:
     fifth = Fraction(1, 5)
-    data = dealt(toy(), server_test=fifth, client_val=fifth, client_test=fifth, normalize=False)
-    held = data.server_test().inputs.flatten().int().tolist()
-    kept = [row for client in range(4) for part in rows(data, client) for row in part]
-    assert len(held) == 12
-    assert sorted(held + kept) == list(range(60))
+    data = partitioned(
+        toy(), server_test=fifth, client_val=fifth, client_test=fifth, normalize=False
+    )
+    server_rows = data.server_test().inputs.flatten().int().tolist()
+    client_rows = [row for client in range(4) for part in rows(data, client) for row in part]
+    assert len(server_rows) == 12
+    assert sorted(server_rows + client_rows) == list(range(60))
     assert [len(part) for part in rows(data, 0)] == [8, 2, 2]
 
 
-def test_the_server_test_holds_every_class_in_proportion(toy: Toy, dealt: Deal) -> None:
+def test_the_server_test_holds_every_class_in_proportion(
+    toy: Toy, partitioned: Partitioner
+) -> None:
     labels = np.repeat([0, 1, 2], [30, 20, 10])
-    data = dealt(toy(labels=labels), server_test=Fraction(1, 10))
+    data = partitioned(toy(labels=labels), server_test=Fraction(1, 10))
     assert torch.bincount(data.server_test().labels).tolist() == [3, 2, 1]
 
 
-def test_an_official_test_split_stays_with_the_server_whole(toy: Toy, dealt: Deal) -> None:
+def test_an_official_test_split_stays_with_the_server_whole(
+    toy: Toy, partitioned: Partitioner
+) -> None:
     test = np.array([[7], [8]], np.float32)
-    data = dealt(
+    data = partitioned(
         toy(test_inputs=test, test_labels=np.array([1, 2])),
         server_test=Fraction(1, 2),
         normalize=False,
@@ -59,18 +67,20 @@ def test_an_official_test_split_stays_with_the_server_whole(toy: Toy, dealt: Dea
     assert sum(client.examples for client in data.clients) == 60
 
 
-def test_clients_and_labels_stay_with_their_examples(toy: Toy, dealt: Deal) -> None:
+def test_clients_and_labels_stay_with_their_examples(toy: Toy, partitioned: Partitioner) -> None:
     owner = np.arange(60) // 20
-    data = dealt(toy(client=owner), partition=Natural(), clients=None, normalize=False)
+    data = partitioned(toy(client=owner), partition=Natural(), clients=None, normalize=False)
     for client in range(3):
         examples = data.train(client)
         assert examples.inputs.flatten().tolist() == list(range(20 * client, 20 * client + 20))
         assert examples.labels.tolist() == [row % 3 for row in range(20 * client, 20 * client + 20)]
 
 
-def test_normalisation_is_by_the_training_parts_alone_and_exact(toy: Toy, dealt: Deal) -> None:
+def test_normalisation_is_by_the_training_parts_alone_and_exact(
+    toy: Toy, partitioned: Partitioner
+) -> None:
     table = np.array([[1, 5, 0], [3, 5, 1], [5, 5, 0], [7, 5, 0]], np.float32)
-    data = dealt(
+    data = partitioned(
         toy(4, inputs=table, test_inputs=table[:1] + 10, test_labels=np.array([0])), clients=1
     )
     # By columns: mean 4 and deviation sqrt(5); constant, centred only; 0 and 1, left alone.
@@ -81,34 +91,36 @@ def test_normalisation_is_by_the_training_parts_alone_and_exact(toy: Toy, dealt:
     assert data.server_test().inputs[0, 0] == pytest.approx((11 - 4) / np.sqrt(5))
 
 
-def test_images_are_normalised_per_channel(toy: Toy, dealt: Deal) -> None:
+def test_images_are_normalised_per_channel(toy: Toy, partitioned: Partitioner) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 2, 3, 3), dtype=np.uint8)
-    pooled = dealt(toy(inputs=pixels), client_test=Fraction(1, 5)).pooled().inputs
+    pooled = partitioned(toy(inputs=pixels), client_test=Fraction(1, 5)).pooled().inputs
     assert pooled.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0, 0], abs=1e-6)
     assert pooled.std(dim=(0, 2, 3), correction=0).tolist() == pytest.approx([1, 1], abs=1e-6)
 
 
-def test_without_normalisation_bytes_become_0_to_1(toy: Toy, dealt: Deal) -> None:
+def test_without_normalisation_bytes_become_0_to_1(toy: Toy, partitioned: Partitioner) -> None:
     pixels = np.full((60, 1, 2, 2), 51, np.uint8)
-    inputs = dealt(toy(inputs=pixels), normalize=False).train(0).inputs
+    inputs = partitioned(toy(inputs=pixels), normalize=False).train(0).inputs
     assert torch.equal(inputs, torch.full((15, 1, 2, 2), 0.2))
 
 
-def test_pooled_is_all_training_parts_in_the_order_of_clients(toy: Toy, dealt: Deal) -> None:
-    data = dealt(toy(), client_test=Fraction(1, 5))
+def test_pooled_is_all_training_parts_in_the_order_of_clients(
+    toy: Toy, partitioned: Partitioner
+) -> None:
+    data = partitioned(toy(), client_test=Fraction(1, 5))
     parts = [data.train(client) for client in range(len(data.clients))]
     assert torch.equal(data.pooled().inputs, torch.cat([part.inputs for part in parts]))
     assert torch.equal(data.pooled().labels, torch.cat([part.labels for part in parts]))
 
 
-def test_counts_are_the_training_labels_of_each_client(toy: Toy, dealt: Deal) -> None:
-    data = dealt(toy(), client_val=Fraction(1, 10))
+def test_counts_are_the_training_labels_of_each_client(toy: Toy, partitioned: Partitioner) -> None:
+    data = partitioned(toy(), client_val=Fraction(1, 10))
     expected = [torch.bincount(data.train(k).labels, minlength=3).tolist() for k in range(4)]
     assert data.counts().tolist() == expected
 
 
-def test_a_store_reopened_is_equal(toy: Toy, dealt: Deal, tmp_path: Path) -> None:
-    written = dealt(toy(), client_test=Fraction(1, 5))
+def test_a_store_reopened_is_equal(toy: Toy, partitioned: Partitioner, tmp_path: Path) -> None:
+    written = partitioned(toy(), client_test=Fraction(1, 5))
     opened = FederatedData.open(tmp_path / "store")
     assert opened.digest == written.digest
     assert list(opened.clients) == list(written.clients)
@@ -116,48 +128,50 @@ def test_a_store_reopened_is_equal(toy: Toy, dealt: Deal, tmp_path: Path) -> Non
     assert torch.equal(opened.part(2, "test").labels, written.part(2, "test").labels)
 
 
-def test_a_store_is_mapped_not_copied(toy: Toy, dealt: Deal, tmp_path: Path) -> None:
-    dealt(toy())
+def test_a_store_is_mapped_not_copied(toy: Toy, partitioned: Partitioner, tmp_path: Path) -> None:
+    partitioned(toy())
     arrays, _ = store.read(tmp_path / "store")
     assert isinstance(arrays["inputs"].base, np.memmap)
     assert not arrays["inputs"].flags.writeable
 
 
-def test_a_complete_store_is_used_as_it_is(toy: Toy, dealt: Deal) -> None:
-    assert dealt(toy(40)).digest == dealt(toy(60)).digest
+def test_a_complete_store_is_used_as_it_is(toy: Toy, partitioned: Partitioner) -> None:
+    assert partitioned(toy(40)).digest == partitioned(toy(60)).digest
 
 
-def test_nothing_but_the_store_is_left_behind(toy: Toy, dealt: Deal, tmp_path: Path) -> None:
-    dealt(toy())
+def test_nothing_but_the_store_is_left_behind(
+    toy: Toy, partitioned: Partitioner, tmp_path: Path
+) -> None:
+    partitioned(toy())
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-def test_half_a_store_is_no_store(toy: Toy, dealt: Deal, tmp_path: Path) -> None:
-    dealt(toy())
+def test_half_a_store_is_no_store(toy: Toy, partitioned: Partitioner, tmp_path: Path) -> None:
+    partitioned(toy())
     (tmp_path / "store" / "labels.npy").unlink()
     with pytest.raises(DataError, match="holds no complete prepared data"):
         FederatedData.open(tmp_path / "store")
 
 
 @pytest.mark.parametrize(
-    "other", [{"seed": 2}, {"clients": 5}, {"client_test": Fraction(1, 5)}, {"shift": Noise(0.1)}]
+    "changes", [{"seed": 2}, {"clients": 5}, {"client_test": Fraction(1, 5)}, {"shift": Noise(0.1)}]
 )
-def test_the_digest_tells_other_data_and_other_deals_apart(
-    toy: Toy, dealt: Deal, other: dict[str, Any]
+def test_the_digest_differs_for_other_data_and_other_partitions(
+    toy: Toy, partitioned: Partitioner, changes: dict[str, Any]
 ) -> None:
-    assert dealt(toy(), "a").digest == dealt(toy(), "b").digest
-    assert dealt(toy(), "a").digest != dealt(toy(), "c", **other).digest
+    assert partitioned(toy(), "a").digest == partitioned(toy(), "b").digest
+    assert partitioned(toy(), "a").digest != partitioned(toy(), "c", **changes).digest
 
 
 def test_recent_clients_are_cached_up_to_a_number_of_bytes(
-    toy: Toy, dealt: Deal, tmp_path: Path
+    toy: Toy, partitioned: Partitioner, tmp_path: Path
 ) -> None:
-    dealt(toy())  # 15 examples a client: 60 bytes of inputs, 120 of labels.
+    partitioned(toy())  # 15 examples a client: 60 bytes of inputs, 120 of labels.
     small = FederatedData.open(tmp_path / "store", cache_bytes=400)
     first, second = small.train(0), small.train(1)
 
-    def is_same(one: Examples | Unlabelled, other: Examples | Unlabelled) -> bool:
-        return one.inputs.data_ptr() == other.inputs.data_ptr()
+    def is_same(left: Examples | Unlabelled, right: Examples | Unlabelled) -> bool:
+        return left.inputs.data_ptr() == right.inputs.data_ptr()
 
     assert is_same(small.train(0), first)
     small.train(2)
@@ -165,15 +179,15 @@ def test_recent_clients_are_cached_up_to_a_number_of_bytes(
     assert not is_same(small.train(1), second)
 
 
-def test_clients_know_their_domain_and_role(toy: Toy, dealt: Deal) -> None:
+def test_clients_know_their_domain_and_role(toy: Toy, partitioned: Partitioner) -> None:
     domain = np.arange(60) % 2
-    data = dealt(
+    data = partitioned(
         toy(domain=domain),
         partition=Domains(2, targets=("paint",)),
         clients=None,
     )
-    seen = [(info.id, info.domain, info.role) for info in data.clients]
-    assert seen == [
+    clients = [(info.id, info.domain, info.role) for info in data.clients]
+    assert clients == [
         (0, "ink", "source"),
         (1, "ink", "source"),
         (2, "paint", "target"),
@@ -182,8 +196,8 @@ def test_clients_know_their_domain_and_role(toy: Toy, dealt: Deal) -> None:
     assert list(data.clients[1:3]) == [data.clients[1], data.clients[2]]
 
 
-def test_the_server_test_can_be_asked_by_domain(toy: Toy, dealt: Deal) -> None:
-    data = dealt(
+def test_the_server_test_can_be_asked_by_domain(toy: Toy, partitioned: Partitioner) -> None:
+    data = partitioned(
         toy(
             domain=np.arange(60) % 2,
             test_inputs=np.array([[1], [2], [3]], np.float32),
@@ -194,30 +208,35 @@ def test_the_server_test_can_be_asked_by_domain(toy: Toy, dealt: Deal) -> None:
     assert data.server_test("paint").labels.tolist() == [0, 2]
 
 
-def test_every_client_has_noise_of_its_own(toy: Toy, dealt: Deal) -> None:
+def test_every_client_has_noise_of_its_own(toy: Toy, partitioned: Partitioner) -> None:
     flat = toy(4000, inputs=np.zeros((4000, 1), np.float32))
-    data = dealt(flat, shift=Noise(sigma=4.0), normalize=False)
+    data = partitioned(flat, shift=Noise(sigma=4.0), normalize=False)
     spread = [float(data.train(client).inputs.std()) for client in range(4)]
     assert spread == pytest.approx([0, 1, 2, 3], rel=0.1)
     assert not data.server_test().inputs.any()
 
 
-def test_a_shift_leaves_training_and_server_test_on_one_scale(toy: Toy, dealt: Deal) -> None:
+def test_a_shift_leaves_training_and_server_test_on_one_scale(
+    toy: Toy, partitioned: Partitioner
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (60, 1, 2, 2), dtype=np.uint8)
     dataset = toy(inputs=pixels, test_inputs=pixels, test_labels=np.arange(60) % 3)
-    plain, shifted = dealt(dataset, "plain"), dealt(dataset, "shifted", shift=Noise(0.0))
+    plain, shifted = (
+        partitioned(dataset, "plain"),
+        partitioned(dataset, "shifted", shift=Noise(0.0)),
+    )
     assert torch.allclose(shifted.server_test().inputs, plain.server_test().inputs, atol=1e-5)
     assert torch.allclose(shifted.train(3).inputs, plain.train(3).inputs, atol=1e-5)
 
 
 class Chosen:
-    """A partition that deals what it was told to."""
+    """A partition that gives each client the indices it was built with."""
 
     def __init__(self, *owned: list[int]) -> None:
         self.owned = owned
 
     def deal(self, dataset: Dataset, clients: int | None, seed: int) -> list[Array]:
-        return [np.array(own, dtype=np.int64) for own in self.owned]
+        return [np.array(indices, dtype=np.int64) for indices in self.owned]
 
 
 @pytest.mark.parametrize(
@@ -229,21 +248,25 @@ class Chosen:
         ([], "gave examples to no client"),
     ],
 )
-def test_what_a_plug_in_deals_is_checked(
-    toy: Toy, dealt: Deal, owned: list[list[int]], message: str
+def test_what_a_partition_returns_is_checked(
+    toy: Toy, partitioned: Partitioner, owned: list[list[int]], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        dealt(toy(), partition=Chosen(*owned))
+        partitioned(toy(), partition=Chosen(*owned))
 
 
-def test_an_unfinished_deal_leaves_no_store(toy: Toy, dealt: Deal, tmp_path: Path) -> None:
+def test_an_unfinished_partition_leaves_no_store(
+    toy: Toy, partitioned: Partitioner, tmp_path: Path
+) -> None:
     with pytest.raises(DataError):
-        dealt(toy(), partition=Iid(), clients=61)
+        partitioned(toy(), partition=Iid(), clients=61)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_hundred_thousand_clients_are_cheap(toy: Toy, dealt: Deal, tmp_path: Path) -> None:
-    data = dealt(toy(100_000), clients=100_000)
+def test_a_hundred_thousand_clients_are_cheap(
+    toy: Toy, partitioned: Partitioner, tmp_path: Path
+) -> None:
+    data = partitioned(toy(100_000), clients=100_000)
     assert len(data.clients) == 100_000
     assert data.clients[99_999].examples == 1
     assert json.loads((tmp_path / "store" / "meta.json").read_text())["format"] == 1

@@ -1,4 +1,4 @@
-"""Each way of dealing examples keeps its promise, and says why where it cannot."""
+"""Each partition gives clients what it says, and says why where it cannot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMPLETE: list[Partition] = [
     Quantity(law="linear"),
     Quantity(min_size=1),
 ]
-"""These deal every example exactly once."""
+"""These use every example exactly once."""
 SEEDED = [*COMPLETE, Shards()]
 
 
@@ -42,7 +42,7 @@ def sizes(owned: Sequence[Array]) -> list[int]:
 @pytest.mark.parametrize("partition", COMPLETE, ids=repr)
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**31), clients=st.integers(3, 6), examples=st.integers(60, 150))
-def test_every_example_is_dealt_exactly_once(
+def test_every_example_is_used_exactly_once(
     partition: Partition, toy: Toy, seed: int, clients: int, examples: int
 ) -> None:
     owned = partition.deal(toy(examples), clients, seed)
@@ -51,22 +51,22 @@ def test_every_example_is_dealt_exactly_once(
 
 
 @pytest.mark.parametrize("partition", SEEDED, ids=repr)
-def test_the_same_seed_deals_the_same_and_another_seed_another(
+def test_the_same_seed_splits_the_same_and_another_seed_another(
     partition: Partition, toy: Toy
 ) -> None:
-    first, again, other = (partition.deal(toy(), 4, seed) for seed in (7, 7, 8))
-    assert [list(own) for own in first] == [list(own) for own in again]
-    assert [list(own) for own in first] != [list(own) for own in other]
+    first, again, third = (partition.deal(toy(), 4, seed) for seed in (7, 7, 8))
+    assert [list(indices) for indices in first] == [list(indices) for indices in again]
+    assert [list(indices) for indices in first] != [list(indices) for indices in third]
 
 
 @given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=8))
-def test_shares_are_the_list_that_they_stand_for(sizes: list[int]) -> None:
+def test_shares_equal_the_list_of_arrays(sizes: list[int]) -> None:
     order = np.arange(sum(sizes))[::-1]
     shares = Shares.of_sizes(order, np.array(sizes))
     plain = np.split(order, np.cumsum(sizes)[:-1])
-    assert [list(own) for own in shares] == [list(own) for own in plain]
+    assert [list(indices) for indices in shares] == [list(indices) for indices in plain]
     assert list(shares[-1]) == list(plain[-1])
-    assert [list(own) for own in shares[1:]] == [list(own) for own in plain[1:]]
+    assert [list(indices) for indices in shares[1:]] == [list(indices) for indices in plain[1:]]
     assert list(shares.sizes) == sizes
 
 
@@ -75,17 +75,17 @@ def test_iid_sizes_differ_by_one_at_most(toy: Toy, clients: int) -> None:
     assert np.ptp(sizes(Iid().deal(toy(), clients, 1))) <= 1
 
 
-def test_iid_deals_as_flwr_datasets_does(toy: Toy) -> None:
+def test_iid_splits_as_flwr_datasets_does(toy: Toy) -> None:
     ours = Iid().deal(toy(), 7, 3)
     theirs = partition_with(flower_partitioners().IidPartitioner(7), toy().labels, 3)
-    assert [list(own) for own in ours] == [list(own) for own in theirs]
+    assert [list(indices) for indices in ours] == [list(indices) for indices in theirs]
 
 
-def test_natural_deals_as_flwr_datasets_does(toy: Toy) -> None:
+def test_natural_splits_as_flwr_datasets_does(toy: Toy) -> None:
     owner = np.arange(60) ** 2 % 7
     ours = Natural().deal(toy(client=owner), None, 3)
     theirs = partition_with(flower_partitioners().NaturalIdPartitioner("column"), owner, 3)
-    assert [list(own) for own in ours] == [sorted(own) for own in theirs]
+    assert [list(indices) for indices in ours] == [sorted(indices) for indices in theirs]
 
 
 def test_dirichlet_gives_each_client_its_least(toy: Toy) -> None:
@@ -98,7 +98,7 @@ def test_a_small_alpha_skews_more_than_a_large_one(toy: Toy) -> None:
 
     def labels_seen(alpha: float) -> float:
         owned = Dirichlet(alpha=alpha, min_size=1).deal(dataset, 10, 1)
-        return float(np.mean([len(set(dataset.labels[own])) for own in owned]))
+        return float(np.mean([len(set(dataset.labels[indices])) for indices in owned]))
 
     assert labels_seen(0.05) < 5 < labels_seen(100) == 10
 
@@ -107,16 +107,16 @@ def test_a_small_alpha_skews_more_than_a_large_one(toy: Toy) -> None:
 def test_classes_gives_each_client_so_many_classes(toy: Toy, k: int) -> None:
     dataset = toy(300, classes=5)
     owned = Classes(classes_per_client=k).deal(dataset, 8, 1)
-    assert {len(set(dataset.labels[own])) for own in owned} == {k}
+    assert {len(set(dataset.labels[indices])) for indices in owned} == {k}
 
 
 def test_shards_are_of_one_size_and_few_labels(toy: Toy) -> None:
     dataset = toy(503, classes=10)
     owned = Shards(shards_per_client=2).deal(dataset, 10, 1)
-    dealt = np.concatenate(owned)
+    used = np.concatenate(owned)
     assert sizes(owned) == [50] * 10
-    assert len(set(dealt)) == len(dealt) == 500
-    assert max(len(set(dataset.labels[own])) for own in owned) <= 4
+    assert len(set(used)) == len(used) == 500
+    assert max(len(set(dataset.labels[indices])) for indices in owned) <= 4
 
 
 def test_linear_sizes_grow_by_the_same_step(toy: Toy) -> None:
@@ -130,7 +130,7 @@ def test_exponential_sizes_grow_by_the_same_factor(toy: Toy) -> None:
 
 def test_natural_leaves_out_clients_that_are_too_small(toy: Toy) -> None:
     owned = Natural(min_examples=2).deal(toy(5, client=np.array([0, 2, 2, 1, 0])), 2, 1)
-    assert [list(own) for own in owned] == [[0, 4], [1, 2]]
+    assert [list(indices) for indices in owned] == [[0, 4], [1, 2]]
 
 
 @pytest.mark.parametrize("alpha", [None, 1.0])
@@ -138,7 +138,7 @@ def test_every_client_of_domains_holds_one_domain(toy: Toy, alpha: float | None)
     domain = np.arange(90) % 3
     owned = Domains(2, alpha, min_size=1).deal(toy(90, domain=domain), 6, 1)
     assert sorted(np.concatenate(owned)) == list(range(90))
-    assert [set(domain[own]) for own in owned] == [{0}, {0}, {1}, {1}, {2}, {2}]
+    assert [set(domain[indices]) for indices in owned] == [{0}, {0}, {1}, {1}, {2}, {2}]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_every_client_of_domains_holds_one_domain(toy: Toy, alpha: float | None)
         ),
     ],
 )
-def test_what_cannot_be_dealt_is_said_in_one_line(
+def test_what_cannot_be_split_is_refused_in_one_line(
     toy: Toy, partition: Partition, clients: int | None, data: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError, match=message) as caught:
@@ -174,7 +174,7 @@ def test_what_cannot_be_dealt_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_dealing_says_nothing(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
+def test_splitting_prints_nothing(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
     Dirichlet(alpha=0.05, min_size=5).deal(toy(200, classes=10), 10, 1)
     Shards().deal(toy(), 4, 1)
     assert capfd.readouterr() == ("", "")

@@ -17,11 +17,11 @@ CPU = torch.device("cpu")
 
 def same(data: FederatedData, resident: Resident) -> None:
     for info in data.clients:
-        one, other = data.train(info.id), resident.train(info.id)
-        assert type(one) is type(other)
-        for name, tensor in vars(one).items():
-            assert tensor.dtype == vars(other)[name].dtype
-            assert torch.equal(tensor, vars(other)[name].cpu())
+        expected, examples = data.train(info.id), resident.train(info.id)
+        assert type(examples) is type(expected)
+        for name, tensor in vars(expected).items():
+            assert tensor.dtype == vars(examples)[name].dtype
+            assert torch.equal(tensor, vars(examples)[name].cpu())
 
 
 @pytest.fixture(params=["bytes", "floats", "table"])

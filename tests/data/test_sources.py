@@ -41,12 +41,12 @@ def test_digits_are_images_in_0_to_1() -> None:
 
 
 def test_every_digit_is_in_one_domain_in_proportion() -> None:
-    whole, parts = Digits().load(1, Path()), DigitsDomains().load(1, Path())
+    digits, parts = Digits().load(1, Path()), DigitsDomains().load(1, Path())
     assert parts.test_labels is not None
     assert parts.test_domain is not None
     assert parts.domain is not None
     both = np.concatenate([parts.labels, parts.test_labels])
-    assert np.bincount(both).tolist() == np.bincount(whole.labels).tolist()
+    assert np.bincount(both).tolist() == np.bincount(digits.labels).tolist()
     table = np.zeros((5, 10))
     np.add.at(table, (parts.domain, parts.labels), 1)
     assert np.ptp(table, axis=0).max() <= 5
@@ -66,15 +66,15 @@ def test_a_domain_named_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "here"),
+    ("stored", "expected"),
     [((4, 8, 6), (4, 1, 8, 6)), ((4, 8, 6, 3), (4, 3, 8, 6)), ((4, 3, 8, 6), (4, 3, 8, 6)),
      ((4, 5), (4, 5)), ((4,), (4, 1))],
 )  # fmt: skip
 def test_npz_images_have_their_channels_first(
-    tmp_path: Path, there: tuple[int, ...], here: tuple[int, ...]
+    tmp_path: Path, stored: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
-    dataset = npz(tmp_path, {"x": np.zeros(there, np.uint8), "y": np.array([0, 1, 2, 0])})
-    assert dataset.inputs.shape == here
+    dataset = npz(tmp_path, {"x": np.zeros(stored, np.uint8), "y": np.array([0, 1, 2, 0])})
+    assert dataset.inputs.shape == expected
     assert dataset.inputs.dtype == np.uint8
     assert dataset.classes == 3
 
@@ -100,7 +100,7 @@ def test_npz_finds_test_split_clients_and_domains_by_their_usual_keys(tmp_path: 
     assert dataset.test_domain.tolist() == [1]
 
 
-def test_npz_keys_can_be_said(tmp_path: Path) -> None:
+def test_npz_keys_can_be_named(tmp_path: Path) -> None:
     arrays = {"pixels": np.ones((2, 3)), "sign": np.array([1, 0]), "writer": np.array([4, 4])}
     dataset = npz(tmp_path, arrays, inputs="pixels", labels="sign", client="writer")
     assert dataset.labels.tolist() == [1, 0]

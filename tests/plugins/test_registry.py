@@ -1,4 +1,4 @@
-"""Names become classes: from the shelf, a package or a file; and classes are asked unimported."""
+"""Names become classes: from the shelf, a package or a file; and sources are read unimported."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Plain:
                 of three.
             two: the second.
         """
-        self.told = (one, two, three)
+        self.values = (one, two, three)
 '''
 
 
@@ -94,11 +94,11 @@ def refusal(kind: str, use: str, beside: Path = Path(), **parameters: Any) -> st
 def test_every_name_on_a_shelf_is_described_as_the_class_is(kind: str) -> None:
     assert names(kind)
     for name in names(kind):
-        known, cls = describe(kind, name), find(kind, name)
-        assert cls.__name__ == known.name
-        asked = imported(cls, SHELVES[kind].engine_arguments)
-        assert set(known.parameters) == set(asked.parameters)
-        for parameter in known.parameters.values():
+        signature, cls = describe(kind, name), find(kind, name)
+        assert cls.__name__ == signature.name
+        inspected = imported(cls, SHELVES[kind].engine_arguments)
+        assert set(signature.parameters) == set(inspected.parameters)
+        for parameter in signature.parameters.values():
             if parameter.default not in (REQUIRED, COMPUTED):
                 parameter.value(parameter.default)
 
@@ -111,9 +111,9 @@ def test_a_name_is_a_file_of_the_shelf_or_a_class_of_its_module() -> None:
 
 
 def test_the_parameters_of_a_dataclass_are_read_without_importing_it(folder: Path) -> None:
-    known = describe("strategy", "./broken.py:Mine", folder)
-    said = {one.name: (expected(one.type), one.default) for one in known.parameters.values()}
-    assert said == {
+    signature = describe("strategy", "./broken.py:Mine", folder)
+    parameters = {p.name: (expected(p.type), p.default) for p in signature.parameters.values()}
+    assert parameters == {
         "mu": ("a number >= 0", 0.01),
         "rate": ("a number >= 0 and < 1", 0.5),
         "steps": ("a list of whole numbers >= 1", (1, 2)),
@@ -122,21 +122,21 @@ def test_the_parameters_of_a_dataclass_are_read_without_importing_it(folder: Pat
         "names": ("a list of text", []),
         "other": ("any value", 3),
     }
-    assert (known.doc, known.client) == ("First words.", "sgd")
+    assert (signature.doc, signature.client) == ("First words.", "sgd")
     assert describe("strategy", "./mine.py:Mine", folder).about == "Mine: a plug-in in a file."
-    assert known.parameters["rate"].doc == "How fast `it` goes."
+    assert signature.parameters["rate"].doc == "How fast `it` goes."
 
 
 def test_a_client_half_and_fields_are_inherited(folder: Path) -> None:
-    known = describe("strategy", "./mine.py:Child", folder)
-    assert known.parameters == describe("strategy", "./mine.py:Mine", folder).parameters
+    signature = describe("strategy", "./mine.py:Child", folder)
+    assert signature.parameters == describe("strategy", "./mine.py:Mine", folder).parameters
     assert describe("strategy", "fedprox").client == "proximal"
     assert describe("strategy", "fedavg").client == "sgd"
 
 
 def test_the_arguments_of_an_init_are_parameters(folder: Path) -> None:
-    known = describe("strategy", "./mine.py:Plain", folder).parameters
-    assert [(p.name, p.default, p.doc) for p in known.values()] == [
+    signature = describe("strategy", "./mine.py:Plain", folder).parameters
+    assert [(p.name, p.default, p.doc) for p in signature.values()] == [
         ("one", REQUIRED, "the first, of three."),
         ("two", 2, "the second."),
         ("three", "x", ""),
@@ -149,9 +149,9 @@ def test_what_the_engine_gives_is_no_parameter_of_a_model() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what flwr imports
-def test_a_strategy_of_flowers_own_is_asked() -> None:
-    known = describe("strategy", "flwr.serverapp.strategy:Krum")
-    assert known.parameters["num_malicious_nodes"].default == 0
+def test_a_strategy_of_flowers_own_is_imported_and_inspected() -> None:
+    signature = describe("strategy", "flwr.serverapp.strategy:Krum")
+    assert signature.parameters["num_malicious_nodes"].default == 0
 
 
 def test_a_class_is_built_from_what_a_scenario_says(folder: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_class_of_a_file_is_found_again_in_another_process(folder: Path) -> No
     assert done.stdout.strip() == name
 
 
-def test_wrong_parameters_are_told_all_at_once(folder: Path) -> None:
+def test_wrong_parameters_are_reported_all_at_once(folder: Path) -> None:
     assert refusal("strategy", "./mine.py:Mine", folder, nu=1, mu=-1, steps=[1, 0]) == (
         "a number >= 0 is expected, got -1; "
         "strategy 'mine.py:Mine' has no parameter 'nu'; "
@@ -208,7 +208,7 @@ def test_a_name_that_means_nothing_is_refused(folder: Path, use: str, message: s
     assert message in refusal("strategy", use, folder)
 
 
-def test_an_unknown_name_is_told_the_nearest_and_all_there_are() -> None:
+def test_an_unknown_name_gets_the_nearest_and_all_there_are() -> None:
     with pytest.raises(ScenarioError) as caught:
         find("strategy", "fedagv")
     first, second = caught.value.faults[0].hint.splitlines()

@@ -25,7 +25,7 @@ def faults(path: Path, *overrides: str) -> list[Fault]:
     return list(caught.value.faults)
 
 
-def told(fault: Fault) -> str:
+def in_a_line(fault: Fault) -> str:
     return f"{fault.line}:{fault.column}: {fault.key}: {fault.message}"
 
 
@@ -210,8 +210,8 @@ def test_a_fault_has_its_words_and_its_place(
 ) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(GOOD.replace(old, new, 1) if old else GOOD + new, encoding="utf-8")
-    said = [told(fault) for fault in faults(file)]
-    assert said == [expected.replace("FOLDER", str(tmp_path))]
+    lines = [in_a_line(fault) for fault in faults(file)]
+    assert lines == [expected.replace("FOLDER", str(tmp_path))]
 
 
 BYTES = {
@@ -243,22 +243,22 @@ def test_a_file_that_cannot_be_read_is_one_fault(
 ) -> None:
     file = tmp_path / "bad.yaml"
     file.write_bytes(content)
-    assert [told(fault) for fault in faults(file)] == [expected]
+    assert [in_a_line(fault) for fault in faults(file)] == [expected]
 
 
 def test_a_missing_file_and_a_folder_are_one_fault_each(tmp_path: Path) -> None:
-    assert [told(f) for f in faults(tmp_path / "no.yaml")] == ["0:0: : no such file"]
-    assert [told(f) for f in faults(tmp_path)] == ["0:0: : a folder, not a file"]
+    assert [in_a_line(f) for f in faults(tmp_path / "no.yaml")] == ["0:0: : no such file"]
+    assert [in_a_line(f) for f in faults(tmp_path)] == ["0:0: : a folder, not a file"]
 
 
-def test_all_faults_are_told_at_once_and_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once_and_in_the_order_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("ronds: 3\nseed: x\ndata: {source: digit}\nmodle: mlp\nstrategy: 3\n")
     keys = ["clients.count", "ronds", "seed", "data.source", "modle", "strategy"]
     assert [fault.key for fault in faults(file)] == keys
 
 
-def test_a_misspelt_required_parameter_is_told_once(tmp_path: Path) -> None:
+def test_a_misspelt_required_parameter_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n@dataclass\nclass Mine:\n    strength: float\n"
     )
@@ -268,7 +268,7 @@ def test_a_misspelt_required_parameter_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "key", "home"),
+    ("where", "key", "section"),
     [
         ("", "batch_size: 3", "'local'"),
         ("", "per_round: 3", "'clients'"),
@@ -276,14 +276,14 @@ def test_a_misspelt_required_parameter_is_told_once(tmp_path: Path) -> None:
         ("compute: {", "seed: 1}", "the top level"),
     ],
 )
-def test_a_key_of_another_section_is_sent_home(
-    tmp_path: Path, where: str, key: str, home: str
+def test_a_key_of_another_section_is_told_where_it_belongs(
+    tmp_path: Path, where: str, key: str, section: str
 ) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(GOOD.replace("strategy: fedavg\n", "" if "strategy" in where else "strategy: "
                                  "fedprox\n") + where + key)  # fmt: skip
     (fault,) = faults(file)
-    assert fault.hint == f"{key.split(':')[0]!r} belongs under {home}"
+    assert fault.hint == f"{key.split(':')[0]!r} belongs under {section}"
 
 
 def test_a_fault_of_a_parent_names_the_parent(tmp_path: Path) -> None:
@@ -369,8 +369,8 @@ TYPOS = {
 
 
 @pytest.mark.parametrize(("line", "meant"), TYPOS.items(), ids=TYPOS.values())
-def test_a_typo_is_told_what_was_meant(tmp_path: Path, line: str, meant: str) -> None:
-    kept = [own for own in GOOD.splitlines() if own.split(":")[0] != line.split(":")[0]]
+def test_a_typo_gets_the_word_that_was_meant(tmp_path: Path, line: str, meant: str) -> None:
+    lines = [good for good in GOOD.splitlines() if good.split(":")[0] != line.split(":")[0]]
     file = tmp_path / "bad.yaml"
-    file.write_text("\n".join([*kept, line]))
+    file.write_text("\n".join([*lines, line]))
     assert any(f"did you mean '{meant}'?" in fault.hint for fault in faults(file))

@@ -18,7 +18,7 @@ __all__ = ["Classes"]
 
 @dataclass(frozen=True)
 class Classes:
-    """``#C = k`` of NIID-Bench: each client gets ``k`` classes, which are shared evenly.
+    """``#C = k`` of NIID-Bench: a client has ``k`` classes, and a class is split evenly.
 
     Li, Diao, Chen, He, "Federated Learning on Non-IID Data Silos", ICDE 2022, arXiv:2102.02079.
     The first class of client ``i`` is ``i`` modulo the number of classes, the others are drawn:
