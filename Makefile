@@ -36,12 +36,11 @@ check: lint docs wheel $(VENV)/test.stamp
 	$(VENV)/bin/python -m coverage run -m pytest $(ARGS)
 	$(VENV)/bin/python -m coverage report
 
-# What a wheel holds is what was tested: the shelves, scenarios and templates are in it.
+# The wheel must hold the shelves, scenarios, configs and templates, and start by itself.
 wheel: $(VENV)/test.stamp
-	rm -rf build dist $(VENV)/wheel
+	rm -rf build dist
 	$(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	$(PIP) --no-deps --target $(VENV)/wheel dist/fedsim-*.whl
-	PYTHONPATH=$(VENV)/wheel $(VENV)/bin/python tools/look_into_wheel.py $(VENV)/wheel
+	$(VENV)/bin/python tools/look_into_wheel.py dist/fedsim-*.whl
 
 test-all:
 	@for version in 3.11 3.12 3.13; do \
