@@ -17,6 +17,7 @@ help:
 	@echo "make test-all  the tests on each of Python 3.11, 3.12 and 3.13 that is here"
 	@echo "make docs    build the documentation into docs/_build/html"
 	@echo "make wheel   build the wheel and import from it"
+	@echo "make release VERSION=0.2.0   check, commit and tag a release; nothing is pushed"
 	@echo "make clean   delete .venv and everything else that can be made again; runs/ stays"
 	@echo
 	@echo "Another interpreter: make test PYTHON=python3.12"
@@ -50,8 +51,8 @@ test-all:
 	  else echo "== Python $$version is not here"; fi; \
 	done
 
-release:
-	$(VENV)/bin/python tools/release.py $(VERSION)
+release: $(VENV)/python.stamp
+	$(VENV)/bin/python tools/release.py $(or $(VERSION),$(error say which: make release VERSION=0.2.0))
 
 docs: $(VENV)/docs.stamp
 	$(VENV)/bin/sphinx-build -W -q docs docs/_build/html

@@ -1,10 +1,11 @@
-"""Makes a release: the version in its one place, a commit and a tag; nothing is pushed.
+"""Makes a release: sets the version, runs `make check`, commits and tags; nothing is pushed.
 
-    python tools/release.py 0.2.0            # after `make check`
-    python tools/release.py 0.2.0 --dry-run  # say what would be done
+    make release VERSION=0.2.0
+    python tools/release.py 0.2.0 --dry-run  # say what would be done, and change nothing
 
-The version stands in pyproject.toml; CITATION.cff repeats it, and all else asks the installed
-package.  CHANGELOG.md must have a heading for the version.
+The version stands in pyproject.toml, and code asks the installed package for it.  CITATION.cff
+repeats it, because those who read that file read nothing else.  CHANGELOG.md must have a heading
+with the version and a date.  Where `make check` fails, both files are put back as they were.
 """
 
 from __future__ import annotations
@@ -13,31 +14,52 @@ import argparse
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PLACES = {"pyproject.toml": r'^version = ".*"$', "CITATION.cff": r"^version: .*$"}
-TEXTS = {"pyproject.toml": 'version = "{}"', "CITATION.cff": "version: {}"}
+VERSION_LINES = {
+    "pyproject.toml": (r'^version = ".*"$', 'version = "{}"'),
+    "CITATION.cff": (r"^version: .*$", "version: {}"),
+}
+"""How a file's line with the version is recognised, and how it is written."""
 
 
 def git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    result = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    return result.stdout.strip()
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
 
 
 def faults(version: str) -> list[str]:
     """Return what keeps ``version`` from being released."""
-    found = []
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
-        found.append(f"{version} is no version: three numbers are expected, such as 0.2.0")
+        return [f"{version} is not a version: three numbers are expected, such as 0.2.0"]
+    reasons = []
+    current = tomllib.loads(text_of("pyproject.toml"))["project"]["version"]
+    if numbers(version) < numbers(current):
+        reasons.append(f"{version} is older than {current}, the version in pyproject.toml")
     if git("status", "--porcelain"):
-        found.append("there are changes that are not committed")
+        reasons.append("there are changes that are not committed")
     if f"v{version}" in git("tag", "--list").split():
-        found.append(f"the tag v{version} is there already")
-    if f"## [{version}]" not in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"):
-        found.append(f"CHANGELOG.md has no heading ## [{version}]")
-    return found
+        reasons.append(f"the tag v{version} is there already")
+    heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$"
+    if not re.search(heading, text_of("CHANGELOG.md"), re.M):
+        reasons.append(f"CHANGELOG.md has no heading ## [{version}] - YEAR-MONTH-DAY")
+    return reasons
+
+
+def set_version(version: str) -> None:
+    for name, (pattern, line) in VERSION_LINES.items():
+        text = re.sub(pattern, line.format(version), text_of(name), count=1, flags=re.M)
+        (ROOT / name).write_text(text, encoding="utf-8")
 
 
 def main() -> int:
@@ -45,22 +67,22 @@ def main() -> int:
     parser.add_argument("version")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     options = parser.parse_args()
-    if wrong := faults(options.version):
-        print("\n".join(f"error: {fault}" for fault in wrong), file=sys.stderr)
+    version, tag = options.version, f"v{options.version}"
+    if reasons := faults(version):
+        print("\n".join(f"error: {reason}" for reason in reasons), file=sys.stderr)
         return 2
-    for name, pattern in PLACES.items():
-        print(f"{name}: {TEXTS[name].format(options.version)}")
-        if not options.dry_run:
-            path = ROOT / name
-            text = path.read_text(encoding="utf-8")
-            line = TEXTS[name].format(options.version)
-            path.write_text(re.sub(pattern, line, text, count=1, flags=re.M), encoding="utf-8")
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    print(f"commit and tag v{options.version}, {today}")
-    if not options.dry_run:
-        git("commit", "--quiet", "--all", "--message", f"Release {options.version}")
-        git("tag", "--annotate", f"v{options.version}", "--message", f"Version {options.version}")
-        print("next: git push --follow-tags, then the wheel of `make wheel`")
+    if options.dry_run:
+        print(f"would set {version} in {' and '.join(VERSION_LINES)}, run make check, tag {tag}")
+        return 0
+    set_version(version)
+    if subprocess.run(["make", "check"], cwd=ROOT).returncode != 0:
+        git("checkout", "--", *VERSION_LINES)
+        print("error: make check failed; nothing was committed", file=sys.stderr)
+        return 1
+    # The version may stand there already, as for the first release: then the commit is empty.
+    git("commit", "--quiet", "--allow-empty", "--message", f"Release {version}", *VERSION_LINES)
+    git("tag", "--annotate", tag, "--message", f"Version {version}")
+    print(f"committed and tagged {tag}; next: git push --follow-tags, then the wheel in dist/")
     return 0
 
 
