@@ -43,9 +43,10 @@ wheel: $(VENV)/test.stamp
 	$(VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(VENV)/bin/python tools/look_into_wheel.py dist/fedsim-*.whl
 
+# A shim of pyenv can be on the path for a Python that does not start: so each is started.
 test-all:
 	@for version in 3.11 3.12 3.13; do \
-	  if command -v python$$version >/dev/null; then \
+	  if python$$version -c '' 2>/dev/null; then \
 	    echo "== Python $$version"; \
 	    $(MAKE) test PYTHON=python$$version VENV=.venv-$$version || exit 1; \
 	  else echo "== Python $$version is not here"; fi; \
