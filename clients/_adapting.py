@@ -13,7 +13,8 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from fedsim.adapt.gls import confusion_sum
-from fedsim.adapt.messages import ADAPTS, GLS
+from fedsim.adapt.gls_messages import GlsReply, GlsSums
+from fedsim.adapt.heeded import Heeded
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.seeds import generator_from
@@ -67,7 +68,7 @@ class Adapting(Sgd):
         metrics = dict(update.metrics)
         if instruction.client.role == "target" and "loss" in metrics:
             metrics["target_loss"] = metrics.pop("loss")
-        return replace(update, metrics=metrics, extras={ADAPTS: {}})
+        return replace(update, metrics=metrics, extras=Heeded().to_extras())
 
     def gls(
         self,
@@ -88,9 +89,9 @@ class Adapting(Sgd):
                 soft = model(examples.inputs[rows]).double().softmax(dim=1)
             part = confusion_sum(soft, examples.labels[rows]) if at_source else soft.sum(dim=0)
             sums = part if sums is None else sums + part
-        name = "confusion" if at_source else "prediction"
-        reply: Weights = {} if sums is None else {name: sums}
-        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, GLS: reply})
+        sent = GlsSums(confusion=sums) if at_source else GlsSums(prediction=sums)
+        extras = GlsReply(gls=sent.to_weights()).to_extras()
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def _descend(
         self,

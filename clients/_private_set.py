@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from fedsim.client import Client, Examples
 from fedsim.clients.sgd import PlainSgd
 from fedsim.condense.model_sphere import Sphere
-from fedsim.condense.pixel_coding import Coding, encoded
+from fedsim.condense.pixel_coding import Coding
 from fedsim.condense.private_gradients import PrivateExamples, enough, noisy_counts
+from fedsim.condense.synthetic_set import SyntheticSetTerms, sent_set
 from fedsim.errors import RunError
 from fedsim.models._split import check_split
 from fedsim.per_sample.batches import MOST
@@ -22,7 +23,7 @@ from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource, source_of
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
-from fedsim.wire import Instruction, Update, Weights
+from fedsim.wire import Instruction, Update
 
 __all__ = ["PrivateSet"]
 
@@ -113,15 +114,13 @@ class PrivateSet(PlainSgd, PrivateRule):
 
     def reply(self, instruction: Instruction, images: Tensor, examples: PrivateExamples) -> Update:
         """Return the set as the extra ``synthetic``; no metrics, and no number of examples."""
-        synthetic: Weights = encoded(images.flatten(0, 1), self.coding)
-        synthetic["labels"] = examples.classes.repeat_interleave(self.images_per_class)
-        if examples.classes.lt(256).all():
-            synthetic["labels"] = synthetic["labels"].to(torch.uint8)
-        if instruction.broadcast.settings.get("weighting", "none") == "examples":
-            stands_for = examples.counts.float() / self.images_per_class
-            synthetic["weight"] = stands_for.repeat_interleave(self.images_per_class)
+        labels = examples.classes.repeat_interleave(self.images_per_class)
+        stands_for = examples.counts.float() / self.images_per_class
+        stands_for = stands_for.repeat_interleave(self.images_per_class)
+        terms = SyntheticSetTerms.from_broadcast(instruction.broadcast)
+        sent = sent_set(images.flatten(0, 1), labels, self.coding, stands_for, terms)
         count = min(1, instruction.client.examples)
-        return Update(instruction.client.id, {}, count, {}, {"synthetic": synthetic})
+        return Update(instruction.client.id, {}, count, extras=sent.to_extras())
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from fedsim.adapt.adversarial_loss import AdversarialLoss
-from fedsim.adapt.messages import ADAPTS
+from fedsim.adapt.adversarial_messages import Discriminator, DiscriminatorReply, FeatureRows
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, repeated, slopes
 from fedsim.errors import RunError
@@ -50,13 +50,14 @@ class Adversarial(Adapting):
         contest = AdversarialLoss(model, instruction)
         psi = contest.learnable()
         inputs, labels = self._batch(examples, instruction, generator)
-        extras: dict[str, Weights] = {ADAPTS: {}}
+        reply = DiscriminatorReply()
         if len(inputs):
             with seeded_layers(generator, inputs.device):
                 features, logits = contest.seen(inputs, frozen=True)
                 loss = contest.domain_loss(psi, features, logits, labels)
-            extras |= {"adversary": slopes(loss, psi), **contest.certainty(logits)}
-        return Update(instruction.client.id, {}, len(examples), extras=extras)
+            gradient, weight = slopes(loss, psi), contest.certainty(logits)
+            reply = DiscriminatorReply(adversary=gradient, certainty=weight)
+        return Update(instruction.client.id, {}, len(examples), extras=reply.to_extras())
 
     def gradient(
         self,
@@ -73,21 +74,22 @@ class Adversarial(Adapting):
         contest = AdversarialLoss(model, instruction)
         inputs, labels = self._batch(examples, instruction, generator)
         if not len(inputs):
-            return Update(instruction.client.id, {}, 0, extras={ADAPTS: {}})
+            return Update(instruction.client.id, {}, 0, extras=DiscriminatorReply().to_extras())
         psi = contest.learnable()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         with seeded_layers(generator, inputs.device):
             features, logits = contest.seen(inputs)
             learned = contest.classification(logits, labels)
             deceit = contest.deceit(psi, features, logits, labels)
-        beside: dict[str, Weights] = contest.certainty(logits)
-        gradients = slopes(deceit if beside else learned + deceit, {**trained, **psi}, again=True)
+        certainty = contest.certainty(logits)
+        loss = learned + deceit if certainty is None else deceit
+        gradients = slopes(loss, {**trained, **psi}, again=True)
         slope = {name: -gradients[name] for name in trained}
-        if beside:
-            beside["deceit"] = slope
+        reply = DiscriminatorReply(adversary={name: gradients[name] for name in psi})
+        if certainty is not None:
+            reply = replace(reply, deceit=slope, certainty=certainty)
             slope = {name: -value for name, value in slopes(learned, trained).items()}
-        update = _reply(instruction, len(examples), slope, {name: gradients[name] for name in psi})
-        return replace(update, extras={**update.extras, **beside})
+        return _reply(instruction, len(examples), slope, reply)
 
     def primal_dual(
         self,
@@ -101,13 +103,16 @@ class Adversarial(Adapting):
         Each step is on the loss, plus ``<dual, v> + penalty / 2 ||v - v_sent||^2``; the duals,
         which never leave the client, then grow by ``penalty (v - v_sent)``.
         """
-        contest, settings = AdversarialLoss(model, instruction), instruction.broadcast.settings
+        contest, terms = (
+            AdversarialLoss(model, instruction),
+            Discriminator.from_broadcast(instruction.broadcast),
+        )
         psi = contest.learnable()
         leaves = {n: p for n, p in model.named_parameters() if p.requires_grad} | psi
         values = {name: leaf.detach() for name, leaf in leaves.items()}
         anchor = {name: value.clone() for name, value in values.items()}
         dual = instruction.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
-        pull, rule = float(settings["penalty"]), self.of_role(instruction)
+        pull, rule = terms.penalty or 0.0, self.of_role(instruction)
         velocity: Weights = {}
         labels = examples.labels if instruction.client.role == "source" else None
         with seeded_layers(generator, examples.inputs.device):
@@ -120,9 +125,10 @@ class Adversarial(Adapting):
                 rule.step(values, gradients, velocity, self.rate(instruction))
         went = {name: value - anchor[name] for name, value in values.items()}
         dual = {name: old + pull * went[name] for name, old in dual.items()}
-        shift = float(settings["penalty-now"])
+        shift = terms.penalty_now or pull
         went = {name: value + dual[name] / shift for name, value in went.items()}
-        update = _reply(instruction, len(examples), went, {name: went[name] for name in psi})
+        reply = DiscriminatorReply(adversary={name: went[name] for name in psi})
+        update = _reply(instruction, len(examples), went, reply)
         return replace(update, memory={"dual": dual})
 
     def embed(
@@ -145,18 +151,16 @@ class Adversarial(Adapting):
         if len(inputs):
             with torch.no_grad():
                 rows = contest.judged(*contest.seen(inputs))
-            reply = {"rows": noisy(rows, clip * noise, SimulatedNoise.of(generator)).to(rows.dtype)}
-        extras = {ADAPTS: {}, "rows": reply}
+            blurred = noisy(rows, clip * noise, SimulatedNoise.of(generator)).to(rows.dtype)
+            reply = FeatureRows(blurred).to_weights()
+        extras = DiscriminatorReply(rows=reply).to_extras()
         return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch against the discriminator as it was sent."""
-        most = self._blur()[0] if instruction.broadcast.settings["blurred"] else None
-        contest, fixed = (
-            AdversarialLoss(model, instruction, most),
-            instruction.broadcast.extras["adversary"],
-        )
-        return lambda inputs, labels: contest.loss(fixed, inputs, labels)
+        terms = Discriminator.from_broadcast(instruction.broadcast)
+        contest = AdversarialLoss(model, instruction, self._blur()[0] if terms.blurred else None)
+        return lambda inputs, labels: contest.loss(terms.adversary, inputs, labels)
 
     def _blur(self) -> tuple[float, float]:
         if self.feature_clip is None or self.feature_noise is None:
@@ -169,16 +173,17 @@ class Adversarial(Adapting):
     def _batch(
         self, examples: Examples, instruction: Instruction, generator: torch.Generator
     ) -> tuple[Tensor, Tensor | None]:
-        turn = int(instruction.broadcast.settings["turn"])
+        turn = Discriminator.from_broadcast(instruction.broadcast).turn
         order = torch.randperm(len(examples), generator=repeated(generator, turn))
         rows = order[: self.batch_size].to(examples.inputs.device)
         labels = examples.labels[rows] if instruction.client.role == "source" else None
         return examples.inputs[rows], labels
 
 
-def _reply(instruction: Instruction, examples: int, went: Weights, adversary: Weights) -> Update:
-    """Return a move of the model, zero where ``went`` has none, and one of the discriminator."""
+def _reply(
+    instruction: Instruction, examples: int, went: Weights, reply: DiscriminatorReply
+) -> Update:
+    """Return a move of the model, zero where ``went`` has none, beside ``reply``."""
     anchor = instruction.broadcast.weights
     delta = {name: went.get(name, torch.zeros_like(value)) for name, value in anchor.items()}
-    extras = {ADAPTS: {}, "adversary": adversary}
-    return Update(instruction.client.id, delta, examples, extras=extras)
+    return Update(instruction.client.id, delta, examples, extras=reply.to_extras())

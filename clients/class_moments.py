@@ -18,8 +18,14 @@ from torch import Tensor, nn
 
 from fedsim.adapt.joint_matching import Moments, moments_of
 from fedsim.adapt.joint_matching_random import RandomEmbedding
-from fedsim.adapt.messages import ADAPTS, MOMENTS
 from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
+from fedsim.adapt.subspace_messages import (
+    JdmeReply,
+    LinearHead,
+    SearchAnswer,
+    SearchQuestion,
+    SearchTerms,
+)
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.errors import MissingPackage
@@ -47,13 +53,13 @@ class ClassMoments(Sgd):
         generator: torch.Generator,
     ) -> Update:
         """Return, in the first round, class moments and a head on the inputs as they are."""
-        reply: Weights = {}
-        extras = {ADAPTS: {}, MOMENTS: reply}
+        reply = JdmeReply(moments={})
         if instruction.round == 1 and len(examples):
             rows = rows_of(examples, self.max_width)
-            reply.update(_moments(rows, examples.labels, model, instruction).packed())
-            extras["raw"] = self._head(rows, examples.labels, _classes(model), generator)
-        return Update(instruction.client.id, {}, len(examples), extras=extras)
+            moments = _moments(rows, examples.labels, model, instruction).packed()
+            head = self._head(rows, examples.labels, _classes(model), generator)
+            reply = JdmeReply(moments=moments, raw=head)
+        return Update(instruction.client.id, {}, len(examples), extras=reply.to_extras())
 
     def label(
         self,
@@ -71,7 +77,8 @@ class ClassMoments(Sgd):
             rows = rows_of(examples, self.max_width)
             labels = pseudo_labels(model, examples.inputs, rows, instruction)
             reply = _moments(rows, labels, model, instruction).packed()
-        return Update(instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: reply})
+        extras = JdmeReply(moments=reply).to_extras()
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def search(
         self,
@@ -86,28 +93,24 @@ class ClassMoments(Sgd):
         so it has nothing to keep.
         """
         reply: Weights = {}
-        settings, trial = (
-            instruction.broadcast.settings,
-            instruction.broadcast.extras.get("trial", {}),
-        )
-        if len(examples) and trial:
-            rows, basis = rows_of(examples, self.max_width), trial["basis"].double()
+        terms = SearchTerms.from_broadcast(instruction.broadcast)
+        if len(examples) and terms.trial:
+            question = SearchQuestion.from_weights(terms.trial)
+            rows, basis = rows_of(examples, self.max_width), question.basis.double()
             at_source = instruction.client.role == "source"
             labels = (
                 examples.labels
                 if at_source
                 else pseudo_labels(model, examples.inputs, rows, instruction)
             )
-            embed = RandomEmbedding(
-                int(settings["features"]), float(settings["bandwidth"]), int(settings["seed"])
-            )
-            if "pull" in trial:
-                reply = {"slope": embed.slope(rows, labels, basis, trial["pull"].double())}
+            embed = RandomEmbedding(terms.features, terms.bandwidth, terms.seed)
+            if question.pull is not None:
+                slope = embed.slope(rows, labels, basis, question.pull.double())
+                reply = SearchAnswer(slope).to_weights()
             else:
-                reply = vars(embed.class_sums(rows, labels, basis, _classes(model)))
-        return Update(
-            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, MOMENTS: dict(reply)}
-        )
+                reply = embed.class_sums(rows, labels, basis, _classes(model)).to_weights()
+        extras = JdmeReply(moments=reply).to_extras()
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def head(
         self,
@@ -117,12 +120,13 @@ class ClassMoments(Sgd):
         generator: torch.Generator,
     ) -> Update:
         """Return a head fitted to this source's examples in the subspace."""
-        extras: dict[str, Weights] = {ADAPTS: {}}
+        reply = JdmeReply()
         if len(examples):
             with torch.no_grad():
                 rows = model.eval().features(examples.inputs).double()  # type: ignore[operator]
-            extras["fitted"] = self._head(rows, examples.labels, _classes(model), generator)
-        return Update(instruction.client.id, {}, len(examples), extras=extras)
+            head = self._head(rows, examples.labels, _classes(model), generator)
+            reply = JdmeReply(fitted=head)
+        return Update(instruction.client.id, {}, len(examples), extras=reply.to_extras())
 
     def _head(
         self, rows: Tensor, labels: Tensor, classes: int, generator: torch.Generator
@@ -152,11 +156,11 @@ class ClassMoments(Sgd):
             coefficients, offset = machine.coef_, machine.intercept_
             weight[present] = np.vstack([-coefficients, coefficients]) if two else coefficients
             bias[present] = np.concatenate([-offset, offset]) if two else offset
-        return {"raw.weight": torch.from_numpy(weight), "raw.bias": torch.from_numpy(bias)}
+        return LinearHead(torch.from_numpy(weight), torch.from_numpy(bias)).to_weights()
 
 
 def _is_random(instruction: Instruction) -> bool:
-    return bool(instruction.broadcast.settings.get("random"))
+    return SearchTerms.from_broadcast(instruction.broadcast).random
 
 
 def _moments(rows: Tensor, labels: Tensor, model: nn.Module, instruction: Instruction) -> Moments:

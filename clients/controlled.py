@@ -16,10 +16,14 @@ from torch import nn
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.normalized import effective_steps
 from fedsim.clients.sgd import Correction, Sgd
+from fedsim.messages import ControlVariate
 from fedsim.stacked.stacked_sgd import StackedCorrection
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Controlled"]
+
+OURS = "control"
+"""Where a client keeps ``c_i`` between its turns."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Controlled(Sgd):
 
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what adds ``c - c_i`` to the gradients (line 10)."""
-        if "control" not in instruction.broadcast.extras:
+        if not ControlVariate.is_in(instruction.broadcast):
             return None
         ours, theirs = _controls(instruction)
         shift = {
@@ -71,7 +75,7 @@ class Controlled(Sgd):
         self, instructions: Sequence[Instruction], weights: Weights
     ) -> StackedCorrection | None:
         """Return :meth:`correction` for stacked weights, in one operation for all clients."""
-        if any("control" not in instruction.broadcast.extras for instruction in instructions):
+        if not all(ControlVariate.is_in(instruction.broadcast) for instruction in instructions):
             return super().stacked_correction(instructions, weights)
         both = [_controls(instruction) for instruction in instructions]
         shift = {
@@ -86,7 +90,7 @@ class Controlled(Sgd):
         return steer
 
     def _controlled(self, update: Update, instruction: Instruction) -> Update:
-        if "control" not in instruction.broadcast.extras:
+        if not ControlVariate.is_in(instruction.broadcast):
             return update
         ours, theirs = _controls(instruction)
         if update.examples == 0:
@@ -98,12 +102,13 @@ class Controlled(Sgd):
             )
             change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
         updated = {name: ours[name] + change[name] for name in change}
-        return replace(update, extras={"control": change}, memory={"control": updated})
+        return replace(update, extras=ControlVariate(change).to_extras(), memory={OURS: updated})
 
 
 def _controls(instruction: Instruction) -> tuple[Weights, Weights]:
     """Return ``c_i``, at first zero, and ``c``, on the device of ``c``."""
-    theirs, stored = instruction.broadcast.extras["control"], instruction.memory.get("control", {})
+    theirs = ControlVariate.from_broadcast(instruction.broadcast).control
+    stored = instruction.memory.get(OURS, {})
     ours = {
         name: stored[name].to(control.device) if stored else torch.zeros_like(control)
         for name, control in theirs.items()

@@ -22,11 +22,12 @@ from fedsim.condense.augment import Augment, augmentation
 from fedsim.condense.by_class import Batch, ByClass
 from fedsim.condense.memorisation import nearest_distances
 from fedsim.condense.model_sphere import Sphere
-from fedsim.condense.pixel_coding import PIXEL_BYTES, Coding, encoded
+from fedsim.condense.pixel_coding import PIXEL_BYTES, Coding
+from fedsim.condense.synthetic_set import SyntheticSetTerms, sent_set
 from fedsim.errors import RunError
 from fedsim.models._split import at_once, check_split, class_means, embedded, mismatch
 from fedsim.seeds import generator_on
-from fedsim.wire import Instruction, Update, Weights
+from fedsim.wire import Instruction, Update
 
 __all__ = ["Matching"]
 
@@ -96,14 +97,11 @@ class Matching(PlainSgd):
         if len(by_class.classes):
             images, metrics = self._made(Sphere(model.eval(), self.radius), by_class, generator)
         labels = by_class.classes.repeat_interleave(self.images_per_class)
-        synthetic: Weights = encoded(images, self.coding)
-        synthetic["labels"] = labels.to(torch.uint8) if by_class.classes.lt(256).all() else labels
-        if instruction.broadcast.settings.get("weighting", "none") == "examples":
-            stands_for = by_class.sizes / self.images_per_class
-            synthetic["weight"] = stands_for.repeat_interleave(self.images_per_class)
-        return Update(
-            instruction.client.id, {}, len(by_class.inputs), metrics, {"synthetic": synthetic}
-        )
+        stands_for = by_class.sizes / self.images_per_class
+        stands_for = stands_for.repeat_interleave(self.images_per_class)
+        terms = SyntheticSetTerms.from_broadcast(instruction.broadcast)
+        sent = sent_set(images, labels, self.coding, stands_for, terms)
+        return Update(instruction.client.id, {}, len(by_class.inputs), metrics, sent.to_extras())
 
     def _check_size(self, by_class: ByClass) -> None:
         pixels = len(by_class.classes) * self.images_per_class * by_class.inputs[:1].numel()

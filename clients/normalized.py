@@ -15,6 +15,7 @@ from torch import nn
 
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.proximal import Proximal, strength
+from fedsim.messages import EffectiveSteps
 from fedsim.wire import Instruction, Update
 
 __all__ = ["Normalized", "effective_steps"]
@@ -48,8 +49,8 @@ class Normalized(Proximal):
         steps = effective_steps(
             count, self.momentum, self.rate(instruction) * strength(instruction)
         )
-        worth = {"steps": torch.tensor(steps, dtype=torch.float64)}
-        return replace(update, extras={"steps": worth})
+        worth = EffectiveSteps.of(torch.tensor(steps, dtype=torch.float64))
+        return replace(update, extras=worth.to_extras())
 
 
 def effective_steps(steps: int, momentum: float = 0.0, pull: float = 0.0) -> float:

@@ -19,8 +19,10 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from fedsim.adapt.adversarial_loss import AdversarialLoss, DomainLossModule
+from fedsim.adapt.adversarial_messages import Discriminator, DiscriminatorReply, FeatureRows
 from fedsim.adapt.adversary import cut
-from fedsim.adapt.messages import ADAPTS, GLS
+from fedsim.adapt.gls_messages import GlsReply, GlsSums
+from fedsim.adapt.heeded import Heeded
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Client, Examples
 from fedsim.errors import RunError
@@ -135,8 +137,8 @@ class _PrivateAdversarialRule(Client):
                 share = torch.einsum("np,nt->npt", share, true)
             total += snap(share * SHRINK, grid(std)).sum(dim=0).cpu()
         released = total + gaussian(total, std, source_of(self.terms.rng, generator))
-        name = "confusion" if at_source else "prediction"
-        return self._reply(instruction, {}, {ADAPTS: {}, GLS: {name: released}})
+        sent = GlsSums(confusion=released) if at_source else GlsSums(prediction=released)
+        return self._reply(instruction, {}, GlsReply(gls=sent.to_weights()))
 
     def adversary(
         self,
@@ -158,8 +160,8 @@ class _PrivateAdversarialRule(Client):
         with seeded_layers(secret_generator(source), examples.inputs.device):
             labelled = labelled_with_zeros(examples)
             gradient = self._noisy(gradient_of_each(loss), psi, labelled, source)
-        extras = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
-        return self._reply(instruction, {}, {ADAPTS: {}, "adversary": extras})
+        sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
+        return self._reply(instruction, {}, DiscriminatorReply(adversary=sent))
 
     def embed(
         self,
@@ -179,8 +181,8 @@ class _PrivateAdversarialRule(Client):
             rows = cut(contest.judged(*contest.seen(inputs)), self.terms.clip * SHRINK)
         padded = torch.where(is_real.to(rows.device)[:, None], rows, 0.0)
         std = 2 * self.terms.clip * self.terms.noise_multiplier
-        extras = {"rows": noisy(padded, std, source).to(rows.dtype)}
-        return self._reply(instruction, {}, {ADAPTS: {}, "rows": extras})
+        sent = FeatureRows(noisy(padded, std, source).to(rows.dtype))
+        return self._reply(instruction, {}, DiscriminatorReply(rows=sent.to_weights()))
 
     def train(
         self,
@@ -191,7 +193,8 @@ class _PrivateAdversarialRule(Client):
     ) -> Update:
         """Return how far noisy steps moved the weights against the discriminator as it was sent."""
         at_source, broadcast = instruction.client.role == "source", instruction.broadcast
-        psi = broadcast.extras.get("adversary", {})
+        is_adversarial = Discriminator.is_in(broadcast)
+        psi = Discriminator.from_broadcast(broadcast).adversary if is_adversarial else {}
         contest = self._contest(model, instruction) if psi else None
         labelled = (
             labelled_with_zeros(examples) if psi else Examples(examples.inputs, examples.labels)
@@ -213,7 +216,7 @@ class _PrivateAdversarialRule(Client):
                     weights[name].sub_(self.rule.lr * velocity[name])
         after = model.state_dict()
         delta = {name: after[name].to(old.device) - old for name, old in broadcast.weights.items()}
-        return self._reply(instruction, delta, {ADAPTS: {}})
+        return self._reply(instruction, delta, Heeded())
 
     def _noisy(
         self, slopes: Gradients, weights: Weights, examples: Examples, source: NoiseSource
@@ -229,21 +232,19 @@ class _PrivateAdversarialRule(Client):
         }
 
     def _contest(self, model: nn.Module, instruction: Instruction) -> AdversarialLoss:
-        if instruction.broadcast.settings["entropy"]:
+        terms = Discriminator.from_broadcast(instruction.broadcast)
+        if terms.entropy:
             raise RunError(
                 "entropy: true divides by a sum over the batch: how far one example moves that is "
                 "not bounded, so it cannot be had under privacy"
             )
-        blurred = bool(instruction.broadcast.settings["blurred"])
-        return AdversarialLoss(model, instruction, self.terms.clip * SHRINK if blurred else None)
+        most = self.terms.clip * SHRINK if terms.blurred else None
+        return AdversarialLoss(model, instruction, most)
 
     def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
         return outputs_are_exact(model, shape, classes, MOST)
 
-    def _reply(
-        self, instruction: Instruction, delta: Weights, extras: dict[str, Weights]
-    ) -> Update:
-        return Update(
-            instruction.client.id, delta, min(1, instruction.client.examples), extras=extras
-        )
+    def _reply(self, instruction: Instruction, delta: Weights, reply: Heeded) -> Update:
+        count = min(1, instruction.client.examples)
+        return Update(instruction.client.id, delta, count, extras=reply.to_extras())

@@ -16,9 +16,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from fedsim.adapt.joint_matching import Moments
-from fedsim.adapt.messages import ADAPTS, MOMENTS
 from fedsim.adapt.pseudo_labels import pseudo_labels, rows_of
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
+from fedsim.adapt.subspace_messages import JdmeReply
 from fedsim.client import Client, Examples, Unlabelled
 from fedsim.per_sample.batches import MOST, in_slots
 from fedsim.per_sample.row_check import outputs_are_exact
@@ -110,12 +110,9 @@ class _PrivateMomentsRule(Client):
         return _possible(Moments.unpacked(noisy)).packed()
 
     def _reply(self, instruction: Instruction, reply: Weights) -> Update:
-        return Update(
-            instruction.client.id,
-            {},
-            min(1, instruction.client.examples),
-            extras={ADAPTS: {}, MOMENTS: reply},
-        )
+        count = min(1, instruction.client.examples)
+        extras = JdmeReply(moments=reply).to_extras()
+        return Update(instruction.client.id, {}, count, extras=extras)
 
 
 def _shares(rows: Tensor) -> Weights:

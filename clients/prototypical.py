@@ -15,7 +15,13 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedsim.adapt.messages import ADAPTS, CLASS_SUMS
+from fedsim.adapt.prototype_messages import (
+    ClassFeatureSums,
+    ClassMeans,
+    ClassSumsReply,
+    OtherDomain,
+    PrototypeTerms,
+)
 from fedsim.adapt.prototypes import class_sums, confident, mean_gap, squared_distances
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, batches
@@ -49,62 +55,60 @@ class Prototypical(Adapting):
     ) -> Update:
         """Return sums of features by class, at a target by the class that is surely meant."""
         check_split(model, "prototypical")
-        means_before = instruction.broadcast.extras.get("prototypes")
-        classes = int(instruction.broadcast.settings["classes"])
-        reply: Weights = {}
+        terms = PrototypeTerms.from_broadcast(instruction.broadcast)
+        total: ClassFeatureSums | None = None
         for rows in batches(len(examples)):
             with torch.no_grad():
                 z = model.eval().features(examples.inputs[rows]).double()  # type: ignore[operator]
             if instruction.client.role == "source":
-                sums = class_sums(z, examples.labels[rows], classes)
-            elif means_before is None:
+                sums = class_sums(z, examples.labels[rows], terms.classes)
+            elif terms.prototypes is None:
                 break
             else:
-                distances = squared_distances(z, means_before["means"].double())
-                labels, sure = confident(
-                    distances, float(instruction.broadcast.settings["threshold"])
-                )
-                sums = class_sums(z[sure], labels[sure], classes)
-            reply = {name: reply[name] + value if reply else value for name, value in sums.items()}
-        if reply:
-            enough = reply["counts"] >= self.min_examples
-            reply = {"sums": reply["sums"] * enough[:, None], "counts": reply["counts"] * enough}
-        return Update(
-            instruction.client.id, {}, len(examples), extras={ADAPTS: {}, CLASS_SUMS: reply}
-        )
+                means = ClassMeans.from_weights(terms.prototypes).means
+                distances = squared_distances(z, means.double())
+                labels, sure = confident(distances, terms.threshold)
+                sums = class_sums(z[sure], labels[sure], terms.classes)
+            total = sums if total is None else total + sums
+        reply: Weights = {}
+        if total is not None:
+            enough = total.counts >= self.min_examples
+            sent = ClassFeatureSums(total.sums * enough[:, None], total.counts * enough)
+            reply = sent.to_weights()
+        extras = ClassSumsReply(class_sums=reply).to_extras()
+        return Update(instruction.client.id, {}, len(examples), extras=extras)
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch, around the prototypes as they were sent."""
         check_split(model, "prototypical")
-        settings, sent = instruction.broadcast.settings, instruction.broadcast.extras
-        is_learnt = bool(settings["learnt"])
+        terms = PrototypeTerms.from_broadcast(instruction.broadcast)
         # Learnt prototypes are the head's own weights: targets pull them, as sources do.
-        means: Tensor = model.head.weight if is_learnt else sent["prototypes"]["means"]  # type: ignore[union-attr,assignment]
-        to_means, to_nearest = float(settings["means"]), float(settings["nearest"])
+        means: Tensor = (
+            model.head.weight  # type: ignore[union-attr,assignment]
+            if terms.learnt
+            else ClassMeans.from_weights(terms.prototypes or {}).means
+        )
+        other = None if terms.learnt else OtherDomain.from_weights(terms.other or {})
 
         def of_source(inputs: Tensor, labels: Tensor) -> Tensor:
             z = features_of(model, inputs)
             distances = squared_distances(z, means.to(z.dtype))
             to_own_prototype = distances.gather(1, labels[:, None]).mean() / 2
-            loss = (
-                F.cross_entropy(-distances / 2, labels)
-                + float(settings["compactness"]) * to_own_prototype
-            )
-            if is_learnt:
+            loss = F.cross_entropy(-distances / 2, labels) + terms.compactness * to_own_prototype
+            if other is None:
                 return loss
-            is_known = sent["other"]["counts"] > 0
-            other = sent["other"]["means"].to(z.dtype)
-            return loss + to_means * mean_gap(z, labels, other, is_known)
+            gap = mean_gap(z, labels, other.means.to(z.dtype), other.counts > 0)
+            return loss + terms.means * gap
 
         def of_target(inputs: Tensor) -> Tensor:
             z = features_of(model, inputs)
             distances = squared_distances(z, means.to(z.dtype))
-            labels, sure = confident(distances.detach(), float(settings["threshold"]))
+            labels, sure = confident(distances.detach(), terms.threshold)
             if not bool(sure.any()):
                 return 0 * z.sum()
             near = distances[sure].gather(1, labels[sure][:, None]).mean() / 2
             is_known = torch.ones(len(means), dtype=torch.bool, device=z.device)
             gap = mean_gap(z[sure], labels[sure], means.to(z.dtype), is_known)
-            return to_nearest * near + to_means * gap
+            return terms.nearest * near + terms.means * gap
 
         return lambda x, y: of_target(x) if y is None else of_source(x, y)

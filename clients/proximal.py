@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fedsim.clients.sgd import Correction, Sgd
+from fedsim.messages import ProximalTerm
 from fedsim.stacked.stacked_sgd import StackedCorrection
 from fedsim.wire import Instruction, Weights
 
 __all__ = ["Proximal", "strength"]
-
-MU = "proximal-mu"  # Flower's own key, so that its FedProx is understood too
 
 
 @dataclass(frozen=True)
 class Proximal(Sgd):
     """SGD on ``loss(w) + mu/2 * ||w - w_server||^2``; without a ``mu`` it is SGD."""
 
-    reads: ClassVar[frozenset[str]] = frozenset({MU})
+    reads: ClassVar[frozenset[str]] = frozenset(ProximalTerm().to_settings())
 
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what adds the gradient of the proximal term, ``mu * (w - w_server)``."""
@@ -59,4 +58,4 @@ class Proximal(Sgd):
 
 def strength(instruction: Instruction) -> float:
     """Return ``mu`` as the server sent it."""
-    return float(instruction.broadcast.settings.get(MU, 0.0))
+    return ProximalTerm.from_broadcast(instruction.broadcast).proximal_mu

@@ -32,7 +32,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedsim.aggregate import Sums
-from fedsim.errors import RunError
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ __all__ = [
     "ServerState",
     "Strategy",
     "is_sum",
-    "required_extra",
 ]
 
 
@@ -171,22 +169,3 @@ class Strategy:
 def is_sum(strategy: Strategy) -> bool:
     """Return whether partial sums of ``strategy``'s addends may travel in place of updates."""
     return type(strategy).aggregate is Strategy.aggregate
-
-
-def required_extra(update: Update, name: str, sender: str) -> Weights:
-    """Return the extra called ``name``.
-
-    Args:
-        update: one client's.
-        name: of the extra.
-        sender: the client half that sends it.
-
-    Raises:
-        RunError: if it is not there.
-    """
-    if name not in update.extras:
-        raise RunError(
-            f"client {update.client} sent no {name!r}: set `local: {{use: {sender}}}`, "
-            f"or a client half that extends it"
-        )
-    return update.extras[name]

@@ -16,6 +16,12 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge, Gt, Lt
 
+from fedsim.adapt.adversarial_messages import (
+    Discriminator,
+    DiscriminatorReply,
+    FeatureRows,
+    MeanCertainty,
+)
 from fedsim.adapt.adversary import domain_logit, domain_losses, first_weights, ramp
 from fedsim.errors import RunError
 from fedsim.seeds import seeded_layers
@@ -28,7 +34,7 @@ from fedsim.strategies._domains import (
     classifier_shape,
 )
 from fedsim.strategy import Server, ServerState
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["AdversarialStrategy"]
 
@@ -79,6 +85,8 @@ class AdversarialStrategy(OfDomains):
     discriminator enough.  A guessing discriminator has 0.69; 1.4, twice that, keeps features from
     running away from one that stands still while clients train.  Not in the papers."""
     client: ClassVar[str] = "adversarial"
+    is_conditional: ClassVar[bool] = False
+    """Whether the discriminator sees the product of predictions and features."""
 
     def phases(self) -> Sequence[str]:
         """Return the exchanges that the form takes."""
@@ -91,14 +99,14 @@ class AdversarialStrategy(OfDomains):
             RunError: if there is no target or no source, or the model has no ``head`` to tell
                 the width of its features; or rows without labels would need weights.
         """
-        if self.form == "features" and (self.how()["entropy"] or "gls" in self.phases()):
+        if self.form == "features" and (self.is_entropic or "gls" in self.phases()):
             raise RunError(
                 f"{type(self).__name__}: form: features sends rows without labels and predictions, "
                 "so they cannot be weighted: take dann, or cdan without entropy, or another form"
             )
         check_roles(clients, type(self).__name__)
         classes, width = classifier_shape(weights, type(self).__name__)
-        judged = width * classes if self.how()["conditional"] else width
+        judged = width * classes if self.is_conditional else width
         adversary = first_weights(judged, self.hidden, weights["head.weight"])
         resting = {name: torch.zeros_like(value) for name, value in adversary.items()}
         memory = {"adversary": adversary, "velocity": resting, "clock": _clock(0)}
@@ -106,27 +114,29 @@ class AdversarialStrategy(OfDomains):
             memory["momentum"] = {name: torch.zeros_like(x) for name, x in weights.items()}
         return ServerState(weights, len(clients), memory)
 
-    def how(self) -> Mapping[str, Setting]:
-        """Return what the discriminator sees: ``conditional``, and ``entropy`` weights or not."""
-        return {"conditional": False, "entropy": False}
+    @property
+    def is_entropic(self) -> bool:
+        """Whether examples count by how certain their prediction is."""
+        return False
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send the model, the discriminator, and how strongly to deceive it."""
-        settings: dict[str, Setting] = {
-            **self.how(),
-            "reversal": ramp((state.round - self.warm_up) / self.ramp_rounds),
-            "trade-off": self.trade_off,
-            "dropout": self.dropout,
-            "turn": int(state.memory["clock"]["turn"]),
-            "unit": self.normalize_features,
-            "blurred": self.form == "features",
-        }
-        if self.domain_loss_cap is not None:
-            settings["domain-loss-cap"] = self.domain_loss_cap
+        terms = Discriminator(
+            adversary=state.memory["adversary"],
+            conditional=self.is_conditional,
+            entropy=self.is_entropic,
+            reversal=ramp((state.round - self.warm_up) / self.ramp_rounds),
+            trade_off=self.trade_off,
+            dropout=self.dropout,
+            turn=int(state.memory["clock"]["turn"]),
+            unit=self.normalize_features,
+            blurred=self.form == "features",
+            domain_loss_cap=self.domain_loss_cap,
+        )
         if self.form == "fedmm":
-            settings["penalty"] = self.penalty
-            settings["penalty-now"] = self.penalty * self.penalty_growth ** (state.round / 100)
-        return Broadcast(state.weights, {"adversary": state.memory["adversary"]}, settings)
+            now = self.penalty * self.penalty_growth ** (state.round / 100)
+            terms = replace(terms, penalty=self.penalty, penalty_now=now)
+        return terms.to_broadcast(state.weights)
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add what a client sends to its role's sums; rows of features stay apart.
@@ -134,12 +144,13 @@ class AdversarialStrategy(OfDomains):
         Raises:
             RunError: if features have run away from the discriminator.
         """
-        if rows := update.extras.get("rows"):
-            return {f"rows.{client.role}.{update.client}": Addend(rows, 1.0)}
-        _check_tame(update.extras.get("adversary", {}))
-        parts = by_role(update, client, self.client, "adversary", "deceit")
-        if sure := update.extras.get("certainty"):
-            weight = update.examples * float(sure["mean"])
+        reply = DiscriminatorReply.from_update(update, self.client)
+        if reply.rows:
+            return {f"rows.{client.role}.{update.client}": Addend(reply.rows, 1.0)}
+        _check_tame(reply.adversary or {})
+        parts = by_role(update, client, adversary=reply.adversary, deceit=reply.deceit)
+        if reply.certainty:
+            weight = update.examples * float(MeanCertainty.from_weights(reply.certainty).mean)
             for name in parts:
                 if not name.startswith("delta."):
                     parts[name] = replace(parts[name], weight=weight)
@@ -178,7 +189,11 @@ class AdversarialStrategy(OfDomains):
     def _taught(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Return the state after the discriminator's steps on the rows that clients sent."""
         rows = {
-            role: [merged.total(name)["rows"] for name in merged.means if name.startswith(start)]
+            role: [
+                FeatureRows.from_weights(merged.total(name)).rows
+                for name in merged.means
+                if name.startswith(start)
+            ]
             for role, start in (("source", "rows.source."), ("target", "rows.target."))
         }
         for _ in range(self.adversary_steps):

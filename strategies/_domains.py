@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedsim.adapt.messages import ADAPTS
 from fedsim.errors import RunError
-from fedsim.strategy import Strategy, required_extra
+from fedsim.strategy import Strategy
 from fedsim.wire import Addend, ClientInfo, Merged, Update, Weights
 
 __all__ = ["OfDomains", "added", "averaged", "by_role", "check_roles", "classifier_shape"]
@@ -22,20 +21,17 @@ class OfDomains(Strategy):
         return True
 
 
-def by_role(update: Update, client: ClientInfo, sender: str, *names: str) -> dict[str, Addend]:
-    """Return what a client adds to its role's means: its delta, and the extras ``names``.
+def by_role(update: Update, client: ClientInfo, **parts: Weights | None) -> dict[str, Addend]:
+    """Return what a client adds to its role's means: its delta, and ``parts``.
 
     Args:
         update: one client's; one that worked on nothing adds nothing.
         client: who sent it.
-        sender: the client half that sends it.
-        names: of extras that are there in some phases; each role has a mean of each.
+        parts: what is there in some phases, by the names of the roles' means.
     """
-    required_extra(update, ADAPTS, sender)
-    parts = {name: update.extras.get(name, {}) for name in names} | {"delta": update.delta}
     return {
         f"{name}.{client.role}": Addend(value, update.examples)
-        for name, value in parts.items()
+        for name, value in {**parts, "delta": update.delta}.items()
         if value and update.examples
     }
 

@@ -11,6 +11,7 @@ import torch
 from annotated_types import Ge
 
 from fedsim.adapt.adversary import ramp
+from fedsim.adapt.embedding_messages import EmbeddingReply, FeatureSpread, JointEmbeddingTerms
 from fedsim.adapt.features import mean_squared_distance
 from fedsim.strategies._domains import (
     OfDomains,
@@ -20,7 +21,7 @@ from fedsim.strategies._domains import (
     classifier_shape,
 )
 from fedsim.strategy import Server, ServerState
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update
 
 __all__ = ["Joint"]
 
@@ -62,22 +63,22 @@ class Joint(OfDomains):
         if state.phase == "spread" or "bandwidth" not in joint:
             return Broadcast(state.weights)
         progress = (state.round - self.warm_up) / self.ramp_rounds
-        settings: dict[str, Setting] = {
-            "features": self.features,
-            "bandwidth": float(joint["bandwidth"]),
-            "seed": int(joint["seed"]),
-            "strength": self.trade_off * ramp(progress),
-        }
         other = "target" if to.role == "source" else "source"
-        means = state.memory.get(f"mean.{other}")
-        extras = {"other": means} if state.phase == "train" and means is not None else {}
-        return Broadcast(state.weights, extras, settings)
+        terms = JointEmbeddingTerms(
+            features=self.features,
+            bandwidth=float(joint["bandwidth"]),
+            seed=int(joint["seed"]),
+            strength=self.trade_off * ramp(progress),
+            other=state.memory.get(f"mean.{other}") if state.phase == "train" else None,
+        )
+        return terms.to_broadcast(state.weights)
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add the spreads of all, and everything else role by role."""
-        parts = by_role(update, client, self.client, "embedding")
-        if "spread" in update.extras and update.examples:
-            parts["spread"] = Addend(update.extras["spread"], 1.0)
+        reply = EmbeddingReply.from_update(update, self.client)
+        parts = by_role(update, client, embedding=reply.embedding)
+        if reply.spread is not None and update.examples:
+            parts["spread"] = Addend(reply.spread, 1.0)
         return parts
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
@@ -86,9 +87,9 @@ class Joint(OfDomains):
             return state.moved(added(merged, "delta"))
         memory = dict(state.memory)
         if state.phase == "spread" and "spread" in merged.means:
-            sums = merged.total("spread")
-            count = max(float(sums["count"]), 2.0)
-            width = mean_squared_distance(sums["sum"], float(sums["squares"]), count)
+            spread = FeatureSpread.from_weights(merged.total("spread"))
+            count = max(float(spread.count), 2.0)
+            width = mean_squared_distance(spread.sum, float(spread.squares), count)
             bandwidth = torch.tensor(max(width, 1e-12), dtype=torch.float64)
             memory["joint"] = {**memory["joint"], "bandwidth": bandwidth}
         for role in ("source", "target"):

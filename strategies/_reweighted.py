@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 
 from fedsim.adapt.gls import ClassLoss, class_weights, ratios, shared_law, shared_ratios, shrunk
-from fedsim.adapt.messages import GLS
+from fedsim.adapt.gls_messages import GlsReply, SourceRatios, SourceWeights
 from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
@@ -55,11 +55,12 @@ class Reweighted(Strategy):
         counts = state.memory.get("counts", {}).get(to.domain)
         if to.role == "target" or counts is None:
             return sent
-        return replace(sent, extras={**sent.extras, "ratios": self._for_source(state, to.domain)})
+        weights = self._for_source(state, to.domain).to_weights()
+        return replace(sent, extras={**sent.extras, **SourceRatios(weights).to_extras()})
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add confusion and prediction sums, domain by domain."""
-        if sums := update.extras.get(GLS):
+        if sums := GlsReply.from_update(update, self.client).gls:
             return {f"{SUMS}{client.role}/{client.domain}": Addend(sums, 1.0)}
         return super().addends(update, client)
 
@@ -124,8 +125,8 @@ class Reweighted(Strategy):
             },
         }
 
-    def _for_source(self, state: ServerState, source: str) -> Weights:
-        """Return what a source's classes count: ``domain`` against the discriminator, ``class``.
+    def _for_source(self, state: ServerState, source: str) -> SourceWeights:
+        """Return what a source's classes count.
 
         With several targets their ratios are averaged by how many examples they have.
         """
@@ -139,4 +140,4 @@ class Reweighted(Strategy):
                 total += float(size)
         weights = shrunk(mixed / total, self.shrink) if total else np.ones(len(law))
         of_class = class_weights(self.class_loss, weights, law)
-        return {"domain": torch.from_numpy(weights), "class": torch.from_numpy(of_class)}
+        return SourceWeights(torch.from_numpy(weights), torch.from_numpy(of_class))

@@ -8,11 +8,10 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fedsim.strategies._adversarial import AdversarialStrategy
-from fedsim.wire import Setting
 
 __all__ = ["Cdan"]
 
@@ -24,6 +23,9 @@ class Cdan(AdversarialStrategy):
     entropy: bool = False
     """CDAN+E: examples that are predicted with certainty count up to twice as much."""
 
-    def how(self) -> Mapping[str, Setting]:
-        """Ask for the product."""
-        return {"conditional": True, "entropy": self.entropy}
+    is_conditional: ClassVar[bool] = True
+
+    @property
+    def is_entropic(self) -> bool:
+        """Whether examples count by how certain their prediction is."""
+        return self.entropy

@@ -17,11 +17,17 @@ import torch
 from annotated_types import Ge, Gt, Lt
 
 from fedsim.adapt.adversary import ramp
-from fedsim.adapt.messages import CLASS_SUMS
+from fedsim.adapt.prototype_messages import (
+    ClassFeatureSums,
+    ClassMeans,
+    ClassSumsReply,
+    OtherDomain,
+    PrototypeTerms,
+)
 from fedsim.adapt.prototypes import first_prototypes, nearest_head, updated
 from fedsim.strategies._domains import OfDomains, added, by_role, check_roles, classifier_shape
 from fedsim.strategy import Server, ServerState
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Dmpn"]
 
@@ -69,51 +75,48 @@ class Dmpn(OfDomains):
         first = first_prototypes(weights["head.weight"], self.prototype_std)
         if self.prototypes == "learnt":
             return ServerState({**weights, "head.weight": first}, len(clients))
-        return ServerState(weights, len(clients), {"prototypes": {"means": first}})
+        return ServerState(weights, len(clients), {"prototypes": ClassMeans(first).to_weights()})
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send model and prototypes, and in training what the targets' means are."""
         strength = ramp((state.round - self.warm_up) / self.ramp_rounds)
-        settings: dict[str, Setting] = {
-            "classes": len(state.weights["head.weight"]),
-            "threshold": self.threshold,
-            "means": self.mean_matching * strength,
-            "nearest": self.likelihood * strength,
-            "compactness": self.compactness,
-            "learnt": self.prototypes == "learnt",
-        }
-        # Learnt prototypes are the head's weights; means come with what the targets' are.
-        return Broadcast(state.weights, state.memory, settings)
+        terms = PrototypeTerms(
+            classes=len(state.weights["head.weight"]),
+            threshold=self.threshold,
+            means=self.mean_matching * strength,
+            nearest=self.likelihood * strength,
+            compactness=self.compactness,
+            learnt=self.prototypes == "learnt",
+            prototypes=state.memory.get("prototypes"),
+            other=state.memory.get("other"),
+        )
+        return terms.to_broadcast(state.weights)
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add class sums as they are, and deltas role by role."""
-        if sums := update.extras.get(CLASS_SUMS):
+        if sums := ClassSumsReply.from_update(update, self.client).class_sums:
             return {f"sums.{client.role}": Addend(sums, 1.0)}
-        return by_role(update, client, self.client)
+        return by_role(update, client)
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Move the prototypes to the sources' means, or the model."""
         if state.phase == "train":
             return state.moved(added(merged, "delta"))
         like = state.weights["head.weight"]
-        empty = {"sums": torch.zeros_like(like).double(), "counts": torch.zeros(len(like))}
-        names = {role: f"sums.{role}" for role in ("source", "target")}
-        sums_by_role = {
-            role: merged.total(name) if name in merged.means else empty
-            for role, name in names.items()
-        }
+        empty = ClassFeatureSums(torch.zeros_like(like).double(), torch.zeros(len(like)))
+        source, target = (
+            ClassFeatureSums.from_weights(merged.total(name)) if name in merged.means else empty
+            for name in ("sums.source", "sums.target")
+        )
         memory = dict(state.memory)
         # No prototypes yet: the sources' first means as they are.
-        before = memory.get("prototypes")
-        old = sums_by_role["source"]["sums"] * 0 if before is None else before["means"].double()
-        keep = 0.0 if before is None else self.prototype_momentum
-        means = updated(old, sums_by_role["source"], keep).to(like.dtype)
-        memory["prototypes"] = {"means": means}
-        other = updated(torch.zeros_like(old), sums_by_role["target"], 0.0)
-        memory["other"] = {
-            "means": other.to(like.dtype),
-            "counts": sums_by_role["target"]["counts"],
-        }
+        old, keep = source.sums * 0, 0.0
+        if (before := memory.get("prototypes")) is not None:
+            old, keep = ClassMeans.from_weights(before).means.double(), self.prototype_momentum
+        means = updated(old, source, keep).to(like.dtype)
+        other = updated(torch.zeros_like(old), target, 0.0).to(like.dtype)
+        memory["prototypes"] = ClassMeans(means).to_weights()
+        memory["other"] = OtherDomain(other, target.counts).to_weights()
         return replace(state, memory=memory)
 
     def evaluate(self, state: ServerState) -> Weights:
@@ -121,7 +124,7 @@ class Dmpn(OfDomains):
         if self.prototypes == "learnt":
             weight, bias = nearest_head(state.weights["head.weight"])
         elif "prototypes" in state.memory:
-            weight, bias = nearest_head(state.memory["prototypes"]["means"])
+            weight, bias = nearest_head(ClassMeans.from_weights(state.memory["prototypes"]).means)
         else:
             return state.weights
         return {**state.weights, "head.weight": weight, "head.bias": bias}

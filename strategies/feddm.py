@@ -18,10 +18,16 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 
 from fedsim.condense.server_training import Rule, train_on
-from fedsim.condense.synthetic_set import fault_of, misshapen, table_of
+from fedsim.condense.synthetic_set import (
+    SyntheticSet,
+    SyntheticSetTerms,
+    fault_of,
+    misshapen,
+    table_of,
+)
 from fedsim.errors import RunError
 from fedsim.models._build import load_weights, weights_of
-from fedsim.strategy import ReplySpec, Server, ServerState, Strategy, required_extra
+from fedsim.strategy import ReplySpec, Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["FedDM"]
@@ -59,13 +65,13 @@ class FedDM(Strategy):
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send ``w``, and whether images should come with a weight."""
-        return Broadcast(state.weights, settings={"weighting": self.weighting})
+        return SyntheticSetTerms(self.weighting).to_broadcast(state.weights)
 
     def fault(self, update: Update, wanted: ReplySpec) -> str:
         """Return why a client's set cannot be trained on: its shape, its labels, its size."""
-        if "synthetic" not in update.extras:
+        if not SyntheticSet.is_in(update):
             return f"sent no synthetic set: local: {{use: {self.client}}} makes one"
-        return fault_of(update.extras["synthetic"], wanted)
+        return fault_of(SyntheticSet.from_update(update, self.client).synthetic, wanted)
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
         """Return the union of the sets as one table, in the order of the clients.
@@ -77,7 +83,7 @@ class FedDM(Strategy):
         """
         ordered = sorted(updates, key=lambda update: update.client)
         for update in ordered:
-            if fault := misshapen(required_extra(update, "synthetic", self.client)):
+            if fault := misshapen(SyntheticSet.from_update(update, self.client).synthetic):
                 raise RunError(f"client {update.client}: {fault}")
         union = _stacked([table_of(update, self.client) for update in ordered])
         clients = tuple(update.client for update in ordered)

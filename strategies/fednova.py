@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedsim.strategy import Server, ServerState, Strategy, required_extra
+from fedsim.messages import EffectiveSteps
+from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Addend, ClientInfo, Merged, Update
 
 __all__ = ["FedNova"]
@@ -29,14 +30,14 @@ class FedNova(Strategy):
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add ``d_i`` and ``a_i``, both weighted by examples."""
-        worth = required_extra(update, "steps", sender="normalized")
-        per_step = {name: d.double() / worth["steps"] for name, d in update.delta.items()}
+        worth = EffectiveSteps.from_update(update, sender=self.client)
+        per_step = {name: d.double() / worth.count for name, d in update.delta.items()}
         return {
             "delta": Addend(per_step, update.examples),
-            "steps": Addend(worth, update.examples),
+            "steps": Addend(worth.steps, update.examples),
         }
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Move by the mean direction, as far as the mean number of steps."""
-        steps = merged.means["steps"]["steps"]
+        steps = EffectiveSteps(merged.means["steps"]).count
         return state.moved({name: steps * d for name, d in merged.delta.items()})

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
+from fedsim.messages import ProximalTerm
 from fedsim.strategy import ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo
 
@@ -31,4 +32,4 @@ class FedProx(Strategy):
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send the weights, and how strongly to hold on to them."""
-        return Broadcast(state.weights, settings={"proximal-mu": self.mu})
+        return ProximalTerm(self.mu).to_broadcast(state.weights)

@@ -9,13 +9,11 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fedsim.strategies._adversarial import AdversarialStrategy
 from fedsim.strategies._reweighted import Reweighted
-from fedsim.wire import Setting
 
 __all__ = ["Iwcdan"]
 
@@ -29,6 +27,9 @@ class Iwcdan(Reweighted, AdversarialStrategy):
     weights in the authors' code mixes both domains and is the constant 2 here."""
     client: ClassVar[str] = "adversarial"
 
-    def how(self) -> Mapping[str, Setting]:
-        """Ask for the product."""
-        return {"conditional": True, "entropy": self.entropy}
+    is_conditional: ClassVar[bool] = True
+
+    @property
+    def is_entropic(self) -> bool:
+        """Whether examples count by how certain their prediction is."""
+        return self.entropy

@@ -27,12 +27,12 @@ from fedsim.adapt.joint_matching import (
     ridge_head,
     subspace,
 )
-from fedsim.adapt.messages import ADAPTS, MOMENTS
+from fedsim.adapt.subspace_messages import JdmeReply, LinearHead, RawHead, SearchTerms
 from fedsim.adapt.subspace_search import SubspaceSearch
 from fedsim.errors import RunError
 from fedsim.strategies._domains import check_roles
-from fedsim.strategy import Server, ServerState, Strategy, required_extra
-from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Setting, Update, Weights
+from fedsim.strategy import Server, ServerState, Strategy
+from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Jdme"]
 
@@ -95,26 +95,31 @@ class Jdme(Strategy):
         """Send subspace and head; before there is one, targets get the head on raw inputs."""
         guesses = state.phase in ("label", "search") and to.role == "target"
         is_first = guesses and "basis" not in state.memory
-        extras = {"raw": state.memory["raw"]} if is_first else {}
+        head = RawHead(state.memory["raw"] if is_first else None)
         if self.kernel != "rbf":
-            return Broadcast(state.weights, extras)
-        settings: dict[str, Setting] = {"random": True}
+            return head.to_broadcast(state.weights)
+        terms = SearchTerms(random=True)
         if state.phase == "search" and "search" in state.memory:
             start = state.memory["start"]
-            settings |= {"features": self.features, "seed": int(start["seed"])}
-            settings["bandwidth"] = float(start["bandwidth"])
-            extras["trial"] = _search(state).question(to.role, self.steps)
-        return Broadcast(state.weights, extras, settings)
+            terms = SearchTerms(
+                random=True,
+                features=self.features,
+                bandwidth=float(start["bandwidth"]),
+                seed=int(start["seed"]),
+                trial=_search(state).question(to.role, self.steps),
+            )
+        extras = {**head.to_extras(), **terms.to_extras()}
+        return Broadcast(state.weights, extras, terms.to_settings())
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add moments as they are, and heads by examples."""
-        required_extra(update, ADAPTS, sender=self.client)
+        reply = JdmeReply.from_update(update, sender=self.client)
         parts = {}
-        if moments := update.extras.get(MOMENTS):
-            parts[f"moments.{client.role}"] = Addend(moments, 1.0)
-        for head in ("raw", "fitted"):
-            if head in update.extras:
-                parts[head] = Addend(update.extras[head], update.examples)
+        if reply.moments:
+            parts[f"moments.{client.role}"] = Addend(reply.moments, 1.0)
+        for name, head in (("raw", reply.raw), ("fitted", reply.fitted)):
+            if head is not None:
+                parts[name] = Addend(head, update.examples)
         return parts
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
@@ -127,7 +132,7 @@ class Jdme(Strategy):
             return replace(state, memory=memory)
         if state.phase == "head":
             head = merged.means.get("fitted")
-            return state if head is None else _headed(state, head["raw.weight"], head["raw.bias"])
+            return state if head is None else _headed(state, LinearHead.from_weights(head))
         if state.phase == "search":
             return self._searched(state, merged)
         if "moments.target" in merged.means and "source" in memory:
@@ -141,8 +146,7 @@ class Jdme(Strategy):
         """Return a head on the inputs as they are, where the sources may fit none themselves."""
         moments = Moments.unpacked(source)
         everything = torch.eye(moments.sums.shape[1], dtype=moments.sums.dtype)
-        weight, bias = ridge_head(moments, everything, self.ridge)
-        return {"raw.weight": weight, "raw.bias": bias}
+        return LinearHead(*ridge_head(moments, everything, self.ridge)).to_weights()
 
     def _moved(self, state: ServerState, target: Weights) -> ServerState:
         """Return the state with the subspace that the moments lead to."""
@@ -154,7 +158,7 @@ class Jdme(Strategy):
         after = _with_basis(state, basis)
         if self.final_head == "svm":
             return after
-        return _headed(after, *ridge_head(source, basis, self.ridge))
+        return _headed(after, LinearHead(*ridge_head(source, basis, self.ridge)))
 
     def _begun(self, state: ServerState, target: Weights) -> ServerState:
         """Return the state before a search; in the first round from all examples' moments."""
@@ -197,7 +201,7 @@ def _with_basis(state: ServerState, basis: torch.Tensor) -> ServerState:
     return replace(state, weights=weights, memory={**state.memory, "basis": {"basis": basis}})
 
 
-def _headed(state: ServerState, weight: torch.Tensor, bias: torch.Tensor) -> ServerState:
+def _headed(state: ServerState, head: LinearHead) -> ServerState:
     like = state.weights["head.weight"].dtype
-    head = {"head.weight": weight.to(like), "head.bias": bias.to(like)}
-    return replace(state, weights={**state.weights, **head})
+    weights = {"head.weight": head.weight.to(like), "head.bias": head.bias.to(like)}
+    return replace(state, weights={**state.weights, **weights})

@@ -14,7 +14,8 @@ from typing import Annotated, ClassVar
 import torch
 from annotated_types import Gt
 
-from fedsim.strategy import Server, ServerState, Strategy, required_extra
+from fedsim.messages import ControlVariate
+from fedsim.strategy import Server, ServerState, Strategy
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 __all__ = ["Scaffold"]
@@ -38,13 +39,14 @@ class Scaffold(Strategy):
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send ``x`` and ``c``."""
-        return Broadcast(state.weights, extras={"control": state.memory["control"]})
+        return ControlVariate(state.memory["control"]).to_broadcast(state.weights)
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add ``y_i - x`` and ``c_i+ - c_i``, each once; a client without examples has no say."""
+        change = ControlVariate.from_update(update, sender=self.client).control
         return {
             "delta": Addend(update.delta, float(update.examples > 0)),
-            "control": Addend(required_extra(update, "control", sender="controlled"), 1.0),
+            "control": Addend(change, 1.0),
         }
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fedsim.adapt.adversarial_messages import Discriminator, MeanCertainty
 from fedsim.adapt.adversary import (
     certainty,
     cut,
@@ -15,6 +16,7 @@ from fedsim.adapt.adversary import (
     reverse,
     unit_length,
 )
+from fedsim.adapt.gls_messages import SourceRatios, SourceWeights
 from fedsim.models._split import check_split, seen
 from fedsim.wire import Instruction, Weights
 
@@ -39,15 +41,16 @@ class AdversarialLoss:
         """
         check_split(model, "adversarial")
         self._model, self._most = model, most
-        self._sent = instruction.broadcast
-        self._said = instruction.broadcast.settings
+        self._terms = Discriminator.from_broadcast(instruction.broadcast)
         self._at_source = instruction.client.role == "source"
-        ratios = instruction.broadcast.extras.get("ratios", {})
-        self._of_class, self._of_domain = ratios.get("class"), ratios.get("domain")
+        ratios = SourceRatios.from_broadcast(instruction.broadcast).ratios
+        weights = None if ratios is None else SourceWeights.from_weights(ratios)
+        self._of_class = None if weights is None else weights.of_class
+        self._of_domain = None if weights is None else weights.domain
 
     def learnable(self) -> Weights:
         """Return the discriminator's weights as leaves that collect gradients."""
-        sent = self._sent.extras["adversary"]
+        sent = self._terms.adversary
         return {name: value.detach().clone().requires_grad_() for name, value in sent.items()}
 
     def seen(self, inputs: Tensor, frozen: bool = False) -> tuple[Tensor, Tensor]:
@@ -74,35 +77,34 @@ class AdversarialLoss:
     ) -> Tensor:
         """Return the domain's loss, which the model raises as the discriminator lowers it.
 
-        With ``domain-loss-cap`` examples whose loss is above it leave the model alone; the
+        With ``domain_loss_cap`` examples whose loss is above it leave the model alone; the
         discriminator learns from them all the same.
         """
-        hidden = reverse(features, float(self._said["reversal"]))
-        if "domain-loss-cap" in self._said:
+        hidden = reverse(features, self._terms.reversal)
+        if (cap := self._terms.domain_loss_cap) is not None:
             with torch.no_grad():
                 each = domain_losses(
                     domain_logit(psi, self.judged(features, logits)), self._at_source
                 )
-            is_open = each <= float(self._said["domain-loss-cap"])
+            is_open = each <= cap
             hidden = torch.where(is_open.unsqueeze(1), hidden, features.detach())
-        strength = float(self._said["trade-off"])
-        return strength * self.domain_loss(psi, hidden, logits, labels)
+        return self._terms.trade_off * self.domain_loss(psi, hidden, logits, labels)
 
-    def certainty(self, logits: Tensor) -> dict[str, Weights]:
+    def certainty(self, logits: Tensor) -> Weights | None:
         """Return, with ``entropy``, what the domain's loss weighs beside other clients'.
 
         Each client divides by its own sum of certainties; so weighted, they come to the whole
         domain's.
         """
-        if not self._said["entropy"]:
-            return {}
-        return {"certainty": {"mean": certainty(logits.detach().softmax(dim=1)).mean()}}
+        if not self._terms.entropy:
+            return None
+        return MeanCertainty(certainty(logits.detach().softmax(dim=1)).mean()).to_weights()
 
     def judged(self, features: Tensor, logits: Tensor) -> Tensor:
         """Return what the discriminator sees of each example, `(n, width)`."""
-        if self._said["unit"]:
+        if self._terms.unit:
             features = unit_length(features)
-        if self._said["conditional"]:
+        if self._terms.conditional:
             features = product(logits.softmax(dim=1).detach(), features)
         return features if self._most is None else cut(features, self._most)
 
@@ -110,11 +112,11 @@ class AdversarialLoss:
         self, psi: Weights, features: Tensor, logits: Tensor, labels: Tensor | None
     ) -> Tensor:
         """Return half the domain's mean loss, weighted as the server says."""
-        logit = domain_logit(psi, self.judged(features, logits), float(self._said["dropout"]))
+        logit = domain_logit(psi, self.judged(features, logits), self._terms.dropout)
         each = domain_losses(logit, self._at_source)
         if labels is not None and self._of_domain is not None:
             each = each * self._of_domain.to(each.dtype)[labels]
-        if not self._said["entropy"]:
+        if not self._terms.entropy:
             return each.mean() / 2
         sure = certainty(logits.softmax(dim=1).detach())
         return (sure / sure.sum() * each).sum() / 2

@@ -20,13 +20,14 @@ from torch.nn import functional as F
 
 from fedsim.adapt.features import random_features
 from fedsim.adapt.joint_matching import LabelKernel, weighings
+from fedsim.messages import TensorRecord
 from fedsim.seeds import torch_stream
 
 __all__ = ["ClassSums", "RandomEmbedding", "random_gap"]
 
 
 @dataclass(frozen=True)
-class ClassSums:
+class ClassSums(TensorRecord):
     """One domain's sums of random features."""
 
     counts: Tensor

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedsim.adapt.prototype_messages import ClassFeatureSums
 from fedsim.seeds import torch_stream
-from fedsim.wire import Weights
 
 __all__ = [
     "class_sums",
@@ -63,10 +63,10 @@ def confident(distances: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     return label, likely > threshold
 
 
-def class_sums(features: Tensor, labels: Tensor, classes: int) -> Weights:
+def class_sums(features: Tensor, labels: Tensor, classes: int) -> ClassFeatureSums:
     """Return each class's sum of features, `(classes, width)`, and its count, `(classes,)`."""
     member = F.one_hot(labels, classes).to(features.dtype)
-    return {"sums": member.T @ features, "counts": member.sum(dim=0)}
+    return ClassFeatureSums(member.T @ features, member.sum(dim=0))
 
 
 def mean_gap(features: Tensor, labels: Tensor, means: Tensor, known: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ def mean_gap(features: Tensor, labels: Tensor, means: Tensor, known: Tensor) -> 
             domain lacks are left out.
     """
     sums = class_sums(features, labels, len(means))
-    counts = sums["counts"]
-    here = sums["sums"] / counts.clamp(min=1)[:, None]
+    counts = sums.counts
+    here = sums.sums / counts.clamp(min=1)[:, None]
     both = (counts > 0) & known
     distances = (here - means).square().sum(dim=1)
     return (distances * both).sum() / both.sum().clamp(min=1)
@@ -92,9 +92,9 @@ def nearest_head(prototypes: Tensor) -> tuple[Tensor, Tensor]:
     return prototypes, -prototypes.square().sum(dim=1) / 2
 
 
-def updated(old: Tensor, sums: Weights, keep: float) -> Tensor:
+def updated(old: Tensor, sums: ClassFeatureSums, keep: float) -> Tensor:
     """Return prototypes moved towards the classes' means; a class without examples stays."""
-    counts = sums["counts"]
-    new = sums["sums"] / counts.clamp(min=1)[:, None]
+    counts = sums.counts
+    new = sums.sums / counts.clamp(min=1)[:, None]
     moved = keep * old + (1 - keep) * new
     return torch.where(counts[:, None] > 0, moved, old)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.adapt.joint_matching import unit_rows
+from fedsim.adapt.subspace_messages import LinearHead, RawHead
 from fedsim.client import Examples, Unlabelled
 from fedsim.errors import RunError
 from fedsim.wire import Instruction
@@ -33,9 +34,10 @@ def pseudo_labels(
     model: nn.Module, inputs: Tensor, rows: Tensor, instruction: Instruction
 ) -> Tensor:
     """Return labels, `(n,)`, as the model, or the first head on raw inputs, sees them."""
-    raw = instruction.broadcast.extras.get("raw")
+    raw = RawHead.from_broadcast(instruction.broadcast).raw
     if raw is None:
         with torch.no_grad():
             return torch.as_tensor(model.eval()(inputs).argmax(dim=1))
-    logits = rows @ raw["raw.weight"].double().T + raw["raw.bias"].double()
+    head = LinearHead.from_weights(raw)
+    logits = rows @ head.weight.double().T + head.bias.double()
     return logits.argmax(dim=1)

@@ -10,6 +10,7 @@ import torch
 from fedsim.adapt.grassmann import Descent, Needs
 from fedsim.adapt.joint_matching import LabelKernel
 from fedsim.adapt.joint_matching_random import ClassSums, random_gap
+from fedsim.adapt.subspace_messages import SearchAnswer, SearchQuestion
 from fedsim.wire import Merged, Weights
 
 __all__ = ["SubspaceSearch"]
@@ -31,8 +32,8 @@ class SubspaceSearch:
         """Return what clients of ``role`` are asked; nothing once ``steps`` steps are taken."""
         if self.descent.needs == "nothing" or self.steps == steps:
             return {}
-        pull = {"pull": self.pulls[role]} if self.descent.needs == "slope" else {}
-        return {"basis": self.descent.trial, **pull}
+        pull = self.pulls[role] if self.descent.needs == "slope" else None
+        return SearchQuestion(self.descent.trial, pull).to_weights()
 
     def answered(self, merged: Merged, labels: LabelKernel) -> SubspaceSearch:
         """Return the search after a question; a role that gave no answer leaves it as it was."""
@@ -42,8 +43,10 @@ class SubspaceSearch:
             return after
         source, target = (merged.total(name) for name in names)
         if self.descent.needs == "slope":
-            return replace(after, descent=self.descent.slope(source["slope"] + target["slope"]))
-        value, *pulls = random_gap(ClassSums(**source), ClassSums(**target), labels)
+            answer = SearchAnswer.from_weights(source) + SearchAnswer.from_weights(target)
+            return replace(after, descent=self.descent.slope(answer.slope))
+        sums = ClassSums.from_weights(source), ClassSums.from_weights(target)
+        value, *pulls = random_gap(*sums, labels)
         descent = self.descent.cost(value)
         if descent.needs != "slope":
             return replace(after, descent=descent)

@@ -1,14 +1,53 @@
-"""A client's synthetic set: whether it can be trained on, and as one table."""
+"""A client's synthetic set: as it is sent, whether it can be trained on, and as one table."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
 
-from fedsim.condense.pixel_coding import decoded
-from fedsim.strategy import ReplySpec, required_extra
+import torch
+from torch import Tensor
+
+from fedsim.condense.pixel_coding import Coding, decoded, encoded
+from fedsim.messages import Message
+from fedsim.strategy import ReplySpec
 from fedsim.wire import Update, Weights
 
-__all__ = ["fault_of", "misshapen", "table_of"]
+__all__ = ["SyntheticSet", "SyntheticSetTerms", "fault_of", "misshapen", "sent_set", "table_of"]
+
+
+@dataclass(frozen=True)
+class SyntheticSetTerms(Message):
+    """From FedDM to its clients."""
+
+    weighting: str = "none"
+    """``examples``: images come with how many real examples each stands for."""
+
+
+@dataclass(frozen=True)
+class SyntheticSet(Message):
+    """From a client to FedDM."""
+
+    synthetic: Weights
+    """As :func:`sent_set` makes it."""
+
+
+def sent_set(
+    images: Tensor, labels: Tensor, coding: Coding, stands_for: Tensor, terms: SyntheticSetTerms
+) -> SyntheticSet:
+    """Return what a client sends: coded ``images``, their ``labels``, and a ``weight`` if asked.
+
+    Args:
+        images: `(n, *features)`, float32.
+        labels: `(n,)`, int64; they travel as bytes where they fit.
+        coding: of the pixels.
+        stands_for: how many real examples each image stands for, `(n,)`.
+        terms: what the server asks for.
+    """
+    synthetic = encoded(images, coding)
+    synthetic["labels"] = labels.to(torch.uint8) if labels.lt(256).all() else labels
+    if terms.weighting == "examples":
+        synthetic["weight"] = stands_for
+    return SyntheticSet(synthetic)
 
 
 def fault_of(synthetic: Weights, wanted: ReplySpec) -> str:
@@ -63,7 +102,7 @@ def table_of(update: Update, sender: str) -> Weights:
     Raises:
         RunError: if it sent none.
     """
-    synthetic = required_extra(update, "synthetic", sender)
+    synthetic = SyntheticSet.from_update(update, sender).synthetic
     labels = synthetic["labels"].long()
     weight = synthetic.get("weight", torch.ones(len(labels)))
     client = torch.full_like(labels, update.client)

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fedsim.adapt.adversary import cut, domain_logit, domain_losses, reverse, unit_length
-from fedsim.adapt.messages import ADAPTS
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.adversarial import Adversarial
 from fedsim.errors import RunError
@@ -119,7 +118,7 @@ def test_fedmm_is_the_authors_loop(model: MLP) -> None:
         state, updates = turn(
             rule, HALF, model, replace(state, round=number, phase="primal_dual"), kept
         )
-        assert all(set(update.extras) == {"adversary", ADAPTS} for update in updates)
+        assert all(set(update.extras) == {"adversary", "adapts"} for update in updates)
     for name, value in {**state.weights, **state.memory["adversary"]}.items():
         assert float((value - expected[name]).abs().max()) < 1e-12, name
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from fedsim.adapt.joint_matching import Moments, moments_of, unit_rows
-from fedsim.adapt.messages import MOMENTS
 from fedsim.adapt.sensitivity import UNIT_MOMENTS
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients import private_moments
@@ -41,7 +40,7 @@ def sent(held: Examples | Unlabelled, noise: float, number: int = 1) -> Weights:
     verb = half.source if role == "source" else half.label
     update = verb(model, held, instruction, torch_stream(2, "client"))  # type: ignore[arg-type]
     assert (update.examples, update.metrics) == (min(1, len(held)), {})
-    return update.extras[MOMENTS]
+    return update.extras["moments"]
 
 
 def examples(count: int = 40) -> Examples:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fedsim.adapt.messages import CLASS_SUMS
 from fedsim.adapt.prototypes import (
     class_sums,
     confident,
@@ -70,7 +69,7 @@ def sent_by(held: Examples | Unlabelled, extras: dict[str, Weights], least: int)
     half = Prototypical(min_examples=least)
     instruction = Instruction(2, "prototypes", info, cast)
     update = half.prototypes(model, held, instruction, torch.Generator())  # type: ignore[arg-type]
-    return update.extras[CLASS_SUMS]
+    return update.extras["class-sums"]
 
 
 def test_a_class_with_too_few_examples_is_not_sent() -> None:

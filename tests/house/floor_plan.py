@@ -45,6 +45,7 @@ FLOORS: list[dict[str, Room]] = [
             "from a name in a scenario to a class; what its source tells without importing it",
             "errors schema",
         ),
+        "messages": room("typed messages between the two sides of an algorithm", "errors wire"),
         "term_buffer": room("one client's term on its way into an exact sum", "wire"),
     },
     {
@@ -62,7 +63,9 @@ FLOORS: list[dict[str, Room]] = [
         ),
     },
     {
-        "adapt": room("the mathematics of domain adaptation", "client errors models seeds wire"),
+        "adapt": room(
+            "the mathematics of domain adaptation", "client errors messages models seeds wire"
+        ),
         "aggregate": room("means, medians and trimmed means of updates", "exact_sum wire"),
         "analysis": room(
             "what is computed from finished runs: comparisons, statistics",
@@ -78,7 +81,7 @@ FLOORS: list[dict[str, Room]] = [
         "report": room(
             "the page that compares runs, and its figures", "analysis errors runlog wire"
         ),
-        "strategy": room("the contract of a server's update rule", "aggregate errors wire"),
+        "strategy": room("the contract of a server's update rule", "aggregate wire"),
     },
     {
         "privacy": room(
@@ -103,7 +106,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "condense": room(
             "the mathematics of FedDM: small synthetic sets",
-            "client models per_sample privacy seeds strategy wire",
+            "client messages models per_sample privacy seeds strategy wire",
         ),
         "runtime": room(
             "where clients run: in this process or in Ray actors, scheduling, data shipping",
@@ -113,7 +116,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "clients": room(
             "the shelf of local update rules",
-            "adapt client condense errors models per_sample privacy seeds stacked wire",
+            "adapt client condense errors messages models per_sample privacy seeds stacked wire",
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
@@ -122,7 +125,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "strategies": room(
             "the shelf of server update rules",
-            "adapt aggregate condense errors models seeds strategy wire",
+            "adapt aggregate condense errors messages models seeds strategy wire",
         ),
     },
     {
