@@ -32,6 +32,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedsim.aggregate import Sums
+from fedsim.errors import RunError
 from fedsim.wire import Addend, Broadcast, ClientInfo, Merged, Update, Weights
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = [
+    "Plain",
     "ReplySpec",
     "Server",
     "ServerState",
     "Strategy",
     "is_sum",
 ]
+
+Plain = bool | int | float | str | list[Any]
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class ServerState:
     """Momentum, control variates, statistics of the phase before."""
     round: int = 0
     phase: str = "train"
+    plain: Mapping[str, Plain] = field(default_factory=dict)
+    """Counters, flags, seeds, choices: what JSON can say exactly."""
 
     def moved(self, delta: Weights, **memory: Weights) -> ServerState:
         """Return the state after the weights moved by ``delta``, with ``memory`` remembered.
@@ -69,6 +75,21 @@ class ServerState:
             for name, tensor in self.weights.items()
         }
         return replace(self, weights=weights, memory={**self.memory, **memory})
+
+    def number(self, name: str) -> float:
+        """Return the number that is remembered under ``name``.
+
+        Raises:
+            RunError: if there is none, as in a checkpoint that another strategy wrote.
+        """
+        value = self.plain.get(name)
+        if isinstance(value, int | float):
+            return value
+        raise RunError(f"the server's state holds no number {name!r}, but {value!r}")
+
+    def noting(self, **plain: Plain) -> ServerState:
+        """Return the state with plain values remembered beside those that it had."""
+        return replace(self, plain={**self.plain, **plain})
 
 
 @dataclass(frozen=True)

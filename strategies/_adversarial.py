@@ -109,10 +109,10 @@ class AdversarialStrategy(OfDomains):
         judged = width * classes if self.is_conditional else width
         adversary = first_weights(judged, self.hidden, weights["head.weight"])
         resting = {name: torch.zeros_like(value) for name, value in adversary.items()}
-        memory = {"adversary": adversary, "velocity": resting, "clock": _clock(0)}
+        memory = {"adversary": adversary, "velocity": resting}
         if self.form == "exact":
             memory["momentum"] = {name: torch.zeros_like(x) for name, x in weights.items()}
-        return ServerState(weights, len(clients), memory)
+        return ServerState(weights, len(clients), memory).noting(turn=0)
 
     @property
     def is_entropic(self) -> bool:
@@ -128,7 +128,7 @@ class AdversarialStrategy(OfDomains):
             reversal=ramp((state.round - self.warm_up) / self.ramp_rounds),
             trade_off=self.trade_off,
             dropout=self.dropout,
-            turn=int(state.memory["clock"]["turn"]),
+            turn=_turn(state),
             unit=self.normalize_features,
             blurred=self.form == "features",
             domain_loss_cap=self.domain_loss_cap,
@@ -159,7 +159,7 @@ class AdversarialStrategy(OfDomains):
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Move the discriminator along the roles' gradients, or the model by their deltas."""
         if state.phase == "train":
-            return replace(state.moved(added(merged, "delta")), memory=self._rewound(state))
+            return state.moved(added(merged, "delta")).noting(turn=0)
         if state.phase == "primal_dual":
             psi = state.memory["adversary"]
             moved = {
@@ -172,8 +172,7 @@ class AdversarialStrategy(OfDomains):
             slope, deceit = added(merged, "delta"), added(merged, "deceit")
             state = self._model_step(state, {n: x + deceit.get(n, 0) for n, x in slope.items()})
         state = self._adversary_step(state, added(merged, "adversary"))
-        turn = _clock(int(state.memory["clock"]["turn"]) + (state.phase == "adversary"))
-        return replace(state, memory={**state.memory, "clock": turn})
+        return state.noting(turn=_turn(state) + 1) if state.phase == "adversary" else state
 
     def _adversary_step(self, state: ServerState, gradient: Weights) -> ServerState:
         """Return the state after one step of the discriminator."""
@@ -221,9 +220,6 @@ class AdversarialStrategy(OfDomains):
         delta = {name: self.server_lr * value for name, value in momentum.items()}
         return state.moved(delta, momentum=old | momentum)
 
-    def _rewound(self, state: ServerState) -> Mapping[str, Weights]:
-        return {**state.memory, "clock": _clock(0)}
-
 
 def _check_tame(moves: Weights) -> None:
     steepest = max((float(move.abs().max()) for move in moves.values()), default=0.0)
@@ -234,5 +230,6 @@ def _check_tame(moves: Weights) -> None:
         )
 
 
-def _clock(turn: int) -> Weights:
-    return {"turn": torch.tensor(turn)}
+def _turn(state: ServerState) -> int:
+    """Return how often the discriminator has moved in this round."""
+    return int(state.number("turn"))

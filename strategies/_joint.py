@@ -55,19 +55,18 @@ class Joint(OfDomains):
         check_roles(clients, type(self).__name__)
         classifier_shape(dict(weights), type(self).__name__)
         seed = zlib.crc32(weights["head.weight"].detach().cpu().numpy().tobytes())
-        return ServerState(dict(weights), len(clients), {"joint": {"seed": torch.tensor(seed)}})
+        return ServerState(dict(weights), len(clients), plain={"seed": seed})
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send the model, how to make features, and in training the other role's mean."""
-        joint = state.memory["joint"]
-        if state.phase == "spread" or "bandwidth" not in joint:
+        if state.phase == "spread" or "bandwidth" not in state.plain:
             return Broadcast(state.weights)
         progress = (state.round - self.warm_up) / self.ramp_rounds
         other = "target" if to.role == "source" else "source"
         terms = JointEmbeddingTerms(
             features=self.features,
-            bandwidth=float(joint["bandwidth"]),
-            seed=int(joint["seed"]),
+            bandwidth=state.number("bandwidth"),
+            seed=int(state.number("seed")),
             strength=self.trade_off * ramp(progress),
             other=state.memory.get(f"mean.{other}") if state.phase == "train" else None,
         )
@@ -90,8 +89,7 @@ class Joint(OfDomains):
             spread = FeatureSpread.from_weights(merged.total("spread"))
             count = max(float(spread.count), 2.0)
             width = mean_squared_distance(spread.sum, float(spread.squares), count)
-            bandwidth = torch.tensor(max(width, 1e-12), dtype=torch.float64)
-            memory["joint"] = {**memory["joint"], "bandwidth": bandwidth}
+            state = state.noting(bandwidth=max(width, 1e-12))
         for role in ("source", "target"):
             if (mean := merged.means.get(f"embedding.{role}")) is not None:
                 memory[f"mean.{role}"] = mean

@@ -100,12 +100,11 @@ class Jdme(Strategy):
             return head.to_broadcast(state.weights)
         terms = SearchTerms(random=True)
         if state.phase == "search" and "search" in state.memory:
-            start = state.memory["start"]
             terms = SearchTerms(
                 random=True,
                 features=self.features,
-                bandwidth=float(start["bandwidth"]),
-                seed=int(start["seed"]),
+                bandwidth=state.number("bandwidth"),
+                seed=int(state.number("seed")),
                 trial=_search(state).question(to.role, self.steps),
             )
         extras = {**head.to_extras(), **terms.to_extras()}
@@ -168,14 +167,11 @@ class Jdme(Strategy):
             squares = float(both.squares.sum(dim=0).trace())
             width = mean_squared_distance(both.sums.sum(dim=0), squares, float(both.counts.sum()))
             basis = principal(both, _dimensions(state))
-            memory["start"] = {
-                "basis": basis,
-                "bandwidth": torch.tensor(self.bandwidth or width, dtype=torch.float64),
-                "seed": torch.tensor(zlib.crc32(state.weights["basis"].numpy().tobytes())),
-            }
+            memory["start"] = {"basis": basis}
+            seed = zlib.crc32(state.weights["basis"].numpy().tobytes())
+            state = state.noting(bandwidth=self.bandwidth or width, seed=seed)
         start = memory.get("basis", memory["start"])["basis"]
-        memory["search"] = SubspaceSearch(Descent.at(start), {}).packed()
-        return replace(state, memory=memory)
+        return _searching(replace(state, memory=memory), SubspaceSearch(Descent.at(start), {}))
 
     def _searched(self, state: ServerState, merged: Merged) -> ServerState:
         """Return the state after an answer; after the last one with the subspace found."""
@@ -183,13 +179,18 @@ class Jdme(Strategy):
             return state
         now = _search(state).answered(merged, self.label_kernel)
         if now.queries < self.max_queries:
-            return replace(state, memory={**state.memory, "search": now.packed()})
+            return _searching(state, now)
         after = _with_basis(state, now.descent.point)
         return replace(after, memory={k: v for k, v in after.memory.items() if k != "search"})
 
 
 def _search(state: ServerState) -> SubspaceSearch:
-    return SubspaceSearch.unpacked(state.memory["search"])
+    return SubspaceSearch.unpacked(state.memory["search"], state.plain)
+
+
+def _searching(state: ServerState, search: SubspaceSearch) -> ServerState:
+    memory = {**state.memory, "search": search.tensors()}
+    return replace(state, memory=memory).noting(**search.numbers())
 
 
 def _dimensions(state: ServerState) -> int:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from fedsim.adapt.grassmann import Descent, Needs
+from fedsim.adapt.grassmann import Descent
 from fedsim.adapt.joint_matching import LabelKernel
 from fedsim.adapt.joint_matching_random import ClassSums, random_gap
 from fedsim.adapt.subspace_messages import SearchAnswer, SearchQuestion
 from fedsim.wire import Merged, Weights
 
 __all__ = ["SubspaceSearch"]
-
-NEEDS: tuple[Needs, ...] = ("cost", "slope", "nothing")
 
 
 @dataclass(frozen=True)
@@ -55,35 +54,38 @@ class SubspaceSearch:
         pulled = dict(zip(("source", "target"), pulls, strict=True))
         return replace(after, descent=descent, pulls=pulled, steps=steps)
 
-    def packed(self) -> Weights:
-        """Return the search as tensors, for the server's memory."""
+    def tensors(self) -> Weights:
+        """Return the search's tensors, for the server's memory."""
         now = self.descent
-        numbers = (now.here, now.before, now.size, now.shrunk, NEEDS.index(now.needs))
+        pulls = {f"pull.{role}": pull for role, pull in self.pulls.items()}
+        return {"trial": now.trial, "point": now.point, "gradient": now.gradient, **pulls}
+
+    def numbers(self) -> dict[str, int | float | str]:
+        """Return what else there is to remember of it, by names that begin with ``search.``."""
+        now = self.descent
         return {
-            "trial": now.trial,
-            "point": now.point,
-            "gradient": now.gradient,
-            "numbers": torch.tensor([*numbers, self.queries, self.steps], dtype=torch.float64),
-            **{f"pull.{role}": pull for role, pull in self.pulls.items()},
+            "search.here": now.here,
+            "search.before": now.before,
+            "search.size": now.size,
+            "search.shrunk": now.shrunk,
+            "search.needs": now.needs,
+            "search.queries": self.queries,
+            "search.steps": self.steps,
         }
 
     @classmethod
-    def unpacked(cls, packed: Weights) -> SubspaceSearch:
-        """Return what :meth:`packed` packed."""
-        here, before, size, shrunk, needs, queries, steps = packed["numbers"].tolist()
+    def unpacked(cls, tensors: Weights, numbers: Mapping[str, Any]) -> SubspaceSearch:
+        """Return the search that gave these :meth:`tensors` and :meth:`numbers`."""
         descent = Descent(
-            trial=packed["trial"],
-            point=packed["point"],
-            gradient=packed["gradient"],
-            needs=NEEDS[int(needs)],
-            here=here,
-            before=before,
-            size=size,
-            shrunk=int(shrunk),
+            trial=tensors["trial"],
+            point=tensors["point"],
+            gradient=tensors["gradient"],
+            **{name: numbers[f"search.{name}"] for name in ("here", "before", "size", "shrunk")},
+            needs=numbers["search.needs"],
         )
         pulls = {
-            role: packed[f"pull.{role}"]
+            role: tensors[f"pull.{role}"]
             for role in ("source", "target")
-            if f"pull.{role}" in packed
+            if f"pull.{role}" in tensors
         }
-        return cls(descent, pulls, int(queries), int(steps))
+        return cls(descent, pulls, numbers["search.queries"], numbers["search.steps"])

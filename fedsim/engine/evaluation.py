@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,13 +18,14 @@ from fedsim.models._build import load_weights
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import RoundRecord
 from fedsim.schema.scenario import Scenario
+from fedsim.strategy import Plain, ServerState
 from fedsim.wire import Broadcast, ReplyInfo, Weights
 from fedsim.worker.score import Score, score
 
-__all__ = ["SELECTED", "STANDING", "Evaluator"]
+__all__ = ["SELECTED", "SELECTED_ROUND", "Evaluator"]
 
-SELECTED, STANDING = "selected", "selected.standing"
-"""Where the server's memory keeps the weights of the best round, and how good and which it is."""
+SELECTED, SELECTED_ROUND, SELECTED_SCORE = "selected", "selected.round", "selected.score"
+"""Where the server's state keeps the weights of the best round, which it is, and how good."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,26 @@ class Evaluator:
             embed = getattr(self.model, "features", self.model)
             return embed(inputs).double().numpy(), logits.softmax(dim=1).numpy()
 
-    def selected(
-        self, best_so_far: Mapping[str, Weights], weights: Weights, number: int
-    ) -> dict[str, Weights]:
-        """Return what the server's memory keeps of the best round so far; the first of equals."""
+    def selected(self, before: ServerState, after: ServerState, weights: Weights) -> ServerState:
+        """Return ``after`` with what is kept of the best round so far; the first of equals.
+
+        Args:
+            before: the state before this round, with the best of the rounds until then.
+            after: the state after it.
+            weights: what is evaluated of ``after``.
+        """
         if self.scenario.adapt.select == "last":
-            return {}
-        standing = self.standing(weights)
-        if best_so_far and float(best_so_far[STANDING]["score"]) >= standing:
-            return dict(best_so_far)
-        score = {"score": torch.tensor(standing).double(), "round": torch.tensor(number)}
-        return {SELECTED: {name: value.clone() for name, value in weights.items()}, STANDING: score}
+            return after
+        score = self.standing(weights)
+        best = {name: value.clone() for name, value in weights.items()}
+        plain: dict[str, Plain] = {SELECTED_ROUND: after.round, SELECTED_SCORE: score}
+        # Not a number for a score never stays: a comparison with it is False.
+        if SELECTED in before.memory and before.number(SELECTED_SCORE) >= score:
+            best = before.memory[SELECTED]
+            plain = {name: before.plain[name] for name in plain}
+        return replace(
+            after, memory={**after.memory, SELECTED: best}, plain={**after.plain, **plain}
+        )
 
     def complete(
         self, record: RoundRecord, weights: Weights

@@ -8,7 +8,7 @@ import torch
 
 from fedsim.data.federated import FederatedData
 from fedsim.engine.domain_evaluation import evaluate_domains
-from fedsim.engine.evaluation import SELECTED, STANDING, Evaluator
+from fedsim.engine.evaluation import SELECTED, SELECTED_ROUND, Evaluator
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.references import reference
 from fedsim.engine.result import targets_reached, weights_sha256
@@ -101,15 +101,14 @@ class TrainingLoop:
         self._announce(done + 1)
         stopped = ""
         for number in range(done + 1, self.scenario.rounds + 1):
-            best_so_far = {k: state.memory[k] for k in (SELECTED, STANDING) if k in state.memory}
+            before = state
             try:
                 state, record = self._round(number, state)
             except BudgetSpent as spent:
                 stopped = str(spent)
                 break
             weights = self.fed.strategy.evaluate(state)
-            best = self.judge.selected(best_so_far, weights, number)
-            state = replace(state, memory={**state.memory, **best})
+            state = self.judge.selected(before, state, weights)
             record, rows = self.judge.complete(record, weights)
             self.folder.append_clients(rows)
             self.folder.append_round(record)
@@ -140,9 +139,14 @@ class TrainingLoop:
             return state, 0
         aside = {int(client): why for client, why in restored.plain["set_aside"].items()}
         self.fed.carrier.restore(restored.clients, aside)
-        return replace(
-            state, weights=restored.weights, memory=restored.memory, round=restored.round
-        ), restored.round
+        state = replace(
+            state,
+            weights=restored.weights,
+            memory=restored.memory,
+            round=restored.round,
+            plain=restored.server,
+        )
+        return state, restored.round
 
     def _save(self, number: int, state: ServerState) -> None:
         checkpoint.save(
@@ -151,6 +155,7 @@ class TrainingLoop:
                 round=number,
                 weights=state.weights,
                 memory=state.memory,
+                server=state.plain,
                 clients=self.fed.carrier.memories,
                 plain={
                     "set_aside": {str(k): why for k, why in self.fed.carrier.set_aside.items()},
@@ -220,7 +225,7 @@ class TrainingLoop:
         weights = self.fed.strategy.evaluate(state)
         if SELECTED in state.memory:
             weights = state.memory[SELECTED]
-            by, which = self.scenario.adapt.select, int(state.memory[STANDING]["round"])
+            by, which = self.scenario.adapt.select, state.plain[SELECTED_ROUND]
             self.watch(Note(f"the result is the model of round {which}, chosen by {by}"))
         judged = self.judge.on_server(weights)
         records = self.folder.rounds()

@@ -26,7 +26,6 @@ __all__ = ["NoisyClient", "PrivateStrategy", "refusal"]
 CLIP, STEP, BITS = "privacy-clip", "privacy-step", "privacy-bits"
 """The settings that tell a worker the bound in force, the grid of the noise, and whether to say
 whose norm was below the bound."""
-MEMORY = "privacy"
 
 
 def refusal(strategy: type[object], placement: str = "central") -> str:
@@ -85,8 +84,7 @@ class PrivateStrategy(Strategy):
 
     def bound(self, state: ServerState) -> float:
         """Return the bound in force."""
-        adapted = state.memory.get(MEMORY)
-        return float(adapted[CLIP]) if adapted else self.server_side.clip
+        return state.number(CLIP) if CLIP in state.plain else self.server_side.clip
 
     @property
     def server_side(self) -> CentralGaussian:
@@ -125,12 +123,8 @@ class PrivateStrategy(Strategy):
         adaptive = self.server_side.adaptive
         if adaptive is None:
             return after
-        import torch
-
         below = float(merged.means[BELOW][BELOW])
-        clip = adaptive.moved(self.bound(state), below)
-        adapted = {CLIP: torch.tensor(clip, dtype=torch.float64)}
-        return replace(after, memory={**after.memory, MEMORY: adapted})
+        return after.noting(**{CLIP: adaptive.moved(self.bound(state), below)})
 
     def evaluate(self, state: ServerState) -> Weights:
         """Return the weights that ``inner`` would judge."""

@@ -21,10 +21,13 @@ from safetensors import SafetensorError
 
 from fedsim.errors import RunError
 from fedsim.runlog.files import sync
+from fedsim.runlog.first_format import without_packed
 from fedsim.wire import ClientId, Weights
 
 __all__ = ["Checkpoint", "newest", "save"]
 
+FORMAT = 2
+"""Of version 0.2; 1 is that of version 0.1, which had no plain values of the server."""
 _TENSORS, _PLAIN, _SUMS = "state.safetensors", "state.json", "SHA256SUMS"
 
 
@@ -39,7 +42,9 @@ class Checkpoint:
     clients: Mapping[ClientId, Mapping[str, Weights]] = field(default_factory=dict)
     """What each client keeps between its turns."""
     plain: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values."""
+    """JSON values of the engine."""
+    server: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values of the server: the plain part of its state."""
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
@@ -84,9 +89,10 @@ def _fill(folder: Path, checkpoint: Checkpoint) -> None:
 
     tensors = _Numbered()
     state = {
-        "format": 1,
+        "format": FORMAT,
         "round": checkpoint.round,
         "plain": checkpoint.plain,
+        "server": checkpoint.server,
         "weights": tensors.add(checkpoint.weights),
         "memory": tensors.add(checkpoint.memory),
         "clients": tensors.add(checkpoint.clients),
@@ -111,12 +117,16 @@ def _load(folder: Path) -> Checkpoint:
             return tensors[index]
         return {name: named(item) for name, item in index.items()}
 
+    memory, server = named(state["memory"]), state.get("server", {})
+    if state["format"] == 1:
+        memory, server = without_packed(memory)
     return Checkpoint(
         state["round"],
         named(state["weights"]),
-        named(state["memory"]),
+        memory,
         {int(client): named(memory) for client, memory in state["clients"].items()},
         state["plain"],
+        server,
     )
 
 

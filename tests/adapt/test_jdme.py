@@ -237,7 +237,7 @@ def test_a_run_with_the_gaussian_kernel_descends_as_one_machine_would(two_domain
     x_s, x_t = (torch.cat(pool[role]) for role in ("source", "target"))
     y_s = torch.cat([data.train(k.id).labels for k in data.clients if k.role == "source"])
     y_t = (x_t @ raw["raw.weight"].double().T + raw["raw.bias"].double()).argmax(dim=1)
-    embed = RandomEmbedding(40, float(start["bandwidth"]), int(start["seed"]))
+    embed = RandomEmbedding(40, found.server["bandwidth"], found.server["seed"])
 
     def gap(basis: Tensor) -> tuple[float, Tensor, Tensor]:
         source, target = (embed.class_sums(*d, basis, 10) for d in ((x_s, y_s), (x_t, y_t)))

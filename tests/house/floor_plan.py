@@ -81,7 +81,7 @@ FLOORS: list[dict[str, Room]] = [
         "report": room(
             "the page that compares runs, and its figures", "analysis errors runlog wire"
         ),
-        "strategy": room("the contract of a server's update rule", "aggregate wire"),
+        "strategy": room("the contract of a server's update rule", "aggregate errors wire"),
     },
     {
         "privacy": room(
