@@ -21,11 +21,14 @@ def without_packed(memory: Mapping[str, Weights]) -> tuple[dict[str, Weights], d
     tensors: dict[str, Weights] = {}
     plain: dict[str, Any] = {}
     for name, entry in memory.items():
-        unpack = _PACKED.get(name)
-        kept, values = unpack(entry) if unpack else (entry, {})
+        keys, unpack = _PACKED.get(name, (frozenset(), None))
+        if unpack is None or not keys <= entry.keys():
+            tensors[name] = entry
+            continue
+        stays, values = unpack(entry)
         plain |= values
-        if kept:
-            tensors[name] = kept
+        if stays:
+            tensors[name] = stays
     return tensors, plain
 
 
@@ -69,11 +72,12 @@ def _clip(entry: Weights) -> Unpacked:
     return {}, {"privacy-clip": float(entry["privacy-clip"])}
 
 
-_PACKED: dict[str, Callable[[Weights], Unpacked]] = {
-    "selected.standing": _selected,
-    "clock": _clock,
-    "joint": _random_features,
-    "start": _random_features,
-    "search": _search,
-    "privacy": _clip,
+_PACKED: dict[str, tuple[frozenset[str], Callable[[Weights], Unpacked]]] = {
+    "selected.standing": (frozenset({"round", "score"}), _selected),
+    "clock": (frozenset({"turn"}), _clock),
+    "joint": (frozenset({"seed"}), _random_features),
+    "start": (frozenset({"basis", "bandwidth", "seed"}), _random_features),
+    "search": (frozenset({"numbers"}), _search),
+    "privacy": (frozenset({"privacy-clip"}), _clip),
 }
+"""By the entry's name: which tensors it must have, and what unpacks it."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fedsim.adapt.subspace_search import SubspaceSearch
 from fedsim.errors import RunError
+from fedsim.runlog import checkpoint as checkpoints
 from fedsim.runlog.checkpoint import Checkpoint, newest, save
+from fedsim.runlog.first_format import without_packed
 
 
 def checkpoint(round: int = 1) -> Checkpoint:
@@ -21,6 +26,7 @@ def checkpoint(round: int = 1) -> Checkpoint:
         {"a": {"b.c": torch.tensor([1 / 3], dtype=torch.float64)}, "a.b": {"c": shared}, "e": {}},
         {0: {"control": {"w": shared[::2]}}, 11: {"steps": {"n": torch.tensor(2**53 + 1)}}, 2: {}},
         {"spent": 1 / 3, "names": ["a", None, True]},
+        {"turn": 3, "bandwidth": 1 / 3, "search.here": float("inf"), "orders": [1, 2]},
     )
 
 
@@ -37,9 +43,53 @@ def test_every_bit_and_every_name_comes_back(tmp_path: Path) -> None:
     after, notes = newest(tmp_path)
     assert after is not None
     assert notes == ()
-    assert (after.round, after.plain) == (7, before.plain)
+    assert (after.round, after.plain, after.server) == (7, before.plain, before.server)
     for part in ("weights", "memory", "clients"):
         assert bits(getattr(after, part)) == bits(getattr(before, part))
+
+
+FIRST_FORMAT: dict[str, dict[str, torch.Tensor]] = {
+    "adversary": {"w": torch.ones(2)},
+    "clock": {"turn": torch.tensor(3)},
+    "joint": {"seed": torch.tensor(2**32 - 1)},
+    "privacy": {"privacy-clip": torch.tensor(0.1, dtype=torch.float64)},
+    "selected": {"w": torch.ones(2)},
+    "selected.standing": {"score": torch.tensor(0.3).double(), "round": torch.tensor(2)},
+    "start": {"of a strategy from outside": torch.ones(1)},
+}
+
+
+def test_what_version_0_1_packed_into_tensors_comes_back_as_plain_values(tmp_path: Path) -> None:
+    path = save(tmp_path, replace(checkpoint(), memory=FIRST_FORMAT, server={}))
+    state = json.loads((path / "state.json").read_text())
+    state["format"] = 1
+    del state["server"]
+    (path / "state.json").write_text(json.dumps(state))
+    (path / "SHA256SUMS").write_text(checkpoints._sums(path))
+    after, _ = newest(tmp_path)
+    assert after is not None
+    assert bits(after.memory) == bits(
+        {name: FIRST_FORMAT[name] for name in ("adversary", "selected", "start")}
+    )
+    assert after.server == {
+        "turn": 3,
+        "seed": 2**32 - 1,
+        "privacy-clip": 0.1,
+        "selected.score": float(torch.tensor(0.3).double()),
+        "selected.round": 2,
+    }
+
+
+def test_jdmes_search_of_version_0_1_goes_on_where_it_was() -> None:
+    at, numbers = torch.eye(3, 2, dtype=torch.float64), [0.5, 0.75, 0.25, 2.0, 1.0, 4.0, 1.0]
+    entry = {"trial": at, "point": at + 1, "gradient": at + 2, "pull.source": at + 3}
+    packed = {**entry, "numbers": torch.tensor(numbers, dtype=torch.float64)}
+    tensors, plain = without_packed({"search": packed})
+    search = SubspaceSearch.unpacked(tensors["search"], plain)
+    assert (search.descent.here, search.descent.before, search.descent.size) == (0.5, 0.75, 0.25)
+    assert (search.descent.shrunk, search.descent.needs) == (2, "slope")
+    assert (search.queries, search.steps) == (4, 1)
+    assert bits(search.tensors()) == bits(entry)
 
 
 def test_the_newest_two_are_kept_by_number_not_by_text(tmp_path: Path) -> None:
