@@ -107,14 +107,14 @@ class Adapting(Sgd):
         labels = examples.labels if instruction.client.role == "source" else None
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         weights = {name: parameter.detach() for name, parameter in trained.items()}
-        velocity: Weights = {}
+        optimizer, velocity = self.optimizer(instruction), Weights()
         passed: deque[tuple[Tensor, int]] = deque(maxlen=-(-len(examples) // self.batch_size))
         for batch in self._batches(len(examples), generator, examples.inputs.device):
             loss = loss_of(examples.inputs[batch], None if labels is None else labels[batch])
             passed.append((loss.detach(), len(batch)))
             gradients = slopes(loss, trained)
             self._tame(gradients)
-            self.step(weights, gradients, velocity, self.rate(instruction))
+            optimizer.step(weights, gradients, velocity)
         losses, sizes = zip(*passed, strict=True)
         return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
 

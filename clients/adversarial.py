@@ -112,7 +112,7 @@ class Adversarial(Adapting):
         values = {name: leaf.detach() for name, leaf in leaves.items()}
         anchor = {name: value.clone() for name, value in values.items()}
         dual = instruction.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
-        pull, rule = terms.penalty or 0.0, self.of_role(instruction)
+        pull, optimizer = terms.penalty or 0.0, self.of_role(instruction).optimizer(instruction)
         velocity: Weights = {}
         labels = examples.labels if instruction.client.role == "source" else None
         with seeded_layers(generator, examples.inputs.device):
@@ -122,7 +122,7 @@ class Adversarial(Adapting):
                 self._tame(gradients)
                 for name, slope in gradients.items():
                     slope.add_(dual[name]).add_(values[name] - anchor[name], alpha=pull)
-                rule.step(values, gradients, velocity, self.rate(instruction))
+                optimizer.step(values, gradients, velocity)
         went = {name: value - anchor[name] for name, value in values.items()}
         dual = {name: old + pull * went[name] for name, old in dual.items()}
         shift = terms.penalty_now or pull

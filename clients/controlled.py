@@ -15,9 +15,9 @@ from torch import nn
 
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.normalized import effective_steps
-from fedsim.clients.sgd import Correction, Sgd
+from fedsim.clients.sgd import Sgd
+from fedsim.local_sgd import Correction, StackableCorrection
 from fedsim.messages import ControlVariate
-from fedsim.stacked.stacked_sgd import StackedCorrection
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Controlled"]
@@ -41,12 +41,7 @@ class Controlled(Sgd):
         shift = {
             name: (theirs[name] - ours[name]).to(weight.device) for name, weight in weights.items()
         }
-
-        def steer(gradients: Weights) -> None:
-            for name, gradient in gradients.items():
-                gradient.add_(shift[name])
-
-        return steer
+        return StackableCorrection(_shifted, weights, shift)
 
     def train(
         self,
@@ -71,24 +66,6 @@ class Controlled(Sgd):
             for update, member in zip(updates, members, strict=True)
         ]
 
-    def stacked_correction(
-        self, instructions: Sequence[Instruction], weights: Weights
-    ) -> StackedCorrection | None:
-        """Return :meth:`correction` for stacked weights, in one operation for all clients."""
-        if not all(ControlVariate.is_in(instruction.broadcast) for instruction in instructions):
-            return super().stacked_correction(instructions, weights)
-        both = [_controls(instruction) for instruction in instructions]
-        shift = {
-            name: torch.stack([theirs[name] - ours[name] for ours, theirs in both]).to(w.device)
-            for name, w in weights.items()
-        }
-
-        def steer(gradients: Weights, count: int) -> None:
-            for name, gradient in gradients.items():
-                gradient.add_(shift[name][:count])
-
-        return steer
-
     def _controlled(self, update: Update, instruction: Instruction) -> Update:
         if not ControlVariate.is_in(instruction.broadcast):
             return update
@@ -103,6 +80,10 @@ class Controlled(Sgd):
             change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
         updated = {name: ours[name] + change[name] for name in change}
         return replace(update, extras=ControlVariate(change).to_extras(), memory={OURS: updated})
+
+
+def _shifted(gradients: Weights, weights: Weights, shift: Weights) -> Weights:
+    return {name: gradient + shift[name] for name, gradient in gradients.items()}
 
 
 def _controls(instruction: Instruction) -> tuple[Weights, Weights]:

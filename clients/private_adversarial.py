@@ -26,6 +26,7 @@ from fedsim.adapt.heeded import Heeded
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Client, Examples
 from fedsim.errors import RunError
+from fedsim.local_sgd import LocalSgd
 from fedsim.per_sample.batches import MOST, in_slots, labelled_with_zeros, padded_sample, sampled
 from fedsim.per_sample.clipped_sums import Gradients, clipped_sum, gradient_of_each
 from fedsim.per_sample.row_check import outputs_are_exact
@@ -208,12 +209,13 @@ class _PrivateAdversarialRule(Client):
 
         source, slopes = source_of(self.terms.rng, generator), gradient_of_each(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-        velocity: Weights = {}
+        optimizer, velocity = LocalSgd(self.rule.lr, self.rule.momentum), Weights()
         with seeded_layers(secret_generator(source), examples.inputs.device):
             for _ in range(self.rule.steps):
                 for name, slope in self._noisy(slopes, weights, labelled, source).items():
-                    velocity[name] = self.rule.momentum * velocity.get(name, 0.0) + slope
-                    weights[name].sub_(self.rule.lr * velocity[name])
+                    before = velocity.get(name, 0.0)
+                    moved, velocity[name] = optimizer.moved(weights[name], slope, before)
+                    weights[name].copy_(moved)
         after = model.state_dict()
         delta = {name: after[name].to(old.device) - old for name, old in broadcast.weights.items()}
         return self._reply(instruction, delta, Heeded())

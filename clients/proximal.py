@@ -7,13 +7,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fedsim.clients.sgd import Correction, Sgd
+import torch
+
+from fedsim.clients.sgd import Sgd
+from fedsim.local_sgd import Correction, StackableCorrection
 from fedsim.messages import ProximalTerm
-from fedsim.stacked.stacked_sgd import StackedCorrection
 from fedsim.wire import Instruction, Weights
 
 __all__ = ["Proximal", "strength"]
@@ -27,33 +28,23 @@ class Proximal(Sgd):
 
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what adds the gradient of the proximal term, ``mu * (w - w_server)``."""
-        mu = strength(instruction)
-        if mu == 0:
-            return None
-        anchor = {name: weight.clone() for name, weight in weights.items()}
+        pull, sent = Pull(strength(instruction)), instruction.broadcast.weights
+        anchor = {name: sent[name].to(weight.device) for name, weight in weights.items()}
+        return StackableCorrection(pull, weights, anchor) if pull.mu else None
 
-        def hold(gradients: Weights) -> None:
-            for name, gradient in gradients.items():
-                gradient.add_(weights[name] - anchor[name], alpha=mu)
 
-        return hold
+@dataclass(frozen=True)
+class Pull:
+    """The gradient of the proximal term, beside that of the loss."""
 
-    def stacked_correction(
-        self, instructions: Sequence[Instruction], weights: Weights
-    ) -> StackedCorrection | None:
-        """Return the same for stacked weights, in one operation for all clients."""
-        mu = strength(instructions[0])
-        if any(strength(instruction) != mu for instruction in instructions):
-            return super().stacked_correction(instructions, weights)
-        if mu == 0:
-            return None
-        anchor = {name: weight[0].clone() for name, weight in weights.items()}
+    mu: float
 
-        def hold(gradients: Weights, count: int) -> None:
-            for name, gradient in gradients.items():
-                gradient.add_(weights[name][:count] - anchor[name], alpha=mu)
-
-        return hold
+    def __call__(self, gradients: Weights, weights: Weights, anchor: Weights) -> Weights:
+        """Return the sum of both gradients."""
+        return {
+            name: torch.add(gradient, weights[name] - anchor[name], alpha=self.mu)
+            for name, gradient in gradients.items()
+        }
 
 
 def strength(instruction: Instruction) -> float:

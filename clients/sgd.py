@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated
@@ -16,14 +16,12 @@ from torch import Tensor, nn
 
 from fedsim.client import Client, Examples, StackedClient
 from fedsim.errors import RunError
+from fedsim.local_sgd import Correction, LocalSgd, gradients_of
 from fedsim.seeds import seeded_layers
-from fedsim.stacked.stacked_sgd import StackedCorrection, train_stacked
+from fedsim.stacked.stacked_sgd import train_stacked
 from fedsim.wire import Instruction, Update, Weights
 
-__all__ = ["Correction", "PlainSgd", "Sgd"]
-
-Correction = Callable[[Weights], None]
-"""Changes a batch's gradients, by name and in place, before the step along them."""
+__all__ = ["PlainSgd", "Sgd"]
 
 
 @dataclass(frozen=True)
@@ -81,30 +79,15 @@ class Sgd(Client):
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what is to change the gradients of every batch of this turn, if anything.
 
+        Stacked clients make a :class:`~fedsim.local_sgd.StackableCorrection` together, and any
+        other one after another.
+
         Args:
             instruction: what the server asks.
             weights: the model's own, by name and on its device: they move with every step,
                 and hold ``instruction.broadcast.weights`` when this is called.
         """
         return None
-
-    def stacked_correction(
-        self, instructions: Sequence[Instruction], weights: Weights
-    ) -> StackedCorrection | None:
-        """Return what :meth:`correction` would, for stacked weights `(clients, *shape)`."""
-        each = [
-            self.correction(instruction, {name: weight[at] for name, weight in weights.items()})
-            for at, instruction in enumerate(instructions)
-        ]
-        if not any(each):
-            return None
-
-        def steer(gradients: Weights, count: int) -> None:
-            for at, correct in enumerate(each[:count]):
-                if correct is not None:
-                    correct({name: gradient[at] for name, gradient in gradients.items()})
-
-        return steer
 
     @property
     def fixed_batch_size(self) -> int:
@@ -114,6 +97,10 @@ class Sgd(Client):
     def rate(self, instruction: Instruction) -> float:
         """Return the step size in the round of ``instruction``."""
         return self.lr * self.lr_decay ** (instruction.round - 1)
+
+    def optimizer(self, instruction: Instruction) -> LocalSgd:
+        """Return what takes the steps in the round of ``instruction``."""
+        return LocalSgd(self.rate(instruction), self.momentum, self.weight_decay)
 
     def step_count(self, examples: int) -> int:
         """Return how many steps a client of so many examples takes in one round."""
@@ -134,16 +121,16 @@ class Sgd(Client):
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         # Detached, they share the parameters' memory, and a step needs no no_grad block.
         weights = {name: parameter.detach() for name, parameter in trained.items()}
-        correct, lr = self.correction(instruction, weights), self.rate(instruction)
+        correct, optimizer = self.correction(instruction, weights), self.optimizer(instruction)
         velocity: Weights = {}
         last_pass: deque[tuple[Tensor, int]] = deque(maxlen=math.ceil(size / self.batch_size))
         for batch in self._batches(size, generator, device):
             loss = nn.functional.cross_entropy(model(inputs[batch]), labels[batch])
             last_pass.append((loss.detach(), len(batch)))
-            gradients = _gradients(loss, trained)
+            gradients = gradients_of(loss, trained)
             if correct is not None:
                 correct(gradients)
-            self.step(weights, gradients, velocity, lr)
+            optimizer.step(weights, gradients, velocity)
         losses, sizes = zip(*last_pass, strict=True)
         # What numpy.average makes of it, to the last bit and in a third of the time.
         weighted = np.multiply(torch.stack(losses).cpu().numpy(), sizes, dtype=np.float64)
@@ -161,30 +148,9 @@ class Sgd(Client):
 
         return islice(passes(), self.step_count(examples))
 
-    def step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None:
-        """Move ``weights`` in place; ``velocity`` is what is left of the steps before."""
-        for name, gradient in gradients.items():
-            weight = weights[name]
-            if self.weight_decay:
-                gradient.add_(weight, alpha=self.weight_decay)
-            if self.momentum:
-                if name in velocity:
-                    gradient = velocity[name].mul_(self.momentum).add_(gradient)
-                velocity[name] = gradient
-            weight.add_(gradient, alpha=-lr)
-
 
 def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-
-def _gradients(loss: Tensor, trained: dict[str, nn.Parameter]) -> Weights:
-    """Return the gradients of ``loss``, no two in the same memory; none where it needs none."""
-    for parameter in trained.values():
-        parameter.grad = None
-    # Unlike autograd.grad, backward never hands one tensor to two parameters.
-    torch.autograd.backward(loss)
-    return {name: p.grad for name, p in trained.items() if p.grad is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

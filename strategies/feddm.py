@@ -26,6 +26,7 @@ from fedsim.condense.synthetic_set import (
     table_of,
 )
 from fedsim.errors import RunError
+from fedsim.local_sgd import LocalSgd
 from fedsim.models._build import load_weights, weights_of
 from fedsim.strategy import ReplySpec, Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo, Merged, Update, Weights
@@ -100,7 +101,8 @@ class FedDM(Strategy):
             return replace(state, memory=memory)
         load_weights(server.model, state.weights)
         weight = union["weight"] / union["weight"].mean()
-        rule = Rule(self.lr, self.epochs, self.batch_size, self.momentum, self.weight_decay)
+        optimizer = LocalSgd(self.lr, self.momentum, self.weight_decay)
+        rule = Rule(optimizer, self.epochs, self.batch_size)
         train_on(union["images"], union["labels"], weight, server, rule)
         return replace(state, weights=weights_of(server.model), memory=memory)
 

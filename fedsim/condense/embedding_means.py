@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import PrivateExamples, each_embedded
+from fedsim.local_sgd import LocalSgd
 from fedsim.models._split import embedded, mismatch
 from fedsim.privacy.noise import NoiseSource, gaussian, grid, snap
 from fedsim.seeds import generator_from
@@ -36,9 +37,8 @@ class Means:
 class Steps:
     """Steps of the images, which start from rest."""
 
-    steps: int
-    lr: float
-    momentum: float
+    count: int
+    optimizer: LocalSgd
 
 
 def released_means(
@@ -81,15 +81,14 @@ def matched(images: Tensor, sphere: Sphere, means: list[Means], clip: float, rul
     """
     shape, images = images.shape, images.flatten(0, 1)
     velocity = torch.zeros_like(images)
-    for step in range(rule.steps):
+    for step in range(rule.count):
         target_mean = means[step % len(means)]
         _move(sphere, target_mean.seed)
         images.requires_grad_()
         synthetic = shortened(embedded(sphere.model, images), clip)
         loss = mismatch(target_mean.target, synthetic.reshape(*shape[:2], -1).mean(dim=1))
         (gradient,) = torch.autograd.grad(loss, images)
-        velocity = rule.momentum * velocity + gradient
-        images = images.detach() - rule.lr * velocity
+        images, velocity = rule.optimizer.moved(images.detach(), gradient, velocity)
     return images.reshape(shape)
 
 

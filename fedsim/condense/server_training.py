@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from fedsim.local_sgd import LocalSgd, gradients_of
 from fedsim.seeds import seeded_layers
 from fedsim.strategy import Server
+from fedsim.wire import Weights
 
 __all__ = ["Rule", "train_on"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """SGD from rest."""
+    """How the server trains, from rest."""
 
-    lr: float
+    optimizer: LocalSgd
     epochs: int
     batch_size: int
-    momentum: float
-    weight_decay: float
 
 
 def train_on(images: Tensor, labels: Tensor, weight: Tensor, server: Server, rule: Rule) -> None:
@@ -36,27 +36,15 @@ def train_on(images: Tensor, labels: Tensor, weight: Tensor, server: Server, rul
         rule: how.
     """
     model = server.model.train()
-    parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
-    device = parameters[0].device
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    weights = {name: parameter.detach() for name, parameter in trained.items()}
+    device = next(iter(weights.values())).device
     images, labels, weight = images.to(device), labels.to(device), weight.to(device)
-    velocity = [torch.zeros_like(p) for p in parameters]
+    velocity: Weights = {}
     with seeded_layers(server.generator, device):
         for _ in range(rule.epochs):
             order = torch.randperm(len(labels), generator=server.generator).to(device)
             for batch in torch.split(order, rule.batch_size):
                 losses = cross_entropy(model(images[batch]), labels[batch], reduction="none")
-                gradients = torch.autograd.grad((losses * weight[batch]).mean(), parameters)
-                _step(parameters, gradients, velocity, rule)
-
-
-@torch.no_grad()
-def _step(
-    parameters: list[Tensor],
-    gradients: tuple[Tensor, ...],
-    velocity: list[Tensor],
-    rule: Rule,
-) -> None:
-    decayed = torch._foreach_add(gradients, parameters, alpha=rule.weight_decay)
-    torch._foreach_mul_(velocity, rule.momentum)
-    torch._foreach_add_(velocity, decayed)
-    torch._foreach_add_(parameters, velocity, alpha=-rule.lr)
+                gradients = gradients_of((losses * weight[batch]).mean(), trained)
+                rule.optimizer.step(weights, gradients, velocity)

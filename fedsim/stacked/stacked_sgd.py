@@ -10,13 +10,15 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
 from fedsim.client import StackedClient
 from fedsim.errors import RunError
+from fedsim.local_sgd import Correction, LocalSgd, StackableCorrection
 from fedsim.stacked.networks import Batch, Mlp, Net, net_of
 from fedsim.wire import Instruction, Update, Weights
 
-__all__ = ["StackedCorrection", "train_stacked"]
+__all__ = ["train_stacked"]
 
 StackedCorrection = Callable[[Weights, int], None]
 """Changes, in place, the stacked gradients of as many clients, the first of their stack."""
@@ -27,16 +29,9 @@ class SgdRule(Protocol):
 
     @property
     def batch_size(self) -> int: ...
-    @property
-    def momentum(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    def rate(self, instruction: Instruction) -> float: ...
+    def optimizer(self, instruction: Instruction) -> LocalSgd: ...
     def step_count(self, examples: int) -> int: ...
-    def stacked_correction(
-        self, instructions: Sequence[Instruction], weights: Weights
-    ) -> StackedCorrection | None: ...
-    def step(self, weights: Weights, gradients: Weights, velocity: Weights, lr: float) -> None: ...
+    def correction(self, instruction: Instruction, weights: Weights) -> Correction | None: ...
 
 
 def train_stacked(
@@ -102,28 +97,26 @@ class _SgdStack:
         rule, counts = self.rule, [self.rule.step_count(len(s.examples)) for s in self.members]
         inputs = torch.cat([member.examples.inputs for member in self.members])
         labels = torch.cat([member.examples.labels for member in self.members])
-        steer = rule.stacked_correction(
-            [member.instruction for member in self.members], self.weights
-        )
-        lr, velocity = rule.rate(self.members[0].instruction), Weights()
+        steer = self._correction()
+        optimizer, velocity = rule.optimizer(self.members[0].instruction), Weights()
         # All of it lies where the examples do, and no step asks for a number that the CPU can see.
         every = self.places.to(inputs.device)
         sizes = (every >= 0).sum(dim=2)  # (steps, clients)
         batch_losses = torch.zeros(sizes.shape, device=inputs.device)
-        plain = steer is None and not rule.momentum
+        plain = steer is None and not optimizer.momentum
         fused = self.net if plain and isinstance(self.net, Mlp) else None
         for step, places in enumerate(every):
             active = sum(count > step for count in counts)
             batch = _batch(inputs, labels, places[:active], sizes[step, :active])
             weights = {name: weight[:active] for name, weight in self.weights.items()}
             if fused is not None:
-                losses = fused.descend(weights, batch, lr, rule.weight_decay)
+                losses = fused.descend(weights, batch, optimizer.lr, optimizer.weight_decay)
             else:
                 losses, gradients = self.net.gradients(weights, batch)
                 if steer is not None:
                     steer(gradients, active)
                 velocity = {name: momentum[:active] for name, momentum in velocity.items()}
-                rule.step(weights, gradients, velocity, lr)
+                optimizer.step(weights, gradients, velocity)
             batch_losses[step, :active] = losses
         batch_losses, sizes = batch_losses.cpu(), sizes.cpu()
         return [
@@ -131,8 +124,63 @@ class _SgdStack:
             for at, count in enumerate(counts)
         ]
 
+    def _correction(self) -> StackedCorrection | None:
+        """Return what the clients' corrections are together, if there are any."""
+        corrections = [
+            self.rule.correction(
+                member.instruction, {name: weight[at] for name, weight in self.weights.items()}
+            )
+            for at, member in enumerate(self.members)
+        ]
+        if not any(corrections):
+            return None
+        stackable = [c for c in corrections if isinstance(c, StackableCorrection)]
+        if len(stackable) == len(corrections) and all(
+            correction.change == stackable[0].change for correction in stackable
+        ):
+            return _vmapped(stackable, self.weights)
+        return _one_by_one(corrections)
+
     def _per_pass(self, at: int) -> int:
         return math.ceil(len(self.members[at].examples) / self.rule.batch_size)
+
+
+def _vmapped(corrections: Sequence[StackableCorrection], weights: Weights) -> StackedCorrection:
+    """Return corrections that differ in their constants alone as one operation."""
+    first = corrections[0]
+    constants, axes = Weights(), dict[str, int | None]()
+    for name, constant in first.constants.items():
+        values = [correction.constants[name] for correction in corrections]
+        is_shared = all(value is constant for value in values)
+        constants[name] = constant if is_shared else torch.stack(values)
+        axes[name] = None if is_shared else 0
+    change = vmap(first.change, in_dims=(0, 0, axes))
+
+    def steer(gradients: Weights, count: int) -> None:
+        moving = {name: weight[:count] for name, weight in weights.items()}
+        active = {
+            name: value if axes[name] is None else value[:count]
+            for name, value in constants.items()
+        }
+        gradients.update(change(gradients, moving, active))
+
+    return steer
+
+
+def _one_by_one(corrections: Sequence[Correction | None]) -> StackedCorrection:
+    """Return corrections of any kind, each on its client's part of the stack."""
+
+    def steer(gradients: Weights, count: int) -> None:
+        for at, correct in enumerate(corrections[:count]):
+            if correct is not None:
+                part = {name: gradient[at] for name, gradient in gradients.items()}
+                before = dict(part)
+                correct(part)
+                for name, gradient in part.items():
+                    if gradient is not before[name]:  # another tensor in the place of the view
+                        before[name].copy_(gradient)
+
+    return steer
 
 
 def _schedule(rule: SgdRule, members: Sequence[StackedClient]) -> Tensor:

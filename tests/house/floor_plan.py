@@ -45,6 +45,7 @@ FLOORS: list[dict[str, Room]] = [
             "from a name in a scenario to a class; what its source tells without importing it",
             "errors schema",
         ),
+        "local_sgd": room("the optimiser of local training", "wire"),
         "messages": room("typed messages between the two sides of an algorithm", "errors wire"),
         "term_buffer": room("one client's term on its way into an exact sum", "wire"),
     },
@@ -71,7 +72,9 @@ FLOORS: list[dict[str, Room]] = [
             "what is computed from finished runs: comparisons, statistics",
             "errors plugins runlog seeds",
         ),
-        "stacked": room("several clients trained in the same steps", "client errors models wire"),
+        "stacked": room(
+            "several clients trained in the same steps", "client errors local_sgd models wire"
+        ),
         "worker": room(
             "one client's work, the same wherever it runs; its reply looked at",
             "client data errors models schema seeds wire",
@@ -106,7 +109,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "condense": room(
             "the mathematics of FedDM: small synthetic sets",
-            "client messages models per_sample privacy seeds strategy wire",
+            "client local_sgd messages models per_sample privacy seeds strategy wire",
         ),
         "runtime": room(
             "where clients run: in this process or in Ray actors, scheduling, data shipping",
@@ -116,7 +119,8 @@ FLOORS: list[dict[str, Room]] = [
     {
         "clients": room(
             "the shelf of local update rules",
-            "adapt client condense errors messages models per_sample privacy seeds stacked wire",
+            "adapt client condense errors local_sgd messages models per_sample privacy seeds "
+            "stacked wire",
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
@@ -125,7 +129,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "strategies": room(
             "the shelf of server update rules",
-            "adapt aggregate condense errors messages models seeds strategy wire",
+            "adapt aggregate condense errors local_sgd messages models seeds strategy wire",
         ),
     },
     {
