@@ -159,6 +159,7 @@ def test_the_state_holds_all_that_the_next_round_needs(name: str) -> None:
         },
         round=middle.round,
         phase=middle.phase,
+        plain=dict(middle.plain),
     )
     other.memory = dict(one.memory)
     straight, resumed = one.play((2,), middle), other.play((2,), copied)
