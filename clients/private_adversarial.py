@@ -126,8 +126,7 @@ class _PrivateAdversarialRule(Client):
         """Return a source's confusion sum, or a target's sum of predictions, with noise."""
         at_source = instruction.client.role == "source"
         classes = len(instruction.broadcast.weights["head.weight"])
-        bound = CONFUSION if at_source else PREDICTION
-        std = bound * self.terms.noise_multiplier
+        std = (CONFUSION if at_source else PREDICTION) * self.terms.noise_multiplier
         shape = (classes, classes) if at_source else (classes,)
         total = torch.zeros(shape, dtype=torch.float64)
         for part, count in in_slots(examples, MOST):
@@ -158,8 +157,8 @@ class _PrivateAdversarialRule(Client):
             return contest.domain_loss(weights, features, logits, source_label)
 
         source = source_of(self.terms.rng, generator)
+        labelled = labelled_with_zeros(examples)
         with seeded_layers(secret_generator(source), examples.inputs.device):
-            labelled = labelled_with_zeros(examples)
             gradient = self._noisy(gradient_of_each(loss), psi, labelled, source)
         sent = {name: slope.to(psi[name].dtype) for name, slope in gradient.items()}
         return self._reply(instruction, {}, DiscriminatorReply(adversary=sent))
@@ -194,8 +193,7 @@ class _PrivateAdversarialRule(Client):
     ) -> Update:
         """Return how far noisy steps moved the weights against the discriminator as it was sent."""
         at_source, broadcast = instruction.client.role == "source", instruction.broadcast
-        is_adversarial = Discriminator.is_in(broadcast)
-        psi = Discriminator.from_broadcast(broadcast).adversary if is_adversarial else {}
+        psi = Discriminator.weights_in(broadcast)
         contest = self._contest(model, instruction) if psi else None
         labelled = (
             labelled_with_zeros(examples) if psi else Examples(examples.inputs, examples.labels)
@@ -209,12 +207,12 @@ class _PrivateAdversarialRule(Client):
 
         source, slopes = source_of(self.terms.rng, generator), gradient_of_each(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-        optimizer, velocity = LocalSgd(self.rule.lr, self.rule.momentum), Weights()
+        optimizer = LocalSgd(self.rule.lr, self.rule.momentum)
+        velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         with seeded_layers(secret_generator(source), examples.inputs.device):
             for _ in range(self.rule.steps):
                 for name, slope in self._noisy(slopes, weights, labelled, source).items():
-                    before = velocity.get(name, 0.0)
-                    moved, velocity[name] = optimizer.moved(weights[name], slope, before)
+                    moved, velocity[name] = optimizer.moved(weights[name], slope, velocity[name])
                     weights[name].copy_(moved)
         after = model.state_dict()
         delta = {name: after[name].to(old.device) - old for name, old in broadcast.weights.items()}
@@ -240,13 +238,13 @@ class _PrivateAdversarialRule(Client):
                 "entropy: true divides by a sum over the batch: how far one example moves that is "
                 "not bounded, so it cannot be had under privacy"
             )
-        most = self.terms.clip * SHRINK if terms.blurred else None
-        return AdversarialLoss(model, instruction, most)
+        clip = self.terms.clip * SHRINK if terms.blurred else None
+        return AdversarialLoss(model, instruction, clip)
 
     def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
         return outputs_are_exact(model, shape, classes, MOST)
 
     def _reply(self, instruction: Instruction, delta: Weights, reply: Heeded) -> Update:
-        count = min(1, instruction.client.examples)
-        return Update(instruction.client.id, delta, count, extras=reply.to_extras())
+        client, extras = instruction.client, reply.to_extras()
+        return Update(client.id, delta, min(1, client.examples), extras=extras)

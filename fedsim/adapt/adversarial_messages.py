@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedsim.adapt.heeded import Heeded
 from fedsim.messages import Message, TensorRecord
-from fedsim.wire import Weights
+from fedsim.wire import Broadcast, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,11 @@ class Discriminator(Message):
     """With FedMM: how strongly a client is pulled to what was sent."""
     penalty_now: float | None = None
     """With FedMM: what duals are divided by in what a client sends."""
+
+    @classmethod
+    def weights_in(cls, broadcast: Broadcast) -> Weights:
+        """Return the discriminator's weights; none where the server sent none, as references do."""
+        return cls.from_broadcast(broadcast).adversary if cls.is_in(broadcast) else {}
 
 
 @dataclass(frozen=True)
