@@ -15,9 +15,7 @@ from fedsim.engine.result import targets_reached, weights_sha256
 from fedsim.engine.round import RoundSetup, run_round
 from fedsim.engine.setup import described
 from fedsim.engine.transport import Transport
-from fedsim.errors import (
-    BudgetSpent,
-)
+from fedsim.errors import BudgetSpent
 from fedsim.flower.devices import Devices
 from fedsim.flower.server_app import Grid
 from fedsim.models._build import build, weights_of
