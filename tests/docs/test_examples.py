@@ -48,6 +48,10 @@ def test_a_plug_in_on_a_page_can_be_named(text: str, tmp_path: Path, scenario, p
     assert found is not None
     (tmp_path / "page.py").write_text(text, encoding="utf-8")
     use = f"./page.py:{found[1]}"
-    parts: dict[str, Any] = {"Strategy": {"strategy": use}, "Client": {"local": {"use": use}}}
+    parts: dict[str, Any] = {
+        "Strategy": {"strategy": use},
+        "Client": {"local": {"use": use}},
+        "Module": {"model": use},
+    }
     of = scenario(**parts.get(found[2], {"data": {"source": use}}))
     assert play(of).result.accuracy > 0.15
