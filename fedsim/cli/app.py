@@ -61,15 +61,15 @@ _data = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at how da
 _privacy = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Plan, show and audit privacy.")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show_version: bool) -> None:
+    if show_version:
         Screen.current().say(f"fedsim {version('fedsim')}")
         raise typer.Exit
 
 
 @app.callback()
 def _root(
-    wanted: Annotated[
+    show_version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,

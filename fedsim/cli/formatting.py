@@ -50,9 +50,9 @@ def duration(seconds: float) -> str:
     """
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}:{rest:02} min"
+        return f"{minutes}:{remainder:02} min"
     return f"{minutes // 60}:{minutes % 60:02} h"
 
 
@@ -83,11 +83,11 @@ def spark(values: Sequence[float], width: int = 60) -> str:
     """
     if not values:
         return ""
-    shown = [values[position * len(values) // width] for position in range(width)]
-    shown = list(values) if len(values) <= width else [*shown[:-1], values[-1]]
-    low, high = min(shown), max(shown)
+    samples = [values[position * len(values) // width] for position in range(width)]
+    samples = list(values) if len(values) <= width else [*samples[:-1], values[-1]]
+    low, high = min(samples), max(samples)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_BARS[round((value - low) * scale + 1e-9)] for value in shown)
+    return "".join(_BARS[round((value - low) * scale + 1e-9)] for value in samples)
 
 
 def reference_name(name: str) -> str:
@@ -135,7 +135,7 @@ def verdict(federated: float, references: Mapping[str, float]) -> str:
     return f"Federated learning {lead}: {near}{far}."
 
 
-def _apart(value: float, other: float) -> str:
-    if abs(value - other) < _CLOSE:
+def _apart(value: float, baseline: float) -> str:
+    if abs(value - baseline) < _CLOSE:
         return "about equal to"
-    return f"{100 * abs(value - other):.1f} points {'above' if value > other else 'below'}"
+    return f"{100 * abs(value - baseline):.1f} points {'above' if value > baseline else 'below'}"

@@ -132,12 +132,12 @@ class _Lines:
                 self._screen.note(f"dropped {line}", "yellow")
 
     def _progress(self, record: RoundRecord) -> str:
-        spent = sum(self._seconds)
-        left = (self._rounds - record.round) * spent / len(self._seconds)
+        elapsed = sum(self._seconds)
+        remaining = (self._rounds - record.round) * elapsed / len(self._seconds)
         return (
             f"acc {number(self._accuracy)}  loss {number(self._loss)}  "
             f"cohort {len(record.cohort)}  {size(self._sent)}  "
-            f"{f'{duration(left)} left' if left else duration(spent)}"
+            f"{f'{duration(remaining)} left' if remaining else duration(elapsed)}"
         )
 
 

@@ -47,14 +47,14 @@ def report(
         )
     if times and "seconds" not in collection.question.x:
         collection = collect(runs, **options, x=(*collection.question.x, "seconds"))
-    written = _write(collection, output, {"csv": csv, "latex": latex, "svg": svg})
+    paths = _write(collection, output, {"csv": csv, "latex": latex, "svg": svg})
     for name, why in collection.left_out:
         screen.note(f"left out: {name} {why}", "yellow")
     if screen.json:
-        return screen.dump({"written": written, "left_out": dict(collection.left_out)})
-    screen.say(" · ".join(f"{path} {size(path.stat().st_size)}" for path in written[:2]))
-    if written[2:]:
-        screen.say("  ".join(map(str, written[2:])))
+        return screen.dump({"written": paths, "left_out": dict(collection.left_out)})
+    screen.say(" · ".join(f"{path} {size(path.stat().st_size)}" for path in paths[:2]))
+    if paths[2:]:
+        screen.say("  ".join(map(str, paths[2:])))
     return screen.next(f"open {output} in a browser")
 
 
@@ -73,9 +73,9 @@ def _write(collection: Collection, output: Path, more: dict[str, Path | None]) -
     beside = output.with_suffix(".json")
     files.write(output, render(page))
     files.write(beside, export.numbers(page))
-    written = [output, beside]
+    paths = [output, beside]
     writers = {"csv": export.write_csv, "latex": export.write_latex, "svg": export.write_svg}
     for kind, folder in more.items():
         if folder is not None:
-            written += writers[kind](page, folder)
-    return written
+            paths += writers[kind](page, folder)
+    return paths

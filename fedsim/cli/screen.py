@@ -84,10 +84,10 @@ class Screen:
 
     def error(self, text: str) -> None:
         """Print what is wrong."""
-        head, _, rest = text.partition("\n")
+        head, _, details = text.partition("\n")
         self.err.print(Text("error: ", "bold red") + Text(head), soft_wrap=True)
-        if rest:
-            self.err.print(Text(rest), soft_wrap=True)
+        if details:
+            self.err.print(Text(details), soft_wrap=True)
 
 
 class _Pipe(Console):

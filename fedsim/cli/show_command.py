@@ -96,8 +96,8 @@ def _dropped(records: list[RoundRecord]) -> list[str]:
     counts = Counter((drop.client, drop.reason) for record in records for drop in record.dropped)
     common = counts.most_common(10)
     lines = [f"client {client}, {times}x: {reason}" for (client, reason), times in common]
-    rest = sum(counts.values()) - sum(times for _, times in common)
-    return [*lines, f"and {rest} more; see rounds.jsonl"] if rest else lines
+    remaining = sum(counts.values()) - sum(times for _, times in common)
+    return [*lines, f"and {remaining} more; see rounds.jsonl"] if remaining else lines
 
 
 def _next(glance: RunRow) -> str:

@@ -175,8 +175,8 @@ def _searched(ledger: StudyLedger) -> list[str]:
     for search in ledger.searches:
         trials = [trial for trial in ledger.trials if trial.levels == search.levels]
         over = sum(trial.status in ("finished", "failed") for trial in trials)
-        given = next((c.values for c in ledger.cells if c.levels == search.levels), {})
-        chosen = f": {_values(given)}" if given else ""
+        best_values = next((c.values for c in ledger.cells if c.levels == search.levels), {})
+        chosen = f": {_values(best_values)}" if best_values else ""
         lines.append(f"tuned   {search.name}  {over} of {len(trials)} trials{chosen}")
     return lines
 
@@ -194,14 +194,14 @@ def _tell(progress: Progress, screen: Screen) -> None:
     done = sum(entry_line.status in ("finished", "failed") for entry_line in lines)
     # The accuracy that a trial reached on the server's test set is nobody's business.
     reached = f"accuracy {number(news.accuracy)}"
-    tried = f"score {number(entry.score)}  {_values(entry.values)}"
+    trial_result = f"score {number(entry.score)}  {_values(entry.values)}"
     outcome = {
-        "finished": f"finished  {tried if entry.trial else reached}",
+        "finished": f"finished  {trial_result if entry.trial else reached}",
         "failed": f"failed    {news.why[:160]}",
         "left": "stopped",
     }[news.status]
-    left = progress.seconds_left
-    eta = f"  {duration(left)} left" if left else ""
+    remaining = progress.seconds_left
+    eta = f"  {duration(remaining)} left" if remaining else ""
     screen.say(
         f"{kind}   {done}/{len(lines)}  {news.cell}  {outcome}{eta}",
         "red" if news.status == "failed" else "",
