@@ -50,8 +50,8 @@ class AdversarialLoss:
 
     def learnable(self) -> Weights:
         """Return the discriminator's weights as leaves that collect gradients."""
-        sent = self._terms.adversary
-        return {name: value.detach().clone().requires_grad_() for name, value in sent.items()}
+        adversary = self._terms.adversary
+        return {name: value.detach().clone().requires_grad_() for name, value in adversary.items()}
 
     def seen(self, inputs: Tensor, frozen: bool = False) -> tuple[Tensor, Tensor]:
         """Return features `(n, width)` and logits `(n, classes)`."""
@@ -67,10 +67,10 @@ class AdversarialLoss:
         """Return the mean loss of a source's labels, as its classes count; 0 at a target."""
         if labels is None:
             return 0 * logits.sum()
-        each = F.cross_entropy(logits, labels, reduction="none")
+        losses = F.cross_entropy(logits, labels, reduction="none")
         if self._of_class is not None:
-            each = each * self._of_class.to(each.dtype)[labels]
-        return each.mean()
+            losses = losses * self._of_class.to(losses.dtype)[labels]
+        return losses.mean()
 
     def deceit(
         self, psi: Weights, features: Tensor, logits: Tensor, labels: Tensor | None
@@ -83,10 +83,10 @@ class AdversarialLoss:
         hidden = reverse(features, self._terms.reversal)
         if (cap := self._terms.domain_loss_cap) is not None:
             with torch.no_grad():
-                each = domain_losses(
+                losses = domain_losses(
                     domain_logit(psi, self.judged(features, logits)), self._at_source
                 )
-            is_open = each <= cap
+            is_open = losses <= cap
             hidden = torch.where(is_open.unsqueeze(1), hidden, features.detach())
         return self._terms.trade_off * self.domain_loss(psi, hidden, logits, labels)
 
@@ -113,13 +113,13 @@ class AdversarialLoss:
     ) -> Tensor:
         """Return half the domain's mean loss, weighted as the server says."""
         logit = domain_logit(psi, self.judged(features, logits), self._terms.dropout)
-        each = domain_losses(logit, self._at_source)
+        losses = domain_losses(logit, self._at_source)
         if labels is not None and self._of_domain is not None:
-            each = each * self._of_domain.to(each.dtype)[labels]
+            losses = losses * self._of_domain.to(losses.dtype)[labels]
         if not self._terms.entropy:
-            return each.mean() / 2
+            return losses.mean() / 2
         sure = certainty(logits.softmax(dim=1).detach())
-        return (sure / sure.sum() * each).sum() / 2
+        return (sure / sure.sum() * losses).sum() / 2
 
 
 class DomainLossModule(nn.Module):

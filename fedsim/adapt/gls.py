@@ -119,10 +119,12 @@ def shared_law(
     rows = [np.sqrt(share) * column for share, column in zip(weights, columns, strict=True)]
     predicted = _normalised(prediction)
     right = np.concatenate([np.sqrt(share) * predicted for share in weights])
-    known = np.asarray(is_held.any(axis=0))
-    count = int(known.sum())
-    law = np.zeros(len(known))
-    law[known] = _least(np.vstack(rows)[:, known], right, np.ones(count), np.full(count, 1 / count))
+    has_class = np.asarray(is_held.any(axis=0))
+    count = int(has_class.sum())
+    law = np.zeros(len(has_class))
+    law[has_class] = _least(
+        np.vstack(rows)[:, has_class], right, np.ones(count), np.full(count, 1 / count)
+    )
     return law
 
 
@@ -158,8 +160,8 @@ def class_weights(kind: ClassLoss, weights: Array, law: Array) -> Array:
     return balanced if kind == "ber" else weights * balanced
 
 
-def _least(columns: Array, right: Array, law: Array, rest: Array) -> Array:
-    """Return ``min ||A w - b||`` with ``w >= 0``, ``law w = 1``; near ``rest`` where A is flat."""
+def _least(columns: Array, right: Array, law: Array, prior: Array) -> Array:
+    """Return ``min ||A w - b||`` with ``w >= 0``, ``law w = 1``; near ``prior`` where A is flat."""
     from scipy.optimize import nnls
 
     rows, values = [columns, HARD * law[None]], [right, np.array([HARD])]
@@ -167,7 +169,7 @@ def _least(columns: Array, right: Array, law: Array, rest: Array) -> Array:
     if spread[-1] < FLAT * spread[0]:
         hold = np.sqrt(RIDGE)
         rows.append(hold * np.eye(len(law)))
-        values.append(hold * rest)
+        values.append(hold * prior)
     solution: Array = nnls(np.vstack(rows), np.concatenate(values))[0]
     return solution / (law @ solution)
 

@@ -101,6 +101,6 @@ def descend(
 
 def retract(point: Tensor, step: Tensor) -> Tensor:
     """Return the nearest matrix with orthonormal columns to ``point + step``: its polar factor."""
-    left, _, right = torch.linalg.svd(point + step, full_matrices=False)
-    polar: Tensor = left @ right
+    u, _, v_transposed = torch.linalg.svd(point + step, full_matrices=False)
+    polar: Tensor = u @ v_transposed
     return polar

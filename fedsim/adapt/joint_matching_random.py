@@ -78,9 +78,12 @@ def random_gap(
     """Return the discrepancy, and its derivatives by the source's and the target's class sums."""
     value, of_source, of_target = 0.0, torch.zeros_like(source.sums), torch.zeros_like(target.sums)
     for weigh in weighings(labels):
-        left, right = weigh(source.counts)[:, None], weigh(target.counts)[:, None]
-        difference = left * source.sums - right * target.sums  # (classes, 2 m)
+        source_weights, target_weights = (
+            weigh(source.counts)[:, None],
+            weigh(target.counts)[:, None],
+        )
+        difference = source_weights * source.sums - target_weights * target.sums  # (classes, 2 m)
         value += float(difference.square().sum())
-        of_source += 2 * left * difference
-        of_target -= 2 * right * difference
+        of_source += 2 * source_weights * difference
+        of_target -= 2 * target_weights * difference
     return value, of_source, of_target

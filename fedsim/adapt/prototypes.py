@@ -69,20 +69,20 @@ def class_sums(features: Tensor, labels: Tensor, classes: int) -> ClassFeatureSu
     return ClassFeatureSums(member.T @ features, member.sum(dim=0))
 
 
-def mean_gap(features: Tensor, labels: Tensor, means: Tensor, known: Tensor) -> Tensor:
+def mean_gap(features: Tensor, labels: Tensor, means: Tensor, has_mean: Tensor) -> Tensor:
     """Return the mean over classes of the squared distance between a batch's mean and ``means``.
 
     Args:
         features: shape `(n, width)`.
         labels: shape `(n,)`.
         means: of the other domain, `(classes, width)`.
-        known: which of them there are, `(classes,)`, bool; classes that the batch or the other
+        has_mean: which of them there are, `(classes,)`, bool; classes that the batch or the other
             domain lacks are left out.
     """
     sums = class_sums(features, labels, len(means))
     counts = sums.counts
     here = sums.sums / counts.clamp(min=1)[:, None]
-    both = (counts > 0) & known
+    both = (counts > 0) & has_mean
     distances = (here - means).square().sum(dim=1)
     return (distances * both).sum() / both.sum().clamp(min=1)
 
@@ -96,5 +96,5 @@ def updated(old: Tensor, sums: ClassFeatureSums, keep: float) -> Tensor:
     """Return prototypes moved towards the classes' means; a class without examples stays."""
     counts = sums.counts
     new = sums.sums / counts.clamp(min=1)[:, None]
-    moved = keep * old + (1 - keep) * new
-    return torch.where(counts[:, None] > 0, moved, old)
+    blended = keep * old + (1 - keep) * new
+    return torch.where(counts[:, None] > 0, blended, old)
