@@ -50,12 +50,12 @@ class ByClass:
         keys = torch.rand(len(owner), generator=generator, device=owner.device, dtype=torch.float64)
         return (keys + owner).argsort()
 
-    def some(self, each: int, generator: torch.Generator) -> Tensor:
-        """Return random examples, ``(classes, each, *features)``, repeated where there are fewer.
+    def some(self, per_class: int, generator: torch.Generator) -> Tensor:
+        """Return random examples `(classes, per_class, *features)`, repeated where there are few.
 
         Which ones is a matter of ``generator``, a generator of the examples' device.
         """
-        within = torch.arange(each, device=self.sizes.device) % self.sizes[:, None]
+        within = torch.arange(per_class, device=self.sizes.device) % self.sizes[:, None]
         return self.inputs[self.shuffled(generator)[self.starts[:, None] + within]]
 
 

@@ -23,15 +23,17 @@ def nearest_distances(images: Tensor, examples: ByClass) -> dict[str, float]:
         images: of the client, `(classes, per class, *features)`.
         examples: what they were made from.
     """
-    each = images.shape[1]
+    per_class = images.shape[1]
     owner = examples.owner
     # The last of each class: the first ones may be those that images began as.
     chosen = (
-        (examples.starts + examples.sizes)[:, None] - 1 - torch.arange(each, device=owner.device)
+        (examples.starts + examples.sizes)[:, None]
+        - 1
+        - torch.arange(per_class, device=owner.device)
     )
     chosen = torch.unique(chosen.maximum(examples.starts[:, None]))
     real, flat = examples.inputs.flatten(1), images.flatten(0, 1).flatten(1)
-    label = torch.arange(len(examples.sizes), device=owner.device).repeat_interleave(each)
+    label = torch.arange(len(examples.sizes), device=owner.device).repeat_interleave(per_class)
     is_other = torch.arange(len(real), device=owner.device) != chosen[:, None]
     return {
         "nearest": _mean_nearest(flat, real, label[:, None] == owner),

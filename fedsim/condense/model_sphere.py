@@ -39,7 +39,7 @@ class Sphere:
         """Draw another place; ``generator`` is a generator of the model's device."""
         delta = torch.randn(sum(self._sizes), generator=generator, device=self.device)
         delta *= self._radius / delta.norm()
-        for moved, centre, part in zip(
+        for target, centre, part in zip(
             self._moved, self._centre, torch.split(delta, self._sizes), strict=True
         ):
-            torch.add(centre, part.view_as(centre), out=moved)
+            torch.add(centre, part.view_as(centre), out=target)

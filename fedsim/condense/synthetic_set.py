@@ -50,26 +50,26 @@ def sent_set(
     return SyntheticSet(synthetic)
 
 
-def fault_of(synthetic: Weights, wanted: ReplySpec) -> str:
+def fault_of(synthetic: Weights, spec: ReplySpec) -> str:
     """Return why a set cannot be trained on; empty if it can, as one without an image can.
 
     Args:
         synthetic: as it came, of numbers that are finite.
-        wanted: the shape of an image, how many classes there are, and images of each at most.
+        spec: the shape of an image, how many classes there are, and images of each at most.
     """
     if fault := misshapen(synthetic):
         return fault
     images, labels = decoded(synthetic), synthetic["labels"].long()
-    if tuple(images.shape[1:]) != wanted.shape:
-        return f"images of shape {tuple(images.shape[1:])}, where {wanted.shape} was expected"
+    if tuple(images.shape[1:]) != spec.shape:
+        return f"images of shape {tuple(images.shape[1:])}, where {spec.shape} was expected"
     if not bool(images.isfinite().all()):
         return "images that are not finite when they are decoded"
-    unknown = labels[(labels < 0) | (labels >= wanted.classes)]
+    unknown = labels[(labels < 0) | (labels >= spec.classes)]
     if len(unknown):
-        return f"the label {int(unknown[0])}, where there are {wanted.classes} classes"
+        return f"the label {int(unknown[0])}, where there are {spec.classes} classes"
     if "weight" in synthetic and bool((synthetic["weight"] <= 0).any()):
         return "a weight that is not above zero"
-    most, counts = wanted.local.get("images_per_class"), torch.bincount(labels)
+    most, counts = spec.local.get("images_per_class"), torch.bincount(labels)
     if most is not None and len(counts) and int(counts.max()) > most:
         what = f"{int(counts.max())} images of class {int(counts.argmax())}"
         return f"{what}, where images_per_class allows {most}"
@@ -78,8 +78,8 @@ def fault_of(synthetic: Weights, wanted: ReplySpec) -> str:
 
 def misshapen(synthetic: Weights) -> str:
     """Return why ``synthetic`` is no table of images; empty if it is one."""
-    if missing := sorted({"images", "labels"} - synthetic.keys()):
-        return f"its synthetic set lacks {', '.join(missing)}"
+    if absent := sorted({"images", "labels"} - synthetic.keys()):
+        return f"its synthetic set lacks {', '.join(absent)}"
     images, labels = synthetic["images"], synthetic["labels"]
     if not images.dim() or labels.is_floating_point():
         return "its synthetic set is no table of images and labels"
