@@ -106,8 +106,8 @@ def make_client_app(
         def answer(message: Message, context: Context, phase: str = phase) -> Message:
             verb = verbs_of(worker(context), phases)[phase]
             client = int(context.node_config[CLIENT_KEY])
-            number, sent = decoder.opened(message.content)
-            update = verb(number, client, sent, codec.memory_of(context.state))
+            number, broadcast = decoder.opened(message.content)
+            update = verb(number, client, broadcast, codec.memory_of(context.state))
             content, state = codec.update_records(update), codec.memory_records(update.memory)
             context.state.clear()
             context.state.update(state)

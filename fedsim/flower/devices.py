@@ -149,8 +149,8 @@ class Devices:
                 break
             # Seldom, because each look asks Flower for all nodes.
             if time.monotonic() >= look:
-                lost = self._restarted(open_.values())
-                waiting |= self._sent(number, phase, lost)
+                restarted = self._restarted(open_.values())
+                waiting |= self._sent(number, phase, restarted)
                 look = time.monotonic() + self._of.look_s
                 for client in [
                     request.client for request in open_.values() if self._is_lost(request)
@@ -178,14 +178,14 @@ class Devices:
 
     def _restarted(self, pending: Iterable[_PendingRequest]) -> list[_PendingRequest]:
         """Return the requests whose device has joined anew since it was asked."""
-        nodes, lost = self._online(), []
+        nodes, restarted = self._online(), []
         for request in pending:
             now = nodes.get(request.member.node or 0, "")
             # A restarted device has forgotten what it was asked, so it is asked again.
             if now and (request.gone is not None or now != request.activated):
                 request.activated, request.gone = now, None
-                lost.append(request)
-        return lost
+                restarted.append(request)
+        return restarted
 
     def _is_lost(self, request: _PendingRequest) -> bool:
         return request.gone is not None and time.monotonic() - request.gone > self._of.patience_s
@@ -194,10 +194,10 @@ class Devices:
         """Wait, but not for ever, until enough devices are there: all of them the first time."""
         members = (self._of.members.get(client) for client, _ in requests)
         # The first time devices are just being switched on; later an absent one is no surprise.
-        wanted = {member.node for member in members if member and member.node is not None}
-        enough = min(len(wanted), self._of.quorum(len(requests))) if self._met else len(wanted)
+        expected = {member.node for member in members if member and member.node is not None}
+        enough = min(len(expected), self._of.quorum(len(requests))) if self._met else len(expected)
         end = time.monotonic() + self._of.patience_s
-        while len(wanted & (nodes := self._online()).keys()) < enough and time.monotonic() < end:
+        while len(expected & (nodes := self._online()).keys()) < enough and time.monotonic() < end:
             time.sleep(self._of.poll_s)
         self._met = True
         return nodes

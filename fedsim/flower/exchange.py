@@ -45,11 +45,11 @@ class Replies:
         ]
         return replace(self, turns=turns)
 
-    def sifted(self, strategy: Strategy, wanted: ReplySpec | None) -> Replies:
+    def sifted(self, strategy: Strategy, spec: ReplySpec | None) -> Replies:
         """Return the same without the updates that the strategy cannot use."""
-        if wanted is None:
+        if spec is None:
             return self
-        faults = {update.client: _fault(update, strategy, wanted) for update in self.updates}
+        faults = {update.client: _fault(update, strategy, spec) for update in self.updates}
         turns = [replace(turn, fault=faults.get(turn.client) or turn.fault) for turn in self.turns]
         return replace(self, turns=turns, updates=[u for u in self.updates if not faults[u.client]])
 
@@ -58,9 +58,9 @@ class Replies:
         return self.sums.merged() if is_sum(strategy) else strategy.aggregate(self.updates)
 
 
-def _fault(update: Update, strategy: Strategy, wanted: ReplySpec) -> str:
+def _fault(update: Update, strategy: Strategy, spec: ReplySpec) -> str:
     try:
-        return strategy.fault(update, wanted)
+        return strategy.fault(update, spec)
     except Exception as error:  # what cannot even be looked at is the client's fault
         return describe_exception(error)
 
@@ -134,8 +134,8 @@ class Exchange:
 
     def finish(self) -> Replies:
         """Return what came back; who is still asked has not replied."""
-        missing = [ReplyInfo(info.id, fault="no reply") for info in self._asked.values()]
-        self._gathered.turns += missing
+        absent = [ReplyInfo(info.id, fault="no reply") for info in self._asked.values()]
+        self._gathered.turns += absent
         self._gathered.turns.sort(key=lambda turn: turn.client)
         self._gathered.updates.sort(key=lambda update: update.client)
         return self._gathered

@@ -50,8 +50,8 @@ class FromFlower(Strategy):
         if self._sent.get("round") != state.round:
             _restore(self.rule, state.memory)
             self._sent.update(round=state.round, broadcast=self._configured(state))
-        sent: Broadcast = self._sent["broadcast"]
-        return sent
+        broadcast: Broadcast = self._sent["broadcast"]
+        return broadcast
 
     def _configured(self, state: ServerState) -> Broadcast:
         arrays, config = record_of(state.weights), ConfigRecord()
@@ -66,23 +66,23 @@ class FromFlower(Strategy):
             for key, value in record.items():
                 if key != ROUND and isinstance(value, bool | int | float | str):
                     settings[key] = value
-        sent = next(iter(content.array_records.values()))
-        return Broadcast(weights_of(sent), settings=settings)
+        arrays_sent = next(iter(content.array_records.values()))
+        return Broadcast(weights_of(arrays_sent), settings=settings)
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
         """Hand the clients' models to ``aggregate_train``, in ascending order of client."""
-        sent = self._sent["broadcast"].weights
-        replies = [self._reply(update, sent) for update in updates]
+        weights = self._sent["broadcast"].weights
+        replies = [self._reply(update, weights) for update in updates]
         arrays, _ = self.rule.aggregate_train(self._sent["round"], replies)
         if arrays is None:
             raise RunError(f"{type(self.rule).__name__} gave no model from {len(updates)} replies")
         # Aggregated lists of arrays may have lost their names: the order is the same.
         values = weights_of(arrays).values()
-        return Merged({"arrays": dict(zip(sent, values, strict=True))})
+        return Merged({"arrays": dict(zip(weights, values, strict=True))})
 
     @staticmethod
-    def _reply(update: Update, sent: Mapping[str, torch.Tensor]) -> Message:
-        model = {name: tensor + update.delta[name] for name, tensor in sent.items()}
+    def _reply(update: Update, weights: Mapping[str, torch.Tensor]) -> Message:
+        model = {name: tensor + update.delta[name] for name, tensor in weights.items()}
         metrics = MetricRecord({**update.metrics, EXAMPLES: update.examples})
         content = RecordDict({"arrays": record_of(model), "metrics": metrics})
         return Message(content, dst_node_id=1, message_type="train")
