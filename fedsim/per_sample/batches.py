@@ -78,10 +78,10 @@ def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple
     for first in range(0, len(batch), slots):
         inputs = batch.inputs[first : first + slots]
         labels = all_labels[first : first + slots]
-        count, missing = len(labels), slots - len(labels)
-        if missing:
-            inputs = torch.cat([inputs, inputs.new_zeros(missing, *inputs.shape[1:])])
-            labels = torch.cat([labels, labels.new_zeros(missing)])
+        count, padding = len(labels), slots - len(labels)
+        if padding:
+            inputs = torch.cat([inputs, inputs.new_zeros(padding, *inputs.shape[1:])])
+            labels = torch.cat([labels, labels.new_zeros(padding)])
         yield Examples(inputs, labels), count
 
 

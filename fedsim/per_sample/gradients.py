@@ -198,8 +198,8 @@ def _through(layer: nn.Module, parameters: Weights, x: Tensor) -> tuple[Tensor, 
     if isinstance(layer, nn.GroupNorm) and parameters:
         # Normalised first, scaled after: the normalised input is what the scale's gradient needs.
         x = functional.group_norm(x, layer.num_groups, eps=layer.eps)
-        each = (-1, *[1] * (x.dim() - 2))
-        return x, x * parameters["weight"].view(each) + parameters["bias"].view(each)
+        per_channel = (-1, *[1] * (x.dim() - 2))
+        return x, x * parameters["weight"].view(per_channel) + parameters["bias"].view(per_channel)
     return x, evenly(layer, x)
 
 

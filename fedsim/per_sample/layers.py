@@ -63,7 +63,7 @@ class StackedRows:
     @classmethod
     def made(cls, values: Tensor) -> StackedRows:
         """Return those that are there already, `(clients, slots, numbers)`."""
-        return cls(lambda client, some: values[client, some], (values.shape[2],), (0,))
+        return cls(lambda client, rows: values[client, rows], (values.shape[2],), (0,))
 
 
 NamedGradients = Iterator[tuple[str, StackedOuter | StackedRows]]
@@ -143,17 +143,17 @@ class Convolution:
         if is_narrow:
             shape, order = (channels, *kernel, out), (3, 0, 1, 2)
 
-        def errors_of(client: int, some: slice) -> Tensor:
-            return errors[some, :, client * out : (client + 1) * out]
+        def errors_of(client: int, rows: slice) -> Tensor:
+            return errors[rows, :, client * out : (client + 1) * out]
 
-        def weight_gradients(client: int, some: slice) -> Tensor:
-            images = x[some, client * channels : (client + 1) * channels]
-            windows, error = self._windows(images, is_narrow), errors_of(client, some)
+        def weight_gradients(client: int, rows: slice) -> Tensor:
+            images = x[rows, client * channels : (client + 1) * channels]
+            windows, error = self._windows(images, is_narrow), errors_of(client, rows)
             return torch.bmm(windows, error) if is_narrow else torch.bmm(error.mT, windows)
 
-        def bias_gradients(client: int, some: slice) -> Tensor:
+        def bias_gradients(client: int, rows: slice) -> Tensor:
             # Not of all clients at once: where their channels end, kernels sum in another order.
-            error = errors_of(client, some)
+            error = errors_of(client, rows)
             # A product with ones is faster than a sum.
             return torch.bmm(error.new_ones(len(error), 1, error.shape[1]), error)
 

@@ -49,8 +49,8 @@ def gradients_are_exact(model: nn.Module, shape: Sequence[int], classes: int, si
         classes: how many labels there are.
         size: how many examples go through the model together.
     """
-    written = WrittenOut.of(model)
-    if written is None:
+    explicit = WrittenOut.of(model)
+    if explicit is None:
         slopes = per_example(model)
         weights = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
 
@@ -59,7 +59,7 @@ def gradients_are_exact(model: nn.Module, shape: Sequence[int], classes: int, si
     else:
 
         def gradients(batch: Examples) -> Sequence[Tensor]:
-            parts = [p for piece in written(batch, size).values() for p in vars(piece).values()]
+            parts = [p for piece in explicit(batch, size).values() for p in vars(piece).values()]
             return [part for part in parts if isinstance(part, Tensor)]
 
     return _is_exact(gradients, model, _Batches(shape, classes, size))
@@ -93,12 +93,12 @@ def _is_exact(rows: Rows, model: nn.Module, batches: _Batches) -> bool:
         numbers = []
         for row in sorted({0, 1 % batches.size, batches.size // 2, batches.size - 1}):
             batch = batches.with_example_in(row)
-            moved = Examples(batch.inputs.to(device), batch.labels.to(device))
-            numbers.append([tensor[row] for tensor in rows(moved)])
+            on_device = Examples(batch.inputs.to(device), batch.labels.to(device))
+            numbers.append([tensor[row] for tensor in rows(on_device)])
     finally:
         model.train(was_training)
     return all(
-        torch.equal(first, other)
+        torch.equal(first, reference)
         for others in numbers[1:]
-        for first, other in zip(numbers[0], others, strict=True)
+        for first, reference in zip(numbers[0], others, strict=True)
     )

@@ -65,7 +65,7 @@ def descend_together(
     if isinstance(summed := SummedTogether.of(model), str):
         raise RunError(f"this model cannot be stacked: {summed}")
     before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-    moved: list[Weights] = []
+    deltas: list[Weights] = []
     passes = math.ceil(len(members) / max(1, HELD // _slots(rule)))
     # Stacks of nearly equal size: a short last one would cost a pass as the others do.
     for first, last in pairwise(len(members) * at // passes for at in range(passes + 1)):
@@ -73,8 +73,8 @@ def descend_together(
         for _ in range(rule.steps):
             stack.step(summed)
         by_name = summed.split(stack.weights.sub_(before))
-        moved += [{name: v[at] for name, v in by_name.items()} for at in range(last - first)]
-    return moved
+        deltas += [{name: v[at] for name, v in by_name.items()} for at in range(last - first)]
+    return deltas
 
 
 def _slots(rule: StepRule) -> int:
@@ -121,14 +121,14 @@ class _DpSgdStack:
         clip, late = self._terms.clip, dict[int, Tensor]()
         # What is beyond a row's slots goes first, so that the pass that every client has comes
         # last and its sums can be yielded as they are made.
-        rest = [
+        overflow = [
             (client, part)
             for client, places in enumerate(batches)
             for part in torch.split(places[self._slots :], self._slots)
             if len(part)
         ]
-        for first in range(0, len(rest), len(batches)):
-            clients, parts = zip(*rest[first : first + len(batches)], strict=True)
+        for first in range(0, len(overflow), len(batches)):
+            clients, parts = zip(*overflow[first : first + len(batches)], strict=True)
             # A pass has as many rows whatever is in it, so that no example's bits depend on how
             # many clients drew more than a row holds.
             fill = [0] * (len(batches) - len(clients))

@@ -109,17 +109,19 @@ class SummedTogether:
             for name, piece in pieces.items()
             if isinstance(piece, StackedOuter)
         }
-        written = {name: piece for name, piece in pieces.items() if isinstance(piece, StackedRows)}
+        row_pieces = {
+            name: piece for name, piece in pieces.items() if isinstance(piece, StackedRows)
+        }
         squares = torch.zeros(labels.shape, dtype=torch.float64, device=rows.device)
         # The norm of an outer product is the product of the norms: it is never written down.
         for errors, layer_inputs in outer.values():
             squares += errors.square().sum(dim=2) * layer_inputs.square().sum(dim=2)
         counts = share.sum(dim=1, dtype=torch.int64).tolist()
-        scale, sums = _cut(list(written.values()), squares, counts, clip)
+        scale, sums = _cut(list(row_pieces.values()), squares, counts, clip)
         has_odd = not bool(torch.isfinite(squares).all())
         total = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
         by_name = self.split(total)
-        for (name, piece), row_sums in zip(written.items(), sums, strict=True):
+        for (name, piece), row_sums in zip(row_pieces.items(), sums, strict=True):
             ordered = row_sums.view(-1, *piece.shape).permute(0, *(1 + at for at in piece.order))
             by_name[name].copy_(ordered)
         for name, (errors, layer_inputs) in outer.items():
@@ -210,18 +212,18 @@ def _cut(
     for client, count in enumerate(counts):
         for first in range(0, count, many):
             start = min(first, slots - many)  # the last few may have been in the slice before
-            some = slice(start, start + many)
+            rows = slice(start, start + many)
             for piece, column in zip(pieces, columns, strict=True):
-                wide[:, column] = piece.of(client, some).flatten(1)
+                wide[:, column] = piece.of(client, rows).flatten(1)
             norms = torch.linalg.vector_norm(wide, dim=1).square_()
-            norms.add_(squares[client, some]).sqrt_()
+            norms.add_(squares[client, rows]).sqrt_()
             cut = (clip * SLACK / norms).clamp_(max=1)  # a norm of 0 gives inf, so 1
             if not math.isfinite(float(norms.sum())):
                 is_odd = ~torch.isfinite(norms)
                 wide[is_odd], cut[is_odd] = 0, 0
             # Counted once: neither what the slice before had, nor what only fills up.
             cut[: first - start], cut[max(0, count - start) :] = 0, 0
-            scale[client, some] += cut
+            scale[client, rows] += cut
             sums[client].addmv_(wide.mT, cut)
     return scale, [sums[:, column] for column in columns]
 
