@@ -54,11 +54,11 @@ def allocate(nodes: Sequence[ClusterNode], compute: Compute) -> Allocation:
     Raises:
         ScenarioError: if the cluster has too little of something.
     """
-    wanted = None if compute.workers == "auto" else compute.workers
+    workers = None if compute.workers == "auto" else compute.workers
     if compute.gpus_per_worker != "auto":
         share = float(compute.gpus_per_worker)
     else:
-        share = _share(nodes, wanted)
+        share = _share(nodes, workers)
     if share and not any(node.gpus for node in nodes):
         raise unfit("gpus_per_worker", f"{share:g}, but no node of the cluster has a GPU")
     room = sum(node.takes(share) for node in nodes)
@@ -66,11 +66,11 @@ def allocate(nodes: Sequence[ClusterNode], compute: Compute) -> Allocation:
         raise unfit("workers", f"the cluster has no CPU: {_listed(nodes)}")
     if not room:
         raise unfit("gpus_per_worker", f"{share:g}, but the cluster has {_listed(nodes)}")
-    if (wanted or 1) > room:
+    if (workers or 1) > room:
         gpu_text = f"of {share:g} GPU each " if share else ""
-        message = f"{wanted}, but the cluster has room for {room} {gpu_text}({_listed(nodes)})"
+        message = f"{workers}, but the cluster has room for {room} {gpu_text}({_listed(nodes)})"
         raise unfit("workers", message, "auto takes as many as there is room for")
-    return Allocation(wanted or room, share)
+    return Allocation(workers or room, share)
 
 
 def spread(nodes: Sequence[ClusterNode], allocation: Allocation) -> list[int]:
@@ -88,15 +88,15 @@ def unfit(key: str, message: str, hint: str = "") -> ScenarioError:
     return ScenarioError([Fault("", 0, 0, f"compute.{key}", message, hint)])
 
 
-def _share(nodes: Sequence[ClusterNode], wanted: int | None) -> float:
+def _share(nodes: Sequence[ClusterNode], workers: int | None) -> float:
     """Return the largest part of a GPU that all workers can have."""
     equipped = [node for node in nodes if node.gpus >= 1 and node.cpus]
-    wanted = wanted or sum(node.cpus for node in equipped)
-    if not equipped or wanted > sum(node.cpus for node in equipped):
+    workers = workers or sum(node.cpus for node in equipped)
+    if not equipped or workers > sum(node.cpus for node in equipped):
         return 0.0
-    for sharing in range(1, wanted + 1):
+    for sharing in range(1, workers + 1):
         share = math.floor(GRAIN / sharing) / GRAIN
-        if sum(node.takes(share) for node in equipped) >= wanted:
+        if sum(node.takes(share) for node in equipped) >= workers:
             return share
     return 0.0
 

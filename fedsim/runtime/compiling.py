@@ -81,8 +81,8 @@ def compiling(
         start = time.perf_counter()
         settled = with_compiling(scenario, Compiling(True))
         fast = Host(settled, store, device_of(scenario)).worker
-        spent = {"before": before, "warm_up": time.perf_counter() - start}
-        return _tried(scenario, instruction, (plain.host.worker, fast), spent)
+        seconds_spent = {"before": before, "warm_up": time.perf_counter() - start}
+        return _tried(scenario, instruction, (plain.host.worker, fast), seconds_spent)
     except Exception as error:  # no compiler, or a model or client half that raises
         return Compiling(False, f"nothing is compiled: {said(error)}")
 
@@ -105,7 +105,7 @@ def _tried(
     scenario: Scenario,
     instruction: Instruction,
     workers: tuple[Worker, Worker],
-    spent: dict[str, float],
+    seconds_spent: dict[str, float],
 ) -> Compiling:
     """Take a compiled turn, and see that it is the same one, and faster if it has to be."""
     plain, fast = workers
@@ -114,9 +114,11 @@ def _tried(
     difference = _apart(plain.turn(instruction), fast.turn(instruction))
     if not difference <= TOLERANCE[scenario.compute.precision]:
         return Compiling(False, f"nothing is compiled: a turn then ends {difference:.0e} apart")
-    before, after = spent["before"], milliseconds(partial(fast.turn, instruction)) / 1000
-    timing = f"a turn of {before:.3f} s takes {after:.3f} s, compiling {spent['warm_up']:.1f} s"
-    seconds = {**spent, "after": after}
+    before, after = seconds_spent["before"], milliseconds(partial(fast.turn, instruction)) / 1000
+    timing = (
+        f"a turn of {before:.3f} s takes {after:.3f} s, compiling {seconds_spent['warm_up']:.1f} s"
+    )
+    seconds = {**seconds_spent, "after": after}
     if scenario.compute.compile == "auto" and after > GAIN * before:
         return Compiling(False, f"nothing is compiled: {timing}", seconds)
     return Compiling(True, f"local steps are compiled: {timing}; kept in {COMPILED}", seconds)
@@ -124,8 +126,8 @@ def _tried(
 
 def _apart(first: Update, second: Update) -> float:
     """Return how far apart two updates end, relative to how far the first one moved."""
-    moved = sum(float(tensor.square().sum()) for tensor in first.delta.values())
+    squared_norm = sum(float(tensor.square().sum()) for tensor in first.delta.values())
     gaps = [
         float((tensor - second.delta[name]).square().sum()) for name, tensor in first.delta.items()
     ]
-    return (sum(gaps) / moved) ** 0.5 if moved else float(sum(gaps) > 0)
+    return (sum(gaps) / squared_norm) ** 0.5 if squared_norm else float(sum(gaps) > 0)

@@ -144,7 +144,7 @@ class RayGrid(ChunkGrid):
             f"worker {flight.worker} died while it ran {named}; "
             "it was replaced and the work is done again"
         )
-        lost = ChunkReply()
+        failed = ChunkReply()
         for part in flight.chunk.parts():
             if len(part.clients) > 1:  # stacked, and perhaps none of them did it
                 queue.append(part)
@@ -153,12 +153,12 @@ class RayGrid(ChunkGrid):
             self._deaths[client] = self._deaths.get(client, 0) + 1
             if self._deaths[client] >= MOST_DEATHS:
                 self.set_aside[client] = "its turn ended its worker twice"
-                lost.turns.append(ReplyInfo(client, fault=self.set_aside[client]))
+                failed.turns.append(ReplyInfo(client, fault=self.set_aside[client]))
                 self.notes.append(f"client {client} is set aside: {self.set_aside[client]}")
             else:
                 queue.append(part)
-        if lost.turns:
-            yield lost
+        if failed.turns:
+            yield failed
 
     def _replace(self, workers: Sequence[int], work: ExchangeWork) -> None:
         """Call others in the place of workers, and have done what they kept or had not begun."""

@@ -132,8 +132,8 @@ class RayPool:
             raise
         self._gpus = allocation.gpus
         # All workers or none: two runs that each hold half of a cluster would wait for ever.
-        each = {"CPU": 1, **({"GPU": self._gpus} if self._gpus else {})}
-        self._room = placement_group([each] * allocation.workers, strategy="SPREAD")
+        bundle = {"CPU": 1, **({"GPU": self._gpus} if self._gpus else {})}
+        self._room = placement_group([bundle] * allocation.workers, strategy="SPREAD")
         self.actors += [self.spawn() for _ in range(allocation.workers)]
 
     def spawn(self) -> Any:

@@ -34,9 +34,9 @@ class CostModel:
 
     def of(self, phase: str, clients: Sequence[ClientId]) -> NDArray[np.float64]:
         """Return what the turn of each of ``clients`` takes."""
-        each, per_example = self._lines.get(phase, (1.0, 1.0))
+        per_turn, per_example = self._lines.get(phase, (1.0, 1.0))
         sizes = self._sizes[np.array(clients, np.intp)].astype(np.float64)
-        return each + per_example * sizes
+        return per_turn + per_example * sizes
 
     def learn(self, phase: str, turns: Iterable[ReplyInfo]) -> None:
         """Look at what the turns of an exchange took."""
@@ -47,8 +47,8 @@ class CostModel:
         spread = sizes - sizes.mean()
         square = float(spread @ spread)
         slope = max(0.0, float(spread @ seconds) / square) if square else 0.0
-        each = max(0.0, float(seconds.mean() - slope * sizes.mean()))
-        self._lines[phase] = each, slope
+        per_turn = max(0.0, float(seconds.mean() - slope * sizes.mean()))
+        self._lines[phase] = per_turn, slope
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
         strategy: the server's own, which knows what it sends.
         store: where the data is.
     """
-    wanted = scenario.compute.cohort
-    if wanted in ("off", 1):
+    choice = scenario.compute.cohort
+    if choice in ("off", 1):
         return Stacking(1)
     if scenario.privacy is not None and scenario.privacy.unit == "client":
         # Who is beside a client decides about the last bits of its update, and with them whether
@@ -66,9 +66,9 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
     trial = TimingTrial.of(scenario, data, strategy, store)
     if why := _refusal(trial):
         return Stacking(1, f"clients train one by one: {why}")
-    if wanted != "auto":
+    if choice != "auto":
         on_gpu = device_of(scenario) != "cpu"
-        return fitting(trial, int(wanted)) if on_gpu else Stacking(int(wanted))
+        return fitting(trial, int(choice)) if on_gpu else Stacking(int(choice))
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)
     timings = _measured(trial, [size for size in SIZES if 2 * size <= cohort])
     best = min(timings, key=lambda size: timings[size])
@@ -104,13 +104,13 @@ def _refusal(trial: TimingTrial) -> str:
     )
 
 
-def fitting(trial: TimingTrial, wanted: int) -> Stacking:
-    """Return ``wanted``, halved as often as it takes to fit on the GPU: once, for the whole run."""
-    size = wanted
+def fitting(trial: TimingTrial, requested: int) -> Stacking:
+    """Return ``requested``, halved until it fits on the GPU: once, for the whole run."""
+    size = requested
     while size > 1 and not _fits(trial, size):
         size //= 2
-    note = f"clients train {size} at a time: there is no room on the GPU for {wanted}"
-    return Stacking(size, note if size < wanted else "")
+    note = f"clients train {size} at a time: there is no room on the GPU for {requested}"
+    return Stacking(size, note if size < requested else "")
 
 
 def _fits(trial: TimingTrial, size: int) -> bool:

@@ -62,12 +62,12 @@ def device_of(scenario: Scenario) -> str:
 
 def milliseconds(work: Callable[[], object]) -> float:
     """Return what ``work`` takes: the best of three, for others use the machine too."""
-    spent = []
+    timings = []
     for _ in range(3):
         start = time.perf_counter()
         work()
-        spent.append(1000 * (time.perf_counter() - start))
-    return min(spent)
+        timings.append(1000 * (time.perf_counter() - start))
+    return min(timings)
 
 
 def said(error: Exception) -> str:
