@@ -47,12 +47,12 @@ class Module:
 
     def origin(self, name: ast.expr) -> str:
         """Return the full dotted name behind an imported one; empty where it is not imported."""
-        first, _, rest = ast.unparse(name).partition(".")
+        first, _, attributes = ast.unparse(name).partition(".")
         if first in self.imports:
-            return f"{self.imports[first]}.{rest}".rstrip(".")
+            return f"{self.imports[first]}.{attributes}".rstrip(".")
         return (
             ""
-            if rest or first in self.classes or not hasattr(builtins, first)
+            if attributes or first in self.classes or not hasattr(builtins, first)
             else f"builtins.{first}"
         )
 
@@ -114,18 +114,18 @@ def locate(name: str) -> Module | None:
     Raises:
         NotRead: if the source is there but is not Python.
     """
-    top, *rest = name.split(".")
+    top, *submodules = name.split(".")
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
     if spec is None:
         return None
-    if not rest:
+    if not submodules:
         is_source = spec.origin is not None and spec.origin.endswith(".py")
         return module_at(Path(str(spec.origin)), name) if is_source else None
     for folder in spec.submodule_search_locations or ():
-        stem = Path(folder, *rest)
+        stem = Path(folder, *submodules)
         for path in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
             if os.path.isfile(path):
                 return module_at(path, name)

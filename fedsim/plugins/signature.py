@@ -40,13 +40,13 @@ class Parameter:
     """A plain value, :data:`REQUIRED` or :data:`COMPUTED`."""
     doc: str = ""
 
-    def value(self, written: Any) -> Any:
-        """Return ``written`` as the class wants it: a tuple for a list, a Path for a text.
+    def value(self, value: Any) -> Any:
+        """Return ``value`` as the class wants it: a tuple for a list, a Path for a text.
 
         Raises:
             pydantic.ValidationError: if it is of another type, or out of range.
         """
-        return TypeAdapter(self.type).validate_python(written)
+        return TypeAdapter(self.type).validate_python(value)
 
     def plain(self, value: Any) -> Any:
         """Return ``value`` as a scenario file would say it."""
@@ -79,12 +79,12 @@ class Signature:
     methods: frozenset[str] = frozenset()
     """Names of its methods, those of its bases too."""
 
-    def faults(self, who: str, written: Mapping[str, Any]) -> list[Wrong]:
-        """Return all that is wrong with the parameters ``written`` for it.
+    def faults(self, who: str, values: Mapping[str, Any]) -> list[Wrong]:
+        """Return all that is wrong with the parameters ``values`` for it.
 
         Args:
             who: the plug-in as messages call it: ``strategy 'fedprox'``.
-            written: from name to value, as in the file.
+            values: from name to value, as in the file.
         """
         has = ", ".join(self.parameters) or "none"
         unknown = [
@@ -93,28 +93,28 @@ class Signature:
                 f"{who} has no parameter {name!r}; it has {has}",
                 did_you_mean(name, self.parameters),
             )
-            for name in written
+            for name in values
             if name not in self.parameters
         ]
         meant = {nearest(str(wrong.path[0]), self.parameters) for wrong in unknown}
-        missing = [
+        absent = [
             Wrong((), f"{who} needs {name!r}: {expected(parameter.type)}", parameter.doc)
             for name, parameter in self.parameters.items()
-            if parameter.default is REQUIRED and name not in written and name not in meant
+            if parameter.default is REQUIRED and name not in values and name not in meant
         ]
-        accepted = [name for name in written if name in self.parameters]
+        accepted = [name for name in values if name in self.parameters]
         return [
             *unknown,
-            *missing,
-            *(w for n in accepted for w in _misfits(self.parameters[n], written[n])),
+            *absent,
+            *(w for n in accepted for w in _misfits(self.parameters[n], values[n])),
         ]
 
-    def with_defaults(self, written: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``written``, which has no faults, with nothing implicit left, as plain values."""
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``values``, which has no faults, with nothing implicit left, as plain values."""
         complete: dict[str, Any] = {}
         for name, parameter in self.parameters.items():
-            if name in written:
-                complete[name] = parameter.plain(parameter.value(written[name]))
+            if name in values:
+                complete[name] = parameter.plain(parameter.value(values[name]))
             elif parameter.default not in (REQUIRED, COMPUTED):
                 complete[name] = _plain(parameter)
         return complete

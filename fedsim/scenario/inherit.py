@@ -88,14 +88,14 @@ def _with_parents(
 
 
 def _parent(extends: YamlNode, path: Path, name: str) -> tuple[Path, str]:
-    written = str(extends.value)
-    if not written.startswith("preset:"):
-        return path.parent / written, os.path.normpath(Path(name).parent / written)
-    preset, available = written.removeprefix("preset:"), presets()
+    reference = str(extends.value)
+    if not reference.startswith("preset:"):
+        return path.parent / reference, os.path.normpath(Path(name).parent / reference)
+    preset, available = reference.removeprefix("preset:"), presets()
     if preset not in available:
         hint = did_you_mean(preset, available) or f"there are {', '.join(available) or 'none'}"
         raise _refusal(extends, f"no preset is called {preset!r}", hint)
-    return available[preset], written
+    return available[preset], reference
 
 
 def _refusal(extends: YamlNode, message: str, hint: str = "") -> ScenarioError:

@@ -145,12 +145,12 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def unknown(key: str, known: list[str]) -> ScenarioError:
-    """Return the error for a key that is not ``known``, with the nearest that is."""
+def unknown(key: str, keys: list[str]) -> ScenarioError:
+    """Return the error for a key that is not among ``keys``, with the nearest that is."""
     last = key.rpartition(".")[2]
-    namesakes = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
+    namesakes = [candidate for candidate in keys if candidate.rpartition(".")[2] == last]
     new = new_name(key)
-    hint = f"it is now called {new!r}" if new else did_you_mean(key, namesakes or known)
+    hint = f"it is now called {new!r}" if new else did_you_mean(key, namesakes or keys)
     return ScenarioError([Fault("", 0, 0, key, "there is no such key", hint)])
 
 

@@ -138,9 +138,9 @@ def _validated(
 def _unknown_key(path: tuple[Step, ...], tree: YamlNode, settled: Settled) -> tuple[Fault, str]:
     *above, name = path
     section = tuple(str(step) for step in above)
-    known = known_at(section) or ["accuracy", "loss"]
-    suggestion = "" if settled.places_of(str(name)) else nearest(str(name), known)
-    hint = settled.hint(str(name), known)
+    valid_keys = known_at(section) or ["accuracy", "loss"]
+    suggestion = "" if settled.places_of(str(name)) else nearest(str(name), valid_keys)
+    hint = settled.hint(str(name), valid_keys)
     return tree.deepest(path).key.fault(path, "unknown key", hint), suggestion
 
 

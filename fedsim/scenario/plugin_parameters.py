@@ -46,11 +46,11 @@ class Settled:
         ]
         return [f"'{dotted(place)}'" if place else "the top level" for place in [*sections, *parts]]
 
-    def hint(self, name: str, known: Iterable[str]) -> str:
-        """Return what to do about an unknown key ``name`` where there may be ``known`` ones."""
+    def hint(self, name: str, valid: Iterable[str]) -> str:
+        """Return what to do about an unknown key ``name`` where there may be ``valid`` ones."""
         if places := self.places_of(name):
             return f"{name!r} belongs under {listed(places, ' or ')}"
-        return did_you_mean(name, known) or f"known here: {', '.join(known)}"
+        return did_you_mean(name, valid) or f"known here: {', '.join(valid)}"
 
 
 def settle(tree: YamlNode) -> Settled:
@@ -126,18 +126,18 @@ def _settle(
     settled.signatures[path] = signature
     entries, twice = with_new_names(path, entries, signature.parameters)
     yield from twice
-    written = {name: _absolute(name, node, use.value, signature) for name, node in entries.items()}
-    written.pop("use", None)
+    values = {name: _absolute(name, node, use.value, signature) for name, node in entries.items()}
+    values.pop("use", None)
     who = _who(path, use.value, entries, settled)
-    wrong = list(signature.faults(who, written))
+    wrong = list(signature.faults(who, values))
     for fault in wrong:
         node = _node(fault.path, entries) or part
         place = node.key if fault.path and fault.path[0] not in signature.parameters else node.place
         yield place.fault((*path, *fault.path), fault.message, fault.hint)
-    missing = list(_missing_files(path, use.value, entries, written, signature))
-    yield from missing
-    if not (wrong or missing or twice):
-        settled.parts[path] = {"use": use.value, **signature.with_defaults(written)}
+    file_faults = list(_missing_files(path, use.value, entries, values, signature))
+    yield from file_faults
+    if not (wrong or file_faults or twice):
+        settled.parts[path] = {"use": use.value, **signature.with_defaults(values)}
 
 
 def _node(path: tuple[str | int, ...], entries: Mapping[str, YamlNode]) -> YamlNode | None:
@@ -189,10 +189,10 @@ def _missing_files(
     path: tuple[str, ...],
     use: str,
     entries: Mapping[str, YamlNode],
-    written: Mapping[str, Any],
+    values: Mapping[str, Any],
     signature: Signature,
 ) -> Iterator[Fault]:
-    for name, value in written.items():
+    for name, value in values.items():
         if (
             PARTS[path] != "source"
             or not isinstance(value, str)

@@ -38,7 +38,7 @@ It goes with version 0.3.
 def with_new_names(
     path: tuple[str, ...],
     entries: Mapping[str, YamlNode],
-    known: Collection[str],
+    names: Collection[str],
     renamed: Mapping[str, str] = RENAMED,
 ) -> tuple[dict[str, YamlNode], list[Fault]]:
     """Return the entries of a section or part under the names it has now, and what is wrong.
@@ -46,7 +46,7 @@ def with_new_names(
     Args:
         path: of the section or part in the file.
         entries: as they are written there.
-        known: the names that the section or the plug-in has; an old name among them stays.
+        names: the names that the section or the plug-in has; an old name among them stays.
         renamed: from old dotted keys to new ones.
 
     Warns:
@@ -57,7 +57,7 @@ def with_new_names(
     for name, node in entries.items():
         old = dotted((*path, name))
         new = renamed.get(old, "").rpartition(".")[2]
-        if name in known or new not in known:
+        if name in names or new not in names:
             present[name] = node
         elif new in entries:
             message = f"is now called {new!r}, and both names are in use here"
@@ -132,6 +132,6 @@ def new_name(key: str) -> str:
     return ""
 
 
-def current_key(key: str, known: Collection[str]) -> str:
-    """Return the dotted ``key`` as a complete scenario has it; ``known`` are that scenario's."""
-    return key if key in known else RENAMED.get(key, key)
+def current_key(key: str, keys: Collection[str]) -> str:
+    """Return the dotted ``key`` as a complete scenario has it; ``keys`` are that scenario's."""
+    return key if key in keys else RENAMED.get(key, key)

@@ -111,11 +111,11 @@ def _space(tree: YamlNode, scenario: Scenario, changes: Changes) -> dict[str, An
     space = tree.at(("tune", "space"))
     if space is None:
         return {}
-    known = set(_dotted_keys(scenario.resolved()))
-    fixed = {current_key(key, known) for name, node in changes for key in _written(name, node)}
+    keys = set(_dotted_keys(scenario.resolved()))
+    fixed = {current_key(key, keys) for name, node in changes for key in _written(name, node)}
     # Keys stay as the study has them: its ledger, and so its resumption, goes by them.
     return {
-        key: node.plain() for key, node in _items(space) if current_key(key, known) in known - fixed
+        key: node.plain() for key, node in _items(space) if current_key(key, keys) in keys - fixed
     }
 
 

@@ -179,17 +179,17 @@ def _near(name: str, names: Sequence[str]) -> str:
     return did_you_mean(name, names) or f"there are {', '.join(names)}"
 
 
-def _base(tree: YamlNode, path: Path, written: str, overrides: Sequence[str]) -> Base:
+def _base(tree: YamlNode, path: Path, reference: str, overrides: Sequence[str]) -> Base:
     place = tree.deepest(("base",)).place
-    file = path.parent / written
-    if written.startswith("preset:"):
-        available, preset = presets(), written.removeprefix("preset:")
+    file = path.parent / reference
+    if reference.startswith("preset:"):
+        available, preset = presets(), reference.removeprefix("preset:")
         if preset not in available:
             message = f"no preset is called {preset!r}"
             raise ScenarioError([place.fault("base", message, _near(preset, list(available)))])
         file = available[preset]
     elif not file.is_file():
-        raise ScenarioError([place.fault("base", f"there is no file {written!r}")])
+        raise ScenarioError([place.fault("base", f"there is no file {reference!r}")])
     base, faults = assemble(file, overrides)
     for key, value in _items(tree.child("set")):
         base, wrong = overlaid(base, key, value)

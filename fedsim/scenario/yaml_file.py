@@ -162,8 +162,8 @@ class _Reader:
         for key, value in mapping.value:
             place = self._place(key.start_mark)
             if key.tag != TAG + "str":
-                written = key.value if isinstance(key, yaml.ScalarNode) else "..."
-                message = f"the key {written} is not text; write it in quotes if it is meant"
+                key_text = key.value if isinstance(key, yaml.ScalarNode) else "..."
+                message = f"the key {key_text} is not text; write it in quotes if it is meant"
                 self.faults.append(place.fault(path, message))
             elif key.value == "<<":
                 message = "merge keys (<<) are not part of YAML 1.2"

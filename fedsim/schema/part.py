@@ -32,12 +32,12 @@ class Part(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather(cls, written: Any) -> Any:
-        if isinstance(written, str):
-            return {"use": written}
-        if not isinstance(written, dict):
-            return written
-        entries = dict(written)
+    def _gather(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"use": value}
+        if not isinstance(value, dict):
+            return value
+        entries = dict(value)
         use = entries.pop("use", "")
         return {"use": use, "parameters": entries.pop("parameters", {}) | entries}
 
