@@ -145,11 +145,11 @@ def lower_bound(
     order = np.argsort(scores, kind="stable")
     bound, many = 0.0, len(scores)
     sizes = sorted({many // share for share in SHARES} - {0})
-    tried = [(low, high) for high in sizes for low in (0, high)]
-    for low, high in tried:
+    trials = [(low, high) for high in sizes for low in (0, high)]
+    for low, high in trials:
         right = int((~is_in[order[:low]]).sum() + is_in[order[-high:]].sum())
         guesses = _Guesses(many, low + high, right)
-        bound = max(bound, guesses.lower(delta, 1 - (1 - confidence) / len(tried)))
+        bound = max(bound, guesses.lower(delta, 1 - (1 - confidence) / len(trials)))
     return bound
 
 

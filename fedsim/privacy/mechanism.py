@@ -109,13 +109,13 @@ class CentralGaussian:
         z = self.noise_multiplier
         if self.adaptive is None or z == 0:
             return z
-        rest = z**-2 - (2 * self.bits_std) ** -2
-        if rest <= 0:
+        remaining = z**-2 - (2 * self.bits_std) ** -2
+        if remaining <= 0:
             raise ValueError(
                 f"adaptive clipping with noise multiplier {z:g} needs more than {10 * z:g} "
                 f"clients per round, not {self.expected:g}"
             )
-        return 1 / math.sqrt(rest)
+        return 1 / math.sqrt(remaining)
 
     def step(self, clip: float) -> float:
         """Return the grid of the noise, on which the clients' updates are put."""

@@ -194,10 +194,10 @@ class PrivacyEngine:
         if most <= self._affordable:
             return
         budget = self.claim.privacy.budget
-        spent, limit = self.claim.epsilon(self.turns), budget.epsilon if budget else 0.0
+        epsilon_spent, limit = self.claim.epsilon(self.turns), budget.epsilon if budget else 0.0
         raise BudgetSpent(
             f"privacy budget (epsilon {limit:g}) reached before round {number}: "
-            f"{spent:.4g} is spent, another would make it {self.claim.epsilon(most):.4g}"
+            f"{epsilon_spent:.4g} is spent, another would make it {self.claim.epsilon(most):.4g}"
         )
 
     def _pay(self, charge: LedgerCharge) -> None:

@@ -75,12 +75,12 @@ class PrivateStrategy(Strategy):
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send what ``inner`` sends, and the bound in force."""
-        sent = self.inner.broadcast(state, replace(to, examples=0))
+        inner_broadcast = self.inner.broadcast(state, replace(to, examples=0))
         clip, mechanism = self.bound(state), self.server_side
         settings: dict[str, Setting] = {CLIP: clip, STEP: mechanism.step(clip)}
         if mechanism.adaptive is not None:
             settings[BITS] = True
-        return replace(sent, settings={**sent.settings, **settings})
+        return replace(inner_broadcast, settings={**inner_broadcast.settings, **settings})
 
     def bound(self, state: ServerState) -> float:
         """Return the bound in force."""

@@ -109,8 +109,8 @@ def _sampling(claim: PrivacySpec) -> str:
     how = type(crowd.sampler).__name__.lower()
     drawn = f"{how}, {crowd.cohort} of {crowd.population} clients a round"
     if privacy.unit == "record":
-        each = "; ".join(_release(subsampled) for subsampled in claim.releases(1))
-        return f"{drawn}: no amplification claimed by that; a turn releases {each}"
+        releases = "; ".join(_release(subsampled) for subsampled in claim.releases(1))
+        return f"{drawn}: no amplification claimed by that; a turn releases {releases}"
     if claim.sample_rate >= 1:
         return f"{drawn}: no amplification claimed"
     if claim.sampling == "fixed":
@@ -170,8 +170,8 @@ def _budget(claim: PrivacySpec, ledger: PrivacyLedger) -> str:
     if claim.privacy.budget is None:
         return "none"
     limit = claim.privacy.budget.epsilon
-    spent = claim.epsilon(_most(claim, ledger))
-    return f"epsilon {limit:g}, {limit - spent:.4g} left"
+    epsilon_spent = claim.epsilon(_most(claim, ledger))
+    return f"epsilon {limit:g}, {limit - epsilon_spent:.4g} left"
 
 
 def _rng(claim: PrivacySpec) -> str:
