@@ -144,9 +144,9 @@ class _CellQueue:
                 for news in everything:
                     ledger = self._handed_out(self._entered(ledger, news))
                     done += news.status in ("finished", "failed")
-                    left = sum(entry.status in ("left", "started") for entry in ledger.runs)
+                    unfinished = sum(entry.status in ("left", "started") for entry in ledger.runs)
                     pace = (time.monotonic() - begun) / done if done else None
-                    watch(Progress(ledger, news, None if pace is None else left * pace))
+                    watch(Progress(ledger, news, None if pace is None else unfinished * pace))
         except KeyboardInterrupt as error:
             counts = ledger.counts()
             finished = f"{counts['finished']} of {len(ledger.cells)} cells are finished"

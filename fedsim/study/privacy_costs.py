@@ -38,14 +38,14 @@ def privacy_costs(study: Study, population: Callable[[Scenario], int]) -> list[s
 
 
 def _few(names: list[str]) -> str:
-    rest = len(names) - FEW
+    remaining = len(names) - FEW
     listed = ", ".join(names[:FEW])
-    return f"{listed} and {rest} more" if rest > 0 else listed
+    return f"{listed} and {remaining} more" if remaining > 0 else listed
 
 
 def _promise(cell: Cell, population: Callable[[Scenario], int]) -> str:
     claim = privacy_spec_of(cell.scenario, population(cell.scenario))
     most = claim.most_turns()
-    spent = claim.epsilon(claim.affordable(most))
+    epsilon_spent = claim.epsilon(claim.affordable(most))
     privacy = claim.privacy
-    return f"epsilon {spent:.3g} for one {privacy.unit} at delta {privacy.delta:g}"
+    return f"epsilon {epsilon_spent:.3g} for one {privacy.unit} at delta {privacy.delta:g}"

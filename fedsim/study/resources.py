@@ -35,10 +35,10 @@ def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[StudyResources]
         return
     from fedsim.runtime.ray_session import shared as shared_ray
 
-    wanted = on_ray[0].workers
-    with shared_ray(on_ray[0].address, wanted) as resources:
+    requested = on_ray[0].workers
+    with shared_ray(on_ray[0].address, requested) as resources:
         workers = max(1, resources.cpus // jobs)
-        workers = workers if wanted == "auto" else min(workers, wanted)
+        workers = workers if requested == "auto" else min(workers, requested)
         gpus = resources.gpus / (workers * jobs)
         sets = (f"compute.workers={workers}", f"compute.gpus_per_worker={gpus:.3g}")
         yield StudyResources(jobs, sets, resources.environment)

@@ -39,15 +39,17 @@ def check_installed() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def propose(space: Mapping[str, Mapping[str, Any]], seed: int, tried: Tried) -> dict[str, Any]:
-    """Return the values to try after those that were ``tried``.
+def propose(
+    space: Mapping[str, Mapping[str, Any]], seed: int, past_trials: Tried
+) -> dict[str, Any]:
+    """Return the values to try after ``past_trials``.
 
     The first ten are drawn at random, the others by a tree-structured Parzen estimator.
 
     Args:
         space: by key, ``log``, ``uniform``, ``int`` or ``choice`` with the ends or the choices.
         seed: the study's: searches begin alike.
-        tried: the trials so far.
+        past_trials: the trials so far.
 
     References:
         Bergstra, Bardenet, Bengio, Kégl, "Algorithms for Hyper-Parameter Optimization",
@@ -58,9 +60,9 @@ def propose(space: Mapping[str, Mapping[str, Any]], seed: int, tried: Tried) -> 
     # What all strategies have comes first, so that searches begin with the same draws of it.
     keys = sorted(space, key=lambda key: key.startswith("strategy."))
     spans = {key: _distribution(space[key]) for key in keys}
-    sampler = optuna.samplers.TPESampler(seed=integer(seed, "tune", len(tried)))
+    sampler = optuna.samplers.TPESampler(seed=integer(seed, "tune", len(past_trials)))
     study = optuna.create_study(sampler=sampler, direction="maximize")
-    for values, score in tried:
+    for values, score in past_trials:
         past = optuna.trial.create_trial(params=dict(values), distributions=spans, value=score)
         study.add_trial(past)
     parameters = study.ask(spans).params

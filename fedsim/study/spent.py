@@ -63,11 +63,11 @@ def _curve(trial: Trial, scenario: Scenario) -> Iterator[tuple[int, float]]:
     private = scenario.model_copy(update={"privacy": planned})
     claim = privacy_spec_of(private, int(ledger.promise["population"]))
     rounds = sorted({charge.round for charge in ledger.charges})
-    shown = {rounds[int(k)] for k in np.linspace(0, len(rounds) - 1, POINTS).round()}
+    selected = {rounds[int(k)] for k in np.linspace(0, len(rounds) - 1, POINTS).round()}
     paid: Counter[int] = Counter()
     for place, charge in enumerate(ledger.charges, 1):
         paid.update(charge.clients or ())
         is_last = place == len(ledger.charges) or ledger.charges[place].round != charge.round
-        if is_last and charge.round in shown:
+        if is_last and charge.round in selected:
             most = place if planned.is_central else max(paid.values(), default=0)
             yield charge.round, claim.epsilon(most)

@@ -120,8 +120,8 @@ def _given(ledger: StudyLedger, search: SearchRecord) -> StudyLedger:
     if not any(entry.score is not None for entry in entries):
         changes: Mapping[str, Any] = {"status": "failed", "why": NONE_FINISHED}
     else:
-        tried = _tried(entries, max(entry.trial for entry in entries) + 1)
-        changes = {"values": max(tried, key=lambda entry: entry[1])[0]}
+        scored = _tried(entries, max(entry.trial for entry in entries) + 1)
+        changes = {"values": max(scored, key=lambda entry: entry[1])[0]}
     for entry in cells:
         ledger = ledger.changed(entry.name, **changes)
     return ledger
