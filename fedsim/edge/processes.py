@@ -60,13 +60,13 @@ def end(process: subprocess.Popen[Any], patience: float = 10.0) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(patience)
     # Flower's workers watch for their parent's death themselves, every few seconds.
-    left = [pid for pid in every if born[pid] and _born(pid) == born[pid]]
-    for pid in left:
+    survivors = [pid for pid in every if born[pid] and _born(pid) == born[pid]]
+    for pid in survivors:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    while any(_born(pid) == born[pid] for pid in left) and time.monotonic() < until:
+    while any(_born(pid) == born[pid] for pid in survivors) and time.monotonic() < until:
         time.sleep(0.1)
-    for pid in left:
+    for pid in survivors:
         if _born(pid) == born[pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -172,13 +172,13 @@ async def _keep(server: uvicorn.Server, link: FlowerLink, tell: Tell) -> None:
 
 
 async def _remember(gate: Gate, folder: Path) -> None:
-    written = None
+    saved = None
     while True:
         await asyncio.sleep(5.0)
         contacts = files.plain(gate.contacts)
-        if contacts != written:
+        if contacts != saved:
             files.write(folder / SEEN, contacts)
-            written = contacts
+            saved = contacts
 
 
 def _recalled(folder: Path) -> dict[str, DeviceContact]:

@@ -30,13 +30,13 @@ def targets_reached(
     reached: dict[str, dict[str, int | None]] = {}
     for name, target in scenario.evaluation.targets.items():
         reached[name] = {"round": None, "bytes": None}
-        spent = 0
+        traffic = 0
         for record in records:
-            spent += record.bytes_up + record.bytes_down
+            traffic += record.bytes_up + record.bytes_down
             value = record.accuracy if name == "accuracy" else record.loss
             if value is None:
                 continue
             if value >= target if name == "accuracy" else value <= target:
-                reached[name] = {"round": record.round, "bytes": spent}
+                reached[name] = {"round": record.round, "bytes": traffic}
                 break
     return reached

@@ -119,21 +119,21 @@ def _blamed(strategy: Strategy, verb: str, number: int) -> Iterator[None]:
         ) from error
 
 
-def _check_quorum(number: int, wanted: int, reply: Replies, fed: RoundSetup) -> None:
+def _check_quorum(number: int, cohort_size: int, reply: Replies, fed: RoundSetup) -> None:
     good = sum(not turn.fault for turn in reply.turns)
-    needed = fed.quorum(wanted)
+    needed = fed.quorum(cohort_size)
     if good < needed:
         faults: dict[str, list[int]] = {}
         for turn in reply.turns:
             if turn.fault:
                 faults.setdefault(turn.fault, []).append(turn.client)
-        each = [
+        reasons = [
             f"client {clients[0]}{_more(len(clients) - 1)}: {fault}"
             for fault, clients in list(faults.items())[:3]
         ]
-        why = "; ".join(each) or "nobody was asked"
+        why = "; ".join(reasons) or "nobody was asked"
         raise QuorumLost(
-            f"round {number}: {good} of {wanted} clients replied, "
+            f"round {number}: {good} of {cohort_size} clients replied, "
             f"clients.min_replies asks for {needed}: {why}"
         )
 

@@ -162,15 +162,15 @@ def described(scenario: Scenario, data: FederatedData) -> Event:
         span = f"{sizes[0]} to {sizes[-1]} examples of their own"
         return Note(f"{len(sizes)} devices hold {span}, {sizes.sum()} in all")
     # For each client; in blocks, for a million's would stay in memory.
-    labels = [(some > 0).sum(axis=1) for some in data.counts_by_block()]
+    labels = [(block > 0).sum(axis=1) for block in data.counts_by_block()]
     return Data(
         source=scenario.data.source.use,
         examples=int(sizes.sum()),
         server_test=len(data.server_test()),
         client_sizes=(int(sizes[0]), int(np.median(sizes)), int(sizes[-1])),
         labels_per_client=(
-            min(int(some.min()) for some in labels),
-            max(int(some.max()) for some in labels),
+            min(int(counts.min()) for counts in labels),
+            max(int(counts.max()) for counts in labels),
         ),
         label_skew=label_skew(data),
     )
