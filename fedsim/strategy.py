@@ -142,7 +142,7 @@ class Strategy:
         """
         return Broadcast(state.weights)
 
-    def fault(self, update: Update, wanted: ReplySpec) -> str:
+    def fault(self, update: Update, spec: ReplySpec) -> str:
         """Return why an update cannot be used; empty if it can.
 
         Asked where :meth:`aggregate` is overridden, of each update that has a delta as it should

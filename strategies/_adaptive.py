@@ -49,13 +49,13 @@ class AdaptiveServer(Strategy):
 
     def step(self, state: ServerState, merged: Merged, server: Server) -> ServerState:
         """Update the moments, and move the weights by their quotient."""
-        first, second, moved = {}, {}, {}
+        first, second, steps = {}, {}, {}
         for name, delta in merged.delta.items():
             m = self.beta1 * state.memory["first"][name] + (1 - self.beta1) * delta
             v = self.second_moment(state.memory["second"][name], delta)
             first[name], second[name] = m, v
-            moved[name] = self.server_lr * m / (v.sqrt() + self.tau)
-        return state.moved(moved, first=first, second=second)
+            steps[name] = self.server_lr * m / (v.sqrt() + self.tau)
+        return state.moved(steps, first=first, second=second)
 
     def second_moment(self, before: Tensor, delta: Tensor) -> Tensor:
         """Return ``v`` after a round that moved one tensor of weights by ``delta``."""

@@ -162,10 +162,10 @@ class AdversarialStrategy(OfDomains):
             return state.moved(added(merged, "delta")).noting(turn=0)
         if state.phase == "primal_dual":
             psi = state.memory["adversary"]
-            moved = {
+            psi_new = {
                 n: (psi[n] + x).to(psi[n].dtype) for n, x in averaged(merged, "adversary").items()
             }
-            return state.moved(averaged(merged, "delta"), adversary=psi | moved)
+            return state.moved(averaged(merged, "delta"), adversary=psi | psi_new)
         if state.phase == "embed":
             return self._taught(state, merged, server)
         if state.phase == "gradient":
@@ -181,8 +181,8 @@ class AdversarialStrategy(OfDomains):
             name: (self.adversary_momentum * old[name] + slope).to(old[name].dtype)
             for name, slope in gradient.items()
         }
-        moved = {name: psi[name] - self.adversary_lr * value for name, value in velocity.items()}
-        memory = {"adversary": psi | moved, "velocity": old | velocity}
+        psi_new = {name: psi[name] - self.adversary_lr * value for name, value in velocity.items()}
+        memory = {"adversary": psi | psi_new, "velocity": old | velocity}
         return replace(state, memory={**state.memory, **memory})
 
     def _taught(self, state: ServerState, merged: Merged, server: Server) -> ServerState:

@@ -62,13 +62,13 @@ class Joint(OfDomains):
         if state.phase == "spread" or "bandwidth" not in state.plain:
             return Broadcast(state.weights)
         progress = (state.round - self.warm_up) / self.ramp_rounds
-        other = "target" if to.role == "source" else "source"
+        other_role = "target" if to.role == "source" else "source"
         terms = JointEmbeddingTerms(
             features=self.features,
             bandwidth=state.number("bandwidth"),
             seed=int(state.number("seed")),
             strength=self.trade_off * ramp(progress),
-            other=state.memory.get(f"mean.{other}") if state.phase == "train" else None,
+            other=state.memory.get(f"mean.{other_role}") if state.phase == "train" else None,
         )
         return terms.to_broadcast(state.weights)
 

@@ -49,14 +49,14 @@ class Reweighted(Strategy):
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:
         """Send a source its ratios too, and what its classes count in its own loss."""
-        sent = super().broadcast(state, to)
+        plain = super().broadcast(state, to)
         if state.phase == "gls":
-            return replace(sent, extras={})
+            return replace(plain, extras={})
         counts = state.memory.get("counts", {}).get(to.domain)
         if to.role == "target" or counts is None:
-            return sent
+            return plain
         weights = self._for_source(state, to.domain).to_weights()
-        return replace(sent, extras={**sent.extras, **SourceRatios(weights).to_extras()})
+        return replace(plain, extras={**plain.extras, **SourceRatios(weights).to_extras()})
 
     def addends(self, update: Update, client: ClientInfo) -> Mapping[str, Addend]:
         """Add confusion and prediction sums, domain by domain."""

@@ -114,9 +114,9 @@ class Dmpn(OfDomains):
         if (before := memory.get("prototypes")) is not None:
             old, keep = ClassMeans.from_weights(before).means.double(), self.prototype_momentum
         means = updated(old, source, keep).to(like.dtype)
-        other = updated(torch.zeros_like(old), target, 0.0).to(like.dtype)
+        target_means = updated(torch.zeros_like(old), target, 0.0).to(like.dtype)
         memory["prototypes"] = ClassMeans(means).to_weights()
-        memory["other"] = OtherDomain(other, target.counts).to_weights()
+        memory["other"] = OtherDomain(target_means, target.counts).to_weights()
         return replace(state, memory=memory)
 
     def evaluate(self, state: ServerState) -> Weights:

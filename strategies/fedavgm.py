@@ -37,5 +37,5 @@ class FedAvgM(Strategy):
             name: self.beta * last[name] + delta if name in last else delta
             for name, delta in merged.delta.items()
         }
-        moved = {name: self.server_lr * v for name, v in velocity.items()}
-        return state.moved(moved, velocity=velocity)
+        scaled = {name: self.server_lr * v for name, v in velocity.items()}
+        return state.moved(scaled, velocity=velocity)

@@ -68,11 +68,11 @@ class FedDM(Strategy):
         """Send ``w``, and whether images should come with a weight."""
         return SyntheticSetTerms(self.weighting).to_broadcast(state.weights)
 
-    def fault(self, update: Update, wanted: ReplySpec) -> str:
+    def fault(self, update: Update, spec: ReplySpec) -> str:
         """Return why a client's set cannot be trained on: its shape, its labels, its size."""
         if not SyntheticSet.is_in(update):
             return f"sent no synthetic set: local: {{use: {self.client}}} makes one"
-        return fault_of(SyntheticSet.from_update(update, self.client).synthetic, wanted)
+        return fault_of(SyntheticSet.from_update(update, self.client).synthetic, spec)
 
     def aggregate(self, updates: Sequence[Update]) -> Merged:
         """Return the union of the sets as one table, in the order of the clients.

@@ -56,5 +56,5 @@ class Scaffold(Strategy):
             name: (c + change[name] / state.population).to(c.dtype)
             for name, c in state.memory["control"].items()
         }
-        moved = {name: self.server_lr * delta for name, delta in merged.delta.items()}
-        return state.moved(moved, control=control)
+        scaled = {name: self.server_lr * delta for name, delta in merged.delta.items()}
+        return state.moved(scaled, control=control)
