@@ -20,11 +20,11 @@ html_title = f"fedsim {release}"
 
 def setup(app: Sphinx) -> None:
     """Write the tables that the code knows best, before Sphinx looks for its pages."""
-    made = Path(app.srcdir) / "_made"
-    made.mkdir(exist_ok=True)
-    (made / "keys.md").write_text(_keys(), encoding="utf-8")
+    tables = Path(app.srcdir) / "_made"
+    tables.mkdir(exist_ok=True)
+    (tables / "keys.md").write_text(_keys(), encoding="utf-8")
     for kind in ("strategy", "client", "source", "partition", "shift", "model", "sampler"):
-        (made / f"{kind}.md").write_text(_shelf(kind), encoding="utf-8")
+        (tables / f"{kind}.md").write_text(_shelf(kind), encoding="utf-8")
 
 
 def _keys() -> str:
@@ -65,12 +65,12 @@ def _shelf(kind: str) -> str:
 
     lines = []
     for name in names(kind):
-        found = describe(kind, name)
-        lines.append(f"**`{name}`** {found.about}\n")
-        for one in found.parameters.values():
-            known = one.default not in (REQUIRED, COMPUTED)
-            default = f"; `{_plain(one.plain(one.default))}`" if known else ""
-            about = f": {one.doc}" if one.doc else ""
-            lines.append(f"- `{one.name}` ({expected(one.type)}{default}){about}")
+        signature = describe(kind, name)
+        lines.append(f"**`{name}`** {signature.about}\n")
+        for parameter in signature.parameters.values():
+            has_default = parameter.default not in (REQUIRED, COMPUTED)
+            default = f"; `{_plain(parameter.plain(parameter.default))}`" if has_default else ""
+            about = f": {parameter.doc}" if parameter.doc else ""
+            lines.append(f"- `{parameter.name}` ({expected(parameter.type)}{default}){about}")
         lines.append("")
     return "\n".join(lines)

@@ -88,11 +88,11 @@ class ExactSum:
             self._buffer = TermBuffer(layout)
         buffer = self._buffer
         values, scale = [addend.value[name] for name, _ in layout], addend.weight * UPPER
-        moved = buffer.moved_by(values) if math.isfinite(scale) else [True] * len(values)
-        if buffer.is_wider(moved):
+        is_nonzero = buffer.moved_by(values) if math.isfinite(scale) else [True] * len(values)
+        if buffer.is_wider(is_nonzero):
             self._flush()  # the terms until now had other runs
-            buffer.widen(moved)
-        if not any(moved):
+            buffer.widen(is_nonzero)
+        if not any(is_nonzero):
             return PreparedTerm(buffer, round(addend.weight * LOWER), is_zero=True)
         buffer.fill(values)
         is_small = _weighted(buffer, scale, addend)

@@ -54,18 +54,18 @@ class Message:
         Raises:
             RunError: if it left out what has no default.
         """
-        known, missing = cls._read({**broadcast.settings, **broadcast.extras})
-        if missing:
+        values, absent = cls._read({**broadcast.settings, **broadcast.extras})
+        if absent:
             raise RunError(
-                f"the server sent no {missing!r}: this local update rule is for another strategy"
+                f"the server sent no {absent!r}: this local update rule is for another strategy"
             )
-        return cls(**known)
+        return cls(**values)
 
     @classmethod
-    def is_in(cls, sent: Broadcast | Update) -> bool:
+    def is_in(cls, message: Broadcast | Update) -> bool:
         """Return whether the other side said this: the references and other rules do not."""
-        settings = sent.settings if isinstance(sent, Broadcast) else {}
-        return not cls._read({**settings, **sent.extras})[1]
+        settings = message.settings if isinstance(message, Broadcast) else {}
+        return not cls._read({**settings, **message.extras})[1]
 
     @classmethod
     def from_update(cls, update: Update, sender: str) -> Self:
@@ -78,25 +78,25 @@ class Message:
         Raises:
             RunError: if it left out what has no default.
         """
-        known, missing = cls._read(update.extras)
-        if missing:
+        values, absent = cls._read(update.extras)
+        if absent:
             raise RunError(
-                f"client {update.client} sent no {missing!r}: set `local: {{use: {sender}}}`, "
+                f"client {update.client} sent no {absent!r}: set `local: {{use: {sender}}}`, "
                 f"or a client half that extends it"
             )
-        return cls(**known)
+        return cls(**values)
 
     @classmethod
     def _read(cls, entries: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         """Return the fields that are in ``entries``, and the first that is missing there."""
         keys = {field.name: _key(field.name) for field in fields(cls)}
-        known = {name: entries[key] for name, key in keys.items() if key in entries}
-        missing = [
+        values = {name: entries[key] for name, key in keys.items() if key in entries}
+        absent = [
             keys[field.name]
             for field in fields(cls)
-            if field.name not in known and _is_required(field)
+            if field.name not in values and _is_required(field)
         ]
-        return known, missing[0] if missing else ""
+        return values, absent[0] if absent else ""
 
     def _entries(self) -> Iterator[tuple[str, Any]]:
         for field in fields(self):
@@ -136,11 +136,11 @@ class TensorRecord:
             RunError: if a tensor without a default is missing.
         """
         keys = {field.name: cls.KEYS.get(field.name, field.name) for field in fields(cls)}
-        known = {name: weights[key] for name, key in keys.items() if key in weights}
+        values = {name: weights[key] for name, key in keys.items() if key in weights}
         for field in fields(cls):
-            if field.name not in known and field.default is MISSING:
+            if field.name not in values and field.default is MISSING:
                 raise RunError(f"{cls.__name__} came without {keys[field.name]!r}")
-        return cls(**known)
+        return cls(**values)
 
     def __add__(self, other: Self) -> Self:
         """Return the sums of the tensors, field by field."""

@@ -53,19 +53,19 @@ class TermBuffer:
             return self._moved
         return _moved(values)
 
-    def is_wider(self, moved: Sequence[bool]) -> bool:
+    def is_wider(self, is_nonzero: Sequence[bool]) -> bool:
         """Return whether a term moves tensors that none before it did."""
-        return any(new and not old for new, old in zip(moved, self._moved, strict=True))
+        return any(new and not old for new, old in zip(is_nonzero, self._moved, strict=True))
 
-    def widen(self, moved: Sequence[bool]) -> None:
+    def widen(self, is_nonzero: Sequence[bool]) -> None:
         """Take into account which tensors a term has moved."""
-        self._moved = [new or old for new, old in zip(moved, self._moved, strict=True)]
+        self._moved = [new or old for new, old in zip(is_nonzero, self._moved, strict=True)]
         # Neighbours that moved make one run: a few long passes over memory, not many short ones.
-        groups = groupby(range(len(moved)), key=self._moved.__getitem__)
+        groups = groupby(range(len(is_nonzero)), key=self._moved.__getitem__)
         tensors = [list(group) for is_moved, group in groups if is_moved]
         self.runs = [slice(self._starts[of[0]], self._starts[of[-1] + 1]) for of in tensors]
         if all(self._moved):
-            self._largest = max(range(len(moved)), key=lambda at: self._places[at].numel())
+            self._largest = max(range(len(is_nonzero)), key=lambda at: self._places[at].numel())
 
     def fill(self, values: Sequence[Tensor]) -> None:
         """Copy a term's tensors to their places."""

@@ -181,10 +181,10 @@ class Layers:
         leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
         with torch.enable_grad():
             logits = self._logits(leaves, inputs)
-            each = functional.cross_entropy(
+            losses_each = functional.cross_entropy(
                 logits.flatten(0, 1), labels.flatten(), reduction="none"
             )
-            losses = (each.view_as(share) * share).sum(dim=1)
+            losses = (losses_each.view_as(share) * share).sum(dim=1)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         return losses.detach(), dict(zip(leaves, gradients, strict=True))
 

@@ -58,13 +58,13 @@ def train_stacked(
     stack = _SgdStack.of(rule, net, model, [members[at] for at in order])
     losses = stack.run()
     before = members[0].instruction.broadcast.weights
-    moved = {name: stack.weights[name].sub_(value) for name, value in before.items()}
+    deltas = {name: stack.weights[name].sub_(value) for name, value in before.items()}
     updates: dict[int, Update] = {}
     for row, at in enumerate(order):
         size, metrics = len(members[at].examples), {}
         if size:
             metrics["loss"] = losses[row]
-        delta = {name: value[row] for name, value in moved.items()}
+        delta = {name: value[row] for name, value in deltas.items()}
         updates[at] = Update(members[at].instruction.client.id, delta, size, metrics)
     return [updates[at] for at in range(len(members))]
 

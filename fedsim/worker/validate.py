@@ -28,8 +28,8 @@ def fault_of(
     if not 0 <= update.examples <= client.examples:
         return f"claims {update.examples} examples, but holds {client.examples}"
     if wants_delta or update.delta:
-        if missing := sorted(like.keys() - update.delta.keys()):
-            return f"the delta lacks {', '.join(missing)}"
+        if absent := sorted(like.keys() - update.delta.keys()):
+            return f"the delta lacks {', '.join(absent)}"
         if extra := sorted(update.delta.keys() - like.keys()):
             return f"the delta has {', '.join(extra)}, which the model does not have"
     parts = {"delta": update.delta, **update.extras}

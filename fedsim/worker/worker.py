@@ -217,10 +217,10 @@ class Worker:
         """Return ``instruction`` with its tensors on this worker's device."""
         if self._device.type == "cpu":
             return instruction
-        sent = instruction.broadcast
-        weights, extras = self._tensors(sent.weights), self._nested(sent.extras)
-        moved = replace(sent, weights=weights, extras=extras)
-        return replace(instruction, broadcast=moved, memory=self._nested(instruction.memory))
+        broadcast = instruction.broadcast
+        weights, extras = self._tensors(broadcast.weights), self._nested(broadcast.extras)
+        on_device = replace(broadcast, weights=weights, extras=extras)
+        return replace(instruction, broadcast=on_device, memory=self._nested(instruction.memory))
 
     def _nested(self, values: Mapping[str, Weights]) -> dict[str, Weights]:
         return {name: self._tensors(value) for name, value in values.items()}
