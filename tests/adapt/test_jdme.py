@@ -250,7 +250,7 @@ def test_a_run_with_the_gaussian_kernel_descends_as_one_machine_would(two_domain
     central = descend(start["basis"], lambda basis: gap(basis)[0], slope, 2)
     assert float((central - kept).abs().max()) < 1e-8
     assert gap(kept)[0] < gap(start["basis"])[0]
-    assert float(start["bandwidth"]) == pytest.approx(
+    assert found.server["bandwidth"] == pytest.approx(
         float(torch.cdist(rows := torch.cat([x_s, x_t]), rows).square().sum())
         / (len(rows) * (len(rows) - 1))
     )
