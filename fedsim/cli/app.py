@@ -56,7 +56,9 @@ _GONE = 141
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich"
 )
-_data = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Look at how data is dealt.")
+_data = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Look at how the data is partitioned."
+)
 
 _privacy = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Plan, show and audit privacy.")
 
@@ -102,7 +104,7 @@ for _verb in (edge.init, edge.server, edge.join, edge.status, edge.revoke, edge.
     _edge.command(_verb.__name__, cls=HelpfulCommand)(_verb)
 app.add_typer(_edge, name="edge", rich_help_panel="Experiments")
 _cluster = typer.Typer(
-    cls=CommandGroup, no_args_is_help=True, help="Look at a Ray cluster before a run."
+    cls=CommandGroup, no_args_is_help=True, help="Check a Ray cluster before a run."
 )
 _cluster.command("check", cls=HelpfulCommand)(cluster.check)
 app.add_typer(_cluster, name="cluster", rich_help_panel="Reference")

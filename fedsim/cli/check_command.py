@@ -24,10 +24,10 @@ def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False)],
     sets: Set = None,
     estimate: Annotated[
-        bool, typer.Option("--plan", help="Say what the run would take: messages, bytes, memory.")
+        bool, typer.Option("--plan", help="Estimate what the run takes: work, traffic, time, disk.")
     ] = False,
 ) -> None:
-    """Check scenario files; say all that is wrong at once."""
+    """Check scenario files and report all mistakes at once."""
     from fedsim.scenario.load import load, placed
     from fedsim.scenario.study_file import is_study
 
@@ -75,6 +75,6 @@ def _plan_lines(estimate: Estimate) -> list[str]:
         f"  model  {estimate.parameters:,} parameters",
         f"  sent   {size(estimate.bytes_down)} down, {size(estimate.bytes_up)} up",
         f"  time   about {duration(estimate.seconds)} on {estimate.backend}, {workers}, "
-        f"{1000 * estimate.turn_seconds:.1f} ms a turn; evaluation and references come on top",
+        f"{1000 * estimate.turn_seconds:.1f} ms a turn; evaluation and references are extra",
         f"  disk   {size(estimate.disk_bytes)} for checkpoints and weights",
     ]

@@ -47,7 +47,7 @@ def check(
     ] = None,
     sets: Set = None,
 ) -> None:
-    """Look at each node of a Ray cluster, as a run would meet it.
+    """Check each node of a Ray cluster for a run.
 
     What it has, which versions differ from this machine's, whether it sees the
     folder of runs (a run ships its data, once, to a node that does not), how

@@ -19,7 +19,7 @@ def preview(
     sets: Set = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Draw it there too: .svg, .png or .pdf."),
+        typer.Option("-o", "--output", help="Also draw it, as .svg, .png or .pdf."),
     ] = None,
 ) -> None:
     """Show how many examples of each label every client would hold."""

@@ -45,7 +45,7 @@ class SystemCheck:
 
 
 def doctor() -> None:
-    """Look at versions, processors, memory, GPU, disk and packages."""
+    """Check versions, processors, memory, GPU, disk and packages."""
     screen = Screen.current()
     findings = []
     for finding in _findings():

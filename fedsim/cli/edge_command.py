@@ -66,7 +66,7 @@ def server(
         typer.Option(metavar="ADDRESS", help="Of Flower's control API: a loopback address."),
     ] = "127.0.0.1",
 ) -> None:
-    """Serve a federation: TLS, registered keys only, nothing but what devices need."""
+    """Run a federation's server: TLS, registered keys only."""
     from fedsim.edge.federation import Federation
     from fedsim.edge.server import Listening, serve
 
@@ -88,15 +88,15 @@ def join(
     data: Annotated[
         str,
         typer.Option(
-            help="The device's examples: npz, csv or parquet; for a rehearsal the word scenario.",
+            help="The device's examples: npz, csv, parquet, or the word scenario, to use its data.",
             show_default=False,
         ),
     ],
     check: Annotated[
-        bool, typer.Option("--check", help="Do not join: say whether all is well.")
+        bool, typer.Option("--check", help="Only check whether this device can join.")
     ] = False,
 ) -> None:
-    """Join a federation from a device, and join again after whatever happens."""
+    """Join a federation from a device, and rejoin after interruptions."""
     from fedsim.edge.bundle import Bundle
 
     screen = Screen.current()
@@ -124,7 +124,7 @@ def calibrate(
         typer.Option("-o", "--output", help="The file; by default configs/devices/NAME.yaml."),
     ] = None,
 ) -> None:
-    """Measure the joined devices: seconds per epoch, their line, how often they are absent."""
+    """Measure the joined devices: seconds per epoch, bandwidth, availability."""
     from fedsim.edge.calibrate import text_of
     from fedsim.edge.drive import calibrate as measured
     from fedsim.edge.federation import Federation
@@ -145,7 +145,7 @@ def calibrate(
 
 
 def status(folder: Folder) -> None:
-    """Show a federation's devices: who is there, when last seen, who is revoked."""
+    """Show a federation's devices: which are connected, last seen or revoked."""
     from fedsim.edge.federation import Federation
     from fedsim.edge.status import look
 
@@ -167,7 +167,7 @@ def revoke(
     folder: Folder,
     node: Annotated[str, typer.Argument(metavar="NODE", help="The device's name.")],
 ) -> None:
-    """Take a device's right to join, at once and for good."""
+    """Revoke a device's key, at once and permanently."""
     from fedsim.edge.federation import Federation
     from fedsim.edge.status import take_out
 

@@ -28,7 +28,7 @@ def explain(
     ] = "",
     kind: Kind = _SchemaKind.scenario,
 ) -> None:
-    """Say what a key of the scenario means, what it may be and what it is by default."""
+    """Explain a key of the scenario: its meaning, allowed values and default."""
     from fedsim.scenario.explain_study import explain_study
     from fedsim.scenario.key_help import explain as explained
 

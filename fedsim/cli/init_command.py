@@ -55,7 +55,7 @@ class MyIdea(Strategy):
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where; it is made if need be.")
+        Path, typer.Argument(metavar="DIR", help="The folder; created if it does not exist.")
     ] = Path(),
 ) -> None:
     """Make a scenario to start from, and a strategy of your own to change."""

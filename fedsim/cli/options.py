@@ -25,7 +25,7 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a key of the scenario: --set clients.count=100. May be given again.",
+        help="Change a key of the scenario: --set clients.count=100. May be repeated.",
         show_default=False,
     ),
 ]

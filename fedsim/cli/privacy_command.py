@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["audit", "export", "plan", "show"]
 
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Write it there.", show_default=False)
+    Path | None, typer.Option("-o", "--output", help="The file to write.", show_default=False)
 ]
 
 
 def plan(
     file: File,
-    epsilon: Annotated[float, typer.Option(min=1e-3, help="The epsilon that is wished for.")],
+    epsilon: Annotated[float, typer.Option(min=1e-3, help="The target epsilon.")],
     sets: Set = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Draw epsilon over the rounds there: .svg."),
+        typer.Option("-o", "--output", help="Also draw epsilon over the rounds, as .svg."),
     ] = None,
 ) -> None:
-    """Say what noise, how many rounds or which cohort a wished epsilon takes."""
+    """Compute the noise, the rounds or the cohort that a target epsilon needs."""
     from fedsim.scenario.load import load
 
     screen = Screen.current()
@@ -85,7 +85,7 @@ def _wish_lines(planned: PrivacyPlan, scenario: Scenario) -> list[str]:
 
 
 def show(run: Run) -> None:
-    """Show what a run promised and what it has spent, from its ledger."""
+    """Show a run's privacy guarantee and the budget spent, from its ledger."""
     screen = Screen.current()
     statement = _statement(run)
     if screen.json:
@@ -96,7 +96,7 @@ def show(run: Run) -> None:
 
 
 def export(run: Run, output: Output = None) -> None:
-    """Write one page to sign off: .html or .md; without -o, Markdown to stdout."""
+    """Write a privacy statement as .html or .md; without -o, Markdown to stdout."""
     from fedsim.privacy.statement import as_html, as_markdown
 
     screen = Screen.current()
@@ -118,10 +118,10 @@ def audit(
         int | None, typer.Option(min=1, help="Releases; the scenario's rounds.", show_default=False)
     ] = None,
     canaries: Annotated[
-        int, typer.Option(min=32, help="Clients, or records of one, that give themselves away.")
+        int, typer.Option(min=32, help="The number of canaries: clients, or records of one client.")
     ] = 1000,
 ) -> None:
-    """Let canaries measure what the noise really hides; a lower bound beside the claim."""
+    """Measure a lower bound of epsilon with canaries and compare it with the claim."""
     from fedsim.scenario.load import load
 
     screen = Screen.current()
@@ -142,7 +142,7 @@ def audit(
         screen.say(f"control  at least {result.control:.4g} where the noise is left out")
         if result.control <= result.claimed:
             screen.say(
-                "so small a bound without noise refutes nothing here: this audit is weak; "
+                "even without noise the bound is below the claim, so this audit shows nothing; "
                 "try fewer rounds, more canaries or a smaller delta"
             )
     if result.is_broken:
@@ -167,11 +167,13 @@ def _audited(scenario: Scenario) -> tuple[PrivacySpec, Callable[[int, int], Audi
 
         if not auditable(claim.half):
             half = type(claim.half).__name__
-            message = f"{half} cannot be audited: canaries are seen in weights and in images alone"
+            message = (
+                f"{half} cannot be audited: the audit works on weights and synthetic images only"
+            )
             raise ScenarioError([Fault(scenario.name, 0, 0, "local", message)])
         return claim, lambda turns, canaries: audit_records(claim, turns, canaries)
     if not claim.privacy.is_central:
-        message = "local cannot be audited: each reply is one client's own, with nobody to hide in"
+        message = "local cannot be audited: the server sees each client's reply separately"
         raise ScenarioError([Fault(scenario.name, 0, 0, "privacy.placement", message)])
     weights = weights_of(model)
     return claim, lambda rounds, canaries: audit(claim, weights, rounds, canaries)

@@ -160,7 +160,7 @@ def result_lines(result: Result) -> list[str]:
     ]
     if result.dropped:
         replies = "reply" if result.dropped == 1 else "replies"
-        lines.append(f"dropped {result.dropped} {replies}; fedsim show says whose")
+        lines.append(f"dropped {result.dropped} {replies}; details: fedsim show")
     for metric, reached in result.targets.items():
         when, cost = reached.get("round"), reached.get("bytes")
         outcome = (

@@ -37,13 +37,15 @@ def rerun(
         typer.Option(min=1, help="With --verify: compare the first rounds.", show_default=False),
     ] = None,
 ) -> None:
-    """Repeat a run from its resolved scenario, and say whether the same comes of it.
+    """Repeat a run from its resolved scenario and compare the results.
 
     With --verify the repetition is thrown away, and a difference is an error (exit code 4).
     """
     if rounds is not None:
         if not verify:
-            raise click.UsageError("--rounds is for --verify: half a run is no repetition to keep")
+            raise click.UsageError(
+                "--rounds works with --verify only: a shortened run is not saved"
+            )
         return _verify_first(RunFolder.open(run), rounds)
     from fedsim.scenario.load import load
 

@@ -57,10 +57,10 @@ def run(
     from fedsim.scenario.study_file import is_study
 
     screen = Screen.current()
-    _refuse(bool(run_dir and out), "--run-dir names the folder itself: leave --out away")
+    _refuse(bool(run_dir and out), "--run-dir names the folder itself: remove --out")
     if is_study(file):
         _refuse(on is not None, "--on is for scenarios: a study runs here")
-        _refuse(seed is not None, "a study names its seeds itself: leave --seed away")
+        _refuse(seed is not None, "a study lists its own seeds: remove --seed")
         return run_study(file, sets or [], run_dir, out, jobs)
     _refuse(jobs > 1, "--jobs is for studies; workers of a run: --set compute.workers=N")
     changes = [*(sets or []), *([] if seed is None else [f"seed={seed}"])]
@@ -89,7 +89,7 @@ def resume(
         bool, typer.Option("--retry-failed", help="Run a study's failed cells once more.")
     ] = False,
 ) -> None:
-    """Go on with a run, or with a study, that was interrupted, from its last checkpoint."""
+    """Continue an interrupted run or study from its last checkpoint."""
     screen = Screen.current()
     if is_study_folder(run):
         return resume_study(run, jobs, retry_failed)

@@ -125,10 +125,14 @@ def _everywhere() -> list[click.Parameter]:
     kinds = click.Choice(["text", "json"])
     return [
         _option(
-            ["--format"], "text to read, json to work on", is_flag=False, default=None, type=kinds
+            ["--format"],
+            "text for people, json for programs",
+            is_flag=False,
+            default=None,
+            type=kinds,
         ),
-        _option(["--quiet", "-q"], "say only the result"),
-        _option(["--verbose", "-v"], "say more"),
+        _option(["--quiet", "-q"], "print the result only"),
+        _option(["--verbose", "-v"], "print more"),
         _option(["--no-color"], "plain text; so does NO_COLOR=1"),
         _option(["--debug"], "show the traceback of an unexpected error"),
     ]

@@ -27,10 +27,10 @@ _LAST = 5
 def show(
     run: Run,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="Print the scenario with nothing left implicit.")
+        bool, typer.Option("--resolved", help="Print the scenario with all defaults filled in.")
     ] = False,
 ) -> None:
-    """Show what came of a run: result, rounds, dropped clients, files; or of a study: its cells."""
+    """Show a run's result, rounds, dropped clients and files, or a study's cells."""
     screen = Screen.current()
     if is_study_folder(run):
         if resolved:

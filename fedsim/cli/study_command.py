@@ -52,7 +52,7 @@ def check_study(file: Path, sets: list[str], plan: bool) -> object:
         screen.say(f"  sent   {size(planned.bytes_down)} down, {size(planned.bytes_up)} up")
         screen.say(
             f"  time   about {duration(planned.seconds)} of clients' turns one cell at a time, "
-            f"judged by {planned.probes} turns taken; evaluation and references come on top"
+            f"estimated from {planned.probes} measured turns; evaluation and references are extra"
         )
         screen.say(f"  disk   {size(planned.disk_bytes)} for checkpoints and weights")
         for promise in planned.promises:

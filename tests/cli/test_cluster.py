@@ -55,7 +55,7 @@ def test_a_table_of_the_nodes_and_one_line_for_each_thing_to_know(capsys) -> Non
     [
         (["--address", "nonsense"], "auto, host:port or ray://host:port is expected, got 'nons"),
         (["--set", "rounds=3"], "--set changes a scenario: name its FILE too"),
-        (["--address", "127.0.0.1:1"], "compute.address: 127.0.0.1:1: nobody answers there"),
+        (["--address", "127.0.0.1:1"], "compute.address: 127.0.0.1:1: nothing answers there"),
     ],
 )
 def test_what_cannot_be_looked_at_is_refused(words, said, capsys) -> None:

@@ -101,7 +101,7 @@ def test_faults_are_json_where_json_is_asked_for(
         (["data", "preveiw"], "'preview'"),
         (["list", "strategy"], "'strategies'"),
         (["run"], "FILE"),
-        (["run", "scenario.yaml", "--run-dir", "a", "--out", "b"], "leave --out away"),
+        (["run", "scenario.yaml", "--run-dir", "a", "--out", "b"], "remove --out"),
         (["show", "runs/absent"], "does not exist"),
         (["resume", "runs/absent"], "does not exist"),
         (["explain", "ruonds"], "'rounds'"),

@@ -85,7 +85,7 @@ def test_plain_lines_say_each_round_and_the_answer() -> None:
         "round 2/2  accuracy 0.912  loss 0.284  cohort 10  dropped 0  4.1 MB  1.2 s",
         "compare centralized 0.968  (20 epochs)",
         "result  accuracy 0.912 · loss 0.284 · 2.0 MB up, 2.1 MB down · 1:15 min",
-        "dropped 1 reply; fedsim show says whose",
+        "dropped 1 reply; details: fedsim show",
         "target  accuracy reached in round 2, 4.1 MB sent",
         "target  loss not reached",
         "compare centralized 0.968 · local only 0.731 · federated 0.912",
