@@ -116,8 +116,8 @@ def text_of(measured: dict[str, Any], federation: str, scenario: str) -> str:
 
     head = (
         "# How fast the devices of a federation were, as `fedsim edge calibrate` measured it.\n"
-        "# seconds_per_message: what asking costs besides training and sending.\n"
-        "# mbit_per_s: there and back together.  dropout: share of questions without an answer.\n"
+        "# seconds_per_message: overhead of a message besides training and transfer.\n"
+        "# mbit_per_s: there and back together.  dropout: share of messages without a reply.\n"
     )
     body = {
         "schema": "fedsim-devices/1",

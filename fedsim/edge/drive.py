@@ -208,7 +208,7 @@ class _Drive:
                 break
             except FedsimError as error:
                 if time.monotonic() > until or not is_temporary(error):
-                    raise RunError(f"Flower's server does not take the run: {error}") from error
+                    raise RunError(f"Flower's server rejects the run: {error}") from error
                 time.sleep(_ASK_S)
         self.flower_run = str(answer["run-id"])
 

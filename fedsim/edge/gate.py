@@ -202,9 +202,11 @@ def _headers(scope: _Scope) -> dict[str, str]:
 async def _body(headers: Mapping[str, str], receive: _Receive) -> bytes:
     length = headers.get("content-length", "")
     if not length.isdecimal():
-        raise Denied(411, "length", "a request says how long it is")
+        raise Denied(411, "length", "a request needs a Content-Length header")
     if int(length) > MOST_BYTES:
-        raise Denied(413, "length", f"a request of {length} bytes; at most {MOST_BYTES} are taken")
+        raise Denied(
+            413, "length", f"a request of {length} bytes; at most {MOST_BYTES} are accepted"
+        )
     pieces: list[bytes] = []
     async for piece in _pieces(receive):
         pieces.append(piece)

@@ -108,7 +108,7 @@ class _Supervisor:
                 leave(self.bundle, welcome.node_id)
             self._marker.unlink()
         elif welcome.busy:
-            self._say(f"the server takes this device to be there still, for {welcome.busy:.0f} s")
+            self._say(f"the server still counts this device as connected, for {welcome.busy:.0f} s")
             if self.stop.wait(welcome.busy + 1.0):
                 return "stopped"
         process = self._start()
@@ -153,7 +153,7 @@ class _Supervisor:
             return "stopped"
         reader.join(1.0)
         if any(_BUSY in line for line in last):
-            return "the server takes this device to be there still, for up to a minute"
+            return "the server still counts this device as connected, for up to a minute"
         return f"Flower's process ended with {process.returncode}"
 
     def _read(self, lines: IO[bytes], last: list[bytes]) -> None:

@@ -50,11 +50,13 @@ class FederationPlan:
         """
         for name in self.nodes:
             if not _NAME.fullmatch(name):
-                raise FedsimError(f"{name!r} is no name: letters, digits, '.', '_' and '-'")
+                raise FedsimError(
+                    f"{name!r} is not a valid name: use letters, digits, '.', '_' and '-'"
+                )
         if not _HOST.fullmatch(self.host):
             raise FedsimError(f"{self.host!r} is neither a host's name nor an address")
         if len(set(self.nodes)) < len(self.nodes) or not self.nodes:
-            raise FedsimError(f"devices need names, each another: {', '.join(self.nodes)}")
+            raise FedsimError(f"device names must be distinct: {', '.join(self.nodes)}")
 
 
 def make_federation(plan: FederationPlan, path: Path) -> Federation:

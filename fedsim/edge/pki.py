@@ -149,7 +149,7 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     except ValueError as error:
         raise RunFolderError(f"{path} holds no private key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise RunFolderError(f"{path} holds another kind of key than an elliptic curve's")
+        raise RunFolderError(f"{path} does not hold an elliptic-curve key")
     return key
 
 

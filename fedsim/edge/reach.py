@@ -151,7 +151,7 @@ def _certificate(error: ssl.SSLCertVerificationError, bundle: Bundle, where: str
         return Refused(f"the certificate of {where} is for another host than {bundle.host}")
     return Refused(
         f"the certificate of {where} is not signed by this federation's authority (ca.crt): "
-        "another server, or somebody in between"
+        "another server, or a man in the middle"
     )
 
 

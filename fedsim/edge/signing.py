@@ -112,11 +112,13 @@ class NodeList:
             clocks = f"the clock of {node.name} is {abs(age):.0f} s {ahead} the server's"
             raise Denied(401, "clock", f"{clocks}: set it by NTP")
         if signed < self.began:
-            raise Denied(503, "early", "signed before this server began: sign anew")
+            raise Denied(503, "early", "signed before this server started: sign again")
         if self._used and next(iter(self._used.values())) < now - BEHIND - AHEAD:
             self._used = {k: at for k, at in self._used.items() if at >= now - BEHIND - AHEAD}
         if (node.client, timestamp) in self._used:
-            raise Denied(503, "replay", f"a request of {node.name} was shown a second time")
+            raise Denied(
+                503, "replay", f"a request of {node.name} was sent a second time (a replay)"
+            )
         self._used[node.client, timestamp] = now
 
 
@@ -128,7 +130,7 @@ def _read(headers: Mapping[str, str]) -> tuple[bytes, str, bytes]:
     except (KeyError, binascii.Error, ValueError):
         raise Denied(401, "unsigned", "the request is not signed by a node's key") from None
     if not timestamp.isascii() or len(timestamp) > 64:
-        raise Denied(401, "unsigned", "the request's timestamp is none")
+        raise Denied(401, "unsigned", "the request's timestamp is not valid")
     return public, timestamp, signature
 
 
@@ -136,4 +138,4 @@ def _seconds(timestamp: str) -> float:
     try:
         return datetime.fromisoformat(timestamp).timestamp()
     except (ValueError, OverflowError):
-        raise Denied(401, "clock", "the request's timestamp is none") from None
+        raise Denied(401, "clock", "the request's timestamp is not valid") from None

@@ -93,5 +93,5 @@ def take_out(federation: Federation, name: str) -> str:
         connection = federation.connection().name
         flwr(federation, "supernode", "unregister", str(node.node_id), connection)
     except FedsimError:
-        return "Flower's server does not answer; it is told when it starts"
+        return "Flower's server does not answer; it learns of the revocation when it starts"
     return ""

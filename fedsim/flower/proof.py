@@ -118,7 +118,7 @@ def key_at(path: Path) -> PrivateKey:
     except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} holds no key of a device: {error}") from error
     if not isinstance(key, PrivateKey):
-        raise RunFolderError(f"{path} holds no key of an elliptic curve")
+        raise RunFolderError(f"{path} does not hold an elliptic-curve key")
     return key
 
 
@@ -133,7 +133,7 @@ def public_key(text: str) -> PublicKey:
     except ValueError as error:
         raise RunFolderError(f"{text[:40]!r} is no public key: {error}") from error
     if not isinstance(key, PublicKey):
-        raise RunFolderError(f"{text[:40]!r} is no key of an elliptic curve")
+        raise RunFolderError(f"{text[:40]!r} is not an elliptic-curve key")
     return key
 
 

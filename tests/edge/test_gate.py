@@ -136,7 +136,7 @@ def test_a_request_is_taken_once(door):
     assert door.knock(headers=headers).status_code == 200
     again = [door.knock(headers=headers, body=f"body {n}".encode()) for n in range(100)]
     assert {answer.status_code for answer in again} == {503}
-    assert again[0].json()["detail"] == "a request of a was shown a second time"
+    assert again[0].json()["detail"] == "a request of a was sent a second time (a replay)"
     assert door.knock("/v1/fleet/deactivate-node", headers).status_code == 503
 
 

@@ -86,12 +86,12 @@ def test_versions_are_pinned_without_what_only_a_simulation_needs(federate):
 
 @pytest.mark.parametrize("name", ["", "../a", "a/b", "a b", "-a", ".a", "a\n"])
 def test_a_device_is_called_by_a_name_that_can_be_a_files(name, tmp_path):
-    with pytest.raises(FedsimError, match="is no name"):
+    with pytest.raises(FedsimError, match="is not a valid name"):
         FederationPlan(tmp_path / "s.yaml", [name], "localhost")
 
 
 def test_two_devices_have_two_names(tmp_path):
-    with pytest.raises(FedsimError, match="names, each another: a, a"):
+    with pytest.raises(FedsimError, match="names must be distinct: a, a"):
         FederationPlan(tmp_path / "s.yaml", ["a", "a"], "localhost")
 
 
