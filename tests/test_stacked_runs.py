@@ -106,7 +106,7 @@ def test_where_stacking_is_impossible_it_says_so_and_trains_one_by_one(scenario,
     outcome = play(scenario(compute=on(), local=local))
     assert outcome.result.weights_sha256 == play(scenario(local=local)).result.weights_sha256
     assert len(outcome.notes) == 1
-    assert "one by one: this client half has no way" in outcome.notes[0]
+    assert "one by one: this local update rule cannot" in outcome.notes[0]
 
 
 def test_a_model_that_cannot_be_stacked_is_named(scenario, play, tmp_path) -> None:

@@ -77,7 +77,7 @@ def compiling(
         planned = before * _turns(scenario, data)
         if choice == "auto" and HOPE * planned < WARM_UP_S:
             what = f"{planned:.0f} s of local training on each worker"
-            return Compiling(False, f"nothing is compiled: {what} would not repay it")
+            return Compiling(False, f"nothing is compiled: {what} is too little to repay compiling")
         start = time.perf_counter()
         settled = with_compiling(scenario, Compiling(True))
         fast = Host(settled, store, device_of(scenario)).worker
@@ -110,10 +110,14 @@ def _tried(
     """Take a compiled turn, and see that it is the same one, and faster if it has to be."""
     plain, fast = workers
     if not fast.passes.compiled:
-        return Compiling(False, "nothing is compiled: this client half has no size of batches")
+        return Compiling(
+            False, "nothing is compiled: this local update rule has no fixed batch size"
+        )
     difference = _apart(plain.turn(instruction), fast.turn(instruction))
     if not difference <= TOLERANCE[scenario.compute.precision]:
-        return Compiling(False, f"nothing is compiled: a turn then ends {difference:.0e} apart")
+        return Compiling(
+            False, f"nothing is compiled: compiled updates differ by {difference:.0e} of their size"
+        )
     before, after = seconds_spent["before"], milliseconds(partial(fast.turn, instruction)) / 1000
     timing = (
         f"a turn of {before:.3f} s takes {after:.3f} s, compiling {seconds_spent['warm_up']:.1f} s"

@@ -58,8 +58,8 @@ class Host:
         if worker.client.rows_are_exact(worker.model, worker.data.shape, worker.data.classes):
             return
         worker.notes.append(
-            "on this processor an example's place in a batch moves the last bits of its share, so "
-            "the sensitivity holds up to rounding only: see docs/determinism.md"
+            "on this processor an example's place in a batch changes the last bits of its "
+            "gradient, so the sensitivity holds up to rounding only: see docs/determinism.md"
         )
 
     def run(self, chunk: Chunk, contents: Sequence[RecordDict]) -> ChunkReply:

@@ -50,7 +50,7 @@ def _found(address: str) -> str:
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
     except OSError as error:
-        raise ConnectionError(f"nobody answers there: {error.strerror or error}") from error
+        raise ConnectionError(f"nothing answers there: {error.strerror or error}") from error
     return address
 
 

@@ -152,7 +152,7 @@ class RayGrid(ChunkGrid):
             (client,) = part.clients
             self._deaths[client] = self._deaths.get(client, 0) + 1
             if self._deaths[client] >= MOST_DEATHS:
-                self.set_aside[client] = "its turn ended its worker twice"
+                self.set_aside[client] = "its training killed its worker twice"
                 failed.turns.append(ReplyInfo(client, fault=self.set_aside[client]))
                 self.notes.append(f"client {client} is set aside: {self.set_aside[client]}")
             else:
@@ -185,7 +185,7 @@ class RayGrid(ChunkGrid):
             except ray.exceptions.RayError as error:
                 if isinstance(error, ray.exceptions.RayTaskError) and not _is_loss(error):
                     raise RunError(f"a worker failed: {cause(error)}") from error
-                self.notes.append(f"the sum of workers {workers} is lost, and made again")
+                self.notes.append(f"the sum of workers {workers} is lost and computed again")
                 self._replace(workers, work)
                 continue
             for worker in workers:

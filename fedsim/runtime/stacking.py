@@ -62,7 +62,7 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
         # one client more or less moves the sum by the clip and no more.
         return Stacking(1, "clients train one by one: none may know who else takes part")
     if scenario.compute.precision != "float32":
-        return Stacking(1, "clients train one by one: stacks are computed in float32 alone")
+        return Stacking(1, "clients train one by one: stacks are computed in float32 only")
     trial = TimingTrial.of(scenario, data, strategy, store)
     if why := _refusal(trial):
         return Stacking(1, f"clients train one by one: {why}")
@@ -87,10 +87,10 @@ def with_stacking(scenario: Scenario, stacking: Stacking) -> Scenario:
 def _refusal(trial: TimingTrial) -> str:
     """Return why clients cannot be stacked; empty if they can."""
     if len(trial.instructions) < 2:
-        return "there are not two clients that train"
+        return "fewer than two clients train"
     pair, worker = trial.instructions[:2], trial.host.worker
     if not worker.has_together(pair[0].phase):
-        return "this client half has no way to train several together"
+        return "this local update rule cannot train several clients together"
     try:
         many = worker.turns(pair)
         alone = [worker.turn(instruction) for instruction in pair]

@@ -62,7 +62,7 @@ def test_without_a_compiler_it_goes_on_without(scenario, play, monkeypatch) -> N
 def test_auto_compiles_nothing_for_a_short_run(scenario, play) -> None:
     outcome = play(scenario(compute=on(compile="auto")))
     assert outcome.result.weights_sha256 == play(scenario()).result.weights_sha256
-    assert "would not repay it" in outcome.notes[0]
+    assert "too little to repay compiling" in outcome.notes[0]
 
 
 def test_stacks_are_not_compiled(scenario, play) -> None:
@@ -106,7 +106,7 @@ def test_halves_that_call_parts_of_a_model_multiply_in_bfloat16_too(
 
 def test_bfloat16_is_not_stacked_and_says_so(scenario, play) -> None:
     stacked = play(scenario(compute=on(precision="bf16", cohort=4)))
-    assert stacked.notes == ["clients train one by one: stacks are computed in float32 alone"]
+    assert stacked.notes == ["clients train one by one: stacks are computed in float32 only"]
     alone = play(scenario(compute=on(precision="bf16")))
     assert stacked.result.weights_sha256 == alone.result.weights_sha256
 

@@ -55,7 +55,7 @@ def refusal(address: str) -> str:
 def test_where_nobody_listens(kind) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert refusal(f"{kind}127.0.0.1:{port}") == "nobody answers there: Connection refused"
+    assert refusal(f"{kind}127.0.0.1:{port}") == "nothing answers there: Connection refused"
 
 
 @pytest.mark.parametrize("kind", ["", "ray://"])

@@ -58,7 +58,7 @@ def test_a_client_that_kills_its_worker_twice_is_set_aside_and_named(
     first, second, third = outcome.rounds
     assert first.dropped == ()
     assert [(drop.client, drop.reason) for drop in second.dropped] == [
-        (1, "its turn ended its worker twice")
+        (1, "its training killed its worker twice")
     ]
     assert [drop.client for drop in third.dropped] == [1]
     # Two deaths of its own; on a busy machine the reply before one of them can be lost with the
