@@ -91,7 +91,7 @@ _WITHOUT_PARAMETERS = ("abc", "builtins", "collections", "enum", "torch", "typin
 
 def _facts(name: str, module: Module, depth: int = 0) -> _Facts:
     if depth > 30:
-        raise NotRead(f"{name}: too many bases, or bases that go in a circle")
+        raise NotRead(f"{name}: too many bases, or bases that form a cycle")
     definer, node = module.class_named(name)
     bases = [_facts_of_base(base, definer, depth + 1) for base in node.bases]
     doc = ast.get_docstring(node) or ""

@@ -83,8 +83,8 @@ class PrivacyLedger:
                 k for k in existing.promise | expected if existing.promise.get(k) != expected.get(k)
             }
             raise RunFolderError(
-                f"{path} was begun with another promise: {', '.join(sorted(keys))} differ; "
-                "start a new run"
+                f"{path} was started with other privacy settings: {', '.join(sorted(keys))} "
+                "differ; start a new run"
             )
         return existing
 
@@ -120,12 +120,12 @@ class PrivacyLedger:
             is_there = len(self._hashes) >= since.length
             if not is_there or self._hashes[since.length - 1] != since.sha256:
                 raise RunFolderError(
-                    f"{self.path} goes back in time: the checkpoint knows {since.length} lines "
+                    f"{self.path} is older than the checkpoint, which lists {since.length} lines "
                     "that are not in it; what was spent since cannot be known"
                 )
         if unpaid := [number for number in rounds if number not in self._by_round]:
             raise RunFolderError(
-                f"{self.path} goes back in time: round {unpaid[0]} is finished and not charged"
+                f"{self.path} is older than the run: round {unpaid[0]} is finished and not charged"
             )
 
     def of_round(self, number: int) -> list[LedgerCharge]:

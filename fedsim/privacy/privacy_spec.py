@@ -161,7 +161,7 @@ def privacy_spec_of(scenario: Scenario, population: int, records: int = 0) -> Pr
     """
     privacy = scenario.privacy
     if privacy is None:
-        raise _fault(scenario, "privacy", "is missing: nothing is promised")
+        raise _fault(scenario, "privacy", "is missing: without it there is no guarantee")
     units = population if privacy.unit == "client" else records
     if units and privacy.delta >= 1 / units:
         message = f"{privacy.delta:g} with {units} units ({privacy.unit}s): must be below 1/{units}"

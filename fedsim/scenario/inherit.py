@@ -79,7 +79,7 @@ def _with_parents(
         if not os.path.isfile(parent):
             raise _refusal(extends, f"there is no file {shown(shown_as)}")
         if parent.resolve() in descendants:
-            raise _refusal(extends, f"{extends.value} extends this file: a circle")
+            raise _refusal(extends, f"{extends.value} extends this file: a cycle")
         below, wrong = _with_parents(parent, shown_as, descendants)
     except ScenarioError as error:
         raise ScenarioError([*faults, *error.faults]) from error

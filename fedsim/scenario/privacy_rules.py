@@ -60,12 +60,15 @@ def _alone(privacy: dict[str, Any]) -> Iterator[Complaint]:
     is_adaptive = privacy.get("clipping") == "adaptive"
     for key in ("quantile", "clip_lr"):
         if privacy.get(key) is not None and not is_adaptive:
-            yield f"privacy.{key}", "is used by clipping: adaptive alone"
+            yield f"privacy.{key}", "is used by clipping: adaptive only"
     is_local = privacy.get("unit") == "record" or privacy.get("placement") == "local"
     if is_adaptive and is_local:
         yield "privacy.clipping", "adaptive needs a server that adds the noise: placement: central"
     if privacy.get("unit") == "record" and privacy.get("placement") == "central":
-        yield "privacy.placement", "records are protected where they are, by their own client"
+        yield (
+            "privacy.placement",
+            "unit: record adds the noise on each client: leave out placement: central",
+        )
 
 
 def _sampler(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
@@ -99,12 +102,12 @@ def _parts(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:
         if signature is not None and UNDER in signature.methods:
             yield (
                 "local",
-                f"{signature.name} protects records: privacy.unit: record is its section",
+                f"{signature.name} protects single records: set privacy.unit: record",
             )
     elif privacy.get("unit") == "record" and signature is not None:
         yield from _records(signature, tree)
         if _plain(tree, "compute.precision") == "bf16":
-            yield "compute.precision", "gradients of single records are made in float32 alone"
+            yield "compute.precision", "gradients of single records are computed in float32 only"
 
 
 def _refusal(privacy: dict[str, Any], tree: YamlNode) -> str:
@@ -120,7 +123,7 @@ def _records(signature: Signature, tree: YamlNode) -> Iterator[Complaint]:
     from fedsim.privacy.parameters import unprotected
 
     if why := _unbounded(tree):
-        yield "strategy", f"what it needs of clients cannot be had under privacy: {why}"
+        yield "strategy", f"it cannot be used under privacy: {why}"
         return
     local_rule, phases = _class_of("client", tree.at(("local", "use"))), _phases(tree)
     private = {
@@ -133,7 +136,7 @@ def _records(signature: Signature, tree: YamlNode) -> Iterator[Complaint]:
     if UNDER not in signature.methods:
         yield "local", f"{signature.name} adds no noise for its records{fix}"
     elif local_rule is not None and (bare := unprotected(local_rule, phases)):
-        yield "local", f"{signature.name} adds no noise when asked to {' or '.join(bare)}{fix}"
+        yield "local", f"{signature.name} adds no noise in {' or '.join(bare)}{fix}"
 
 
 def _unbounded(tree: YamlNode) -> str:

@@ -40,7 +40,7 @@ def _clients(tree: YamlNode) -> Iterator[Fault]:
     is_open = isinstance(use, str) and (use in COUNT_THEMSELVES or ":" in use)
     if count is None and not is_open and not _is_misspelt(tree.child("clients")):
         who = " and ".join(COUNT_THEMSELVES)
-        message = f"is missing: only {who} partitions count for themselves"
+        message = f"is missing: only {who} partitions fix the number of clients"
         yield _fault(tree, "clients.count", message)
 
 

@@ -152,14 +152,14 @@ def _scored(tree: YamlNode, scenario: Scenario) -> Iterator[Fault]:
         message = "trials are scored on validation parts, and data.holdout.client_val is 0%"
         yield node.key.fault("tune", message, "set: {data.holdout.client_val: 20%}")
     if scenario.privacy is not None and scenario.privacy.metrics != "simulation":
-        message = "what scores trials would leave the clients without noise"
+        message = "the trials' scores would leave the clients without noise"
         yield node.key.fault("tune", message, "set: {privacy.metrics: simulation}")
 
 
 def _unused(tree: YamlNode, searches: Sequence[ParameterSearch]) -> Iterator[Fault]:
     for key, node in _items(tree.at(("tune", "space"))):
         if not any(key in search.space for search in searches):
-            message = "nothing here has it, or every level says it itself"
+            message = "no cell has this key, or every level sets it"
             yield node.key.fault(("tune", "space", key), message)
 
 

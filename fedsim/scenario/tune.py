@@ -61,7 +61,7 @@ def _wrong(span: Any) -> str:
         return "one range is expected"
     ((kind, values),) = span.items()
     if kind not in _RULES:
-        return f"{kind!r} is no kind of range"
+        return f"{kind!r} is not a kind of range"
     is_plain = isinstance(values, list) and all(type(value) in (*_NUMBERS, str) for value in values)
     return "" if is_plain and _RULES[kind](values) else f"{kind} asks for {_ASKS[kind]}"
 

@@ -114,7 +114,7 @@ def test_jdme_runs_under_privacy_and_is_charged(two_domains, play) -> None:
 
 
 def test_a_head_that_sources_fit_is_refused(two_domains) -> None:
-    with pytest.raises(ScenarioError, match="adds no noise when asked to head"):
+    with pytest.raises(ScenarioError, match="adds no noise in head"):
         two_domains(
             strategy="jdme",
             model=PROJECTED,

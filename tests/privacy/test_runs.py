@@ -185,7 +185,7 @@ def test_a_ledger_that_was_tampered_with_ends_the_run(
         path.write_text(path.read_text().replace('"clip": 1.0', '"clip": 0.5'))
     else:
         path.unlink()
-    with pytest.raises(RunFolderError, match=r"goes back in time|was changed"):
+    with pytest.raises(RunFolderError, match=r"is older than the|was changed"):
         resume_run(folder, lambda _: None)
 
 

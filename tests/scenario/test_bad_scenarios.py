@@ -52,7 +52,8 @@ TABLE = {
     "no client count": (
         "count: 10",
         "per_round: 2",
-        "4:1: clients.count: is missing: only natural and domains partitions count for themselves",
+        "4:1: clients.count: is missing: only natural and domains partitions fix the number of "
+        "clients",
     ),
     "out of range": ("3", "0", "1:9: rounds: a whole number >= 1 is expected, got 0"),
     "negative seed": ("", "seed: -1", "6:7: seed: a whole number >= 0 is expected, got -1"),
@@ -190,7 +191,7 @@ TABLE = {
     "parent that is not there": ("", "extends: no.yaml", "6:10: extends: there is no file "
                                  "'FOLDER/no.yaml'"),
     "parent of itself": ("", "extends: bad.yaml", "6:10: extends: bad.yaml extends this file: "
-                         "a circle"),
+                         "a cycle"),
     "preset outside": ("", "extends: 'preset:../x'", "6:10: extends: no preset is called '../x'"),
     "tag": ("digits", "!!python/object:os.system x", "2:16: : the tag !!python/object:os.system "
             "is not allowed: a scenario holds plain values"),
@@ -298,7 +299,7 @@ def test_a_circle_of_parents_is_a_fault(tmp_path: Path) -> None:
     for name, parent in [("a", "b"), ("b", "c"), ("c", "a")]:
         (tmp_path / f"{name}.yaml").write_text(f"extends: {parent}.yaml\n")
     (fault,) = faults(tmp_path / "a.yaml")
-    assert fault.message == "a.yaml extends this file: a circle"
+    assert fault.message == "a.yaml extends this file: a cycle"
     assert Path(fault.file).name == "c.yaml"
 
 

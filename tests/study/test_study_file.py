@@ -105,7 +105,7 @@ WRONG = {
         "tune.space.seed: only keys of strategy, local and model can be tuned",
     ),
     "no range": ({"more": tune("local.lr: 0.1")}, "tune.space.local.lr: one range is expected"),
-    "an unknown range": ({"more": tune("local.lr: {exp: [1, 2]}")}, "'exp' is no kind of range"),
+    "an unknown range": ({"more": tune("local.lr: {exp: [1, 2]}")}, "'exp' is not a kind of range"),
     "a range upside down": (
         {"more": tune("local.lr: {log: [1, 0.1]}")},
         "log asks for two numbers above 0, the smaller first",
@@ -116,7 +116,7 @@ WRONG = {
     ),
     "a key that nobody has": (
         {"more": tune("strategy.beta: {uniform: [0, 1]}")},
-        "tune.space.strategy.beta: nothing here has it, or every level says it itself",
+        "tune.space.strategy.beta: no cell has this key, or every level sets it",
     ),
     "more seeds than there are": (
         {"more": tune("local.lr: {log: [0.1, 1]}", seeds=3)},
