@@ -82,7 +82,7 @@ class Message:
         if absent:
             raise RunError(
                 f"client {update.client} sent no {absent!r}: set `local: {{use: {sender}}}`, "
-                f"or a client half that extends it"
+                f"or a local update rule that extends it"
             )
         return cls(**values)
 

@@ -45,7 +45,11 @@ def strategy_of(scenario: Scenario, claim: PrivacySpec | None = None) -> Strateg
     if not isinstance(built, FlowerStrategy):
         raise _fault(scenario, "strategy.use", f"{name} is no strategy, neither ours nor Flower's")
     if name.startswith("FedXgb"):
-        raise _fault(scenario, "strategy.use", f"{name} grows trees; our clients train networks")
+        raise _fault(
+            scenario,
+            "strategy.use",
+            f"{name} trains tree ensembles; fedsim's clients train neural networks",
+        )
     return FromFlower(built)
 
 
@@ -65,7 +69,7 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     sends = strategy.sends if isinstance(strategy, FromFlower) else frozenset()
     if unread := sends - client.reads:
         what = f"'{part.use}' does not read {', '.join(unread)}, which the strategy sends"
-        raise _fault(scenario, "local.use", f"{what}; a client half that does: proximal")
+        raise _fault(scenario, "local.use", f"{what}; a local update rule that does: proximal")
     privacy = scenario.privacy
     if privacy is None or privacy.is_central:
         return client
