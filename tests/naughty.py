@@ -59,6 +59,8 @@ class Naughty(Sgd):
                 torch.zeros(1).lgamma_()
                 while True:
                     pass
+            case "no update":
+                return dict(update.delta)  # type: ignore[return-value]
             case "nan":
                 return replace(update, delta={**update.delta, first: tensor * float("nan")})
             case "inf metric":

@@ -15,6 +15,7 @@ LOCAL = {"lr": 0.1, "epochs": 1, "batch_size": 32, "use": NAUGHTY}
 CAUSES = {
     "raise": "ValueError: the sensor is broken (naughty.py:",
     "exit": "SystemExit: 3 (naughty.py:",
+    "no update": "Naughty.train returned dict, not an Update",
     "nan": "not finite",
     "shape": "shape (1, 64) where (16, 64) was expected",
     "scalar": "shape () where (16, 64) was expected",

@@ -105,12 +105,16 @@ class Worker:
 
         Raises:
             AttributeError: if the client half has no verb of the phase's name.
+            RunError: if that method returns something else than an update.
         """
         verb = getattr(self.client, instruction.phase)
         here = self._here(instruction)
         examples = self._examples(instruction.client.id)
         model = self._fresh(here.broadcast.weights)
-        update: Update = verb(model, examples, here, self._draws(instruction))
+        update = verb(model, examples, here, self._draws(instruction))
+        if not isinstance(update, Update):
+            rule = f"{type(self.client).__name__}.{instruction.phase}"
+            raise RunError(f"{rule} returned {type(update).__name__}, not an Update")
         return update
 
     def has_together(self, phase: str) -> bool:
