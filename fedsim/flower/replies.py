@@ -1,4 +1,4 @@
-"""Replies of clients: opened, and held against what was asked of them."""
+"""Replies of clients: opened, and checked against the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gaussian noise whose low bits tell nothing: float64, on a grid, from a named source.
+"""Gaussian privacy noise whose low bits reveal nothing: float64, on a grid, from a named source.
 
 Floating-point noise gives its input away: not every double is a sum ``x + n`` for a given
 ``x``, so some outputs prove what the input was (Mironov, "On significance of the least

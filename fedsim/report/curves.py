@@ -1,4 +1,4 @@
-"""Curves over rounds, bytes and seconds, and what accuracy costs."""
+"""Learning curves over rounds, bytes and seconds, and what accuracy costs."""
 
 from __future__ import annotations
 

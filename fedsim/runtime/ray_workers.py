@@ -1,4 +1,4 @@
-"""A run's workers on Ray: where each one is, how it comes by the data, who replaces it."""
+"""A run's workers on Ray: start, data, and replacement of a dead worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree of plain values in which each knows where it was written."""
+"""A tree of YAML values in which each knows its file, line and column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a reply fit to be used?  Nothing reaches a strategy before it passed here."""
+"""Checks a client's update: shapes, finite numbers, honest count, before a strategy sees it."""
 
 from __future__ import annotations
 
