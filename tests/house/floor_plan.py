@@ -88,7 +88,7 @@ FLOORS: list[dict[str, Room]] = [
     },
     {
         "privacy": room(
-            "clipping and noise, what a scenario promises, the accountant, the ledger, the audits",
+            "clipping and noise, a scenario's guarantee, the accountant, the ledger, the audits",
             "aggregate client cohort errors plugins runlog schema seeds strategy wire",
         ),
     },
