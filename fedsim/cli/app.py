@@ -4,9 +4,9 @@
 exit  means
 ====  ==================================================================
 0     done
-1     an error that nobody foresaw; its traceback is in a file
+1     an unexpected error; its traceback is in a file
 2     the command, the scenario or the run folder is wrong
-3     the data cannot be read or dealt
+3     the data cannot be read or partitioned
 4     the run cannot go on; what was computed is kept
 5     a cell of a study failed; all others are finished
 6     the privacy budget is spent; the result of the finished rounds is kept
