@@ -117,7 +117,7 @@ class Sgd(Client):
     ) -> float:
         """Take the steps and return the mean loss of the last pass."""
         device, size = _device(model), len(examples)
-        inputs, labels = examples.inputs.to(device), examples.labels.to(device)
+        examples = examples.to(device)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         # Detached, they share the parameters' memory, and a step needs no no_grad block.
         weights = {name: parameter.detach() for name, parameter in trained.items()}
@@ -125,7 +125,7 @@ class Sgd(Client):
         velocity: Weights = {}
         last_pass: deque[tuple[Tensor, int]] = deque(maxlen=math.ceil(size / self.batch_size))
         for batch in self._batches(size, generator, device):
-            loss = nn.functional.cross_entropy(model(inputs[batch]), labels[batch])
+            loss = examples.loss(model, batch)
             last_pass.append((loss.detach(), len(batch)))
             gradients = gradients_of(loss, trained)
             if correct is not None:

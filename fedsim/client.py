@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from fedsim.errors import RunError
+from fedsim.task import Task
+from fedsim.tasks.classification import Classification
 from fedsim.wire import Instruction, Update
 
 if TYPE_CHECKING:
@@ -41,10 +43,27 @@ class Examples:
     inputs: Tensor
     """Shape ``(n, *features)``, float32, transformed as the scenario says."""
     labels: Tensor
-    """Shape ``(n,)``, int64, from 0."""
+    """The targets: class numbers ``(n,)``, int64, from 0, or what else the task takes."""
+    weights: Tensor | None = None
+    """Shape ``(n,)``, float32: how much each example counts; None: all the same."""
+    task: Task = field(default_factory=Classification)
+    """What there is to learn: it says what the loss is."""
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def to(self, device: torch.device) -> Examples:
+        """Return the examples on ``device``."""
+        weights = None if self.weights is None else self.weights.to(device)
+        return Examples(self.inputs.to(device), self.labels.to(device), weights, self.task)
+
+    def loss(self, model: nn.Module, rows: Tensor) -> Tensor:
+        """Return the mean loss of ``model`` on the examples at ``rows``: a batch.
+
+        Each counts by its weight: equation 1 of :mod:`fedsim.task`.
+        """
+        weights = None if self.weights is None else self.weights[rows]
+        return self.task.loss(model(self.inputs[rows]), self.labels[rows], weights)
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,10 @@ class Unlabelled:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def to(self, device: torch.device) -> Unlabelled:
+        """Return the examples on ``device``."""
+        return Unlabelled(self.inputs.to(device))
+
     @property
     def labels(self) -> NoReturn:
         """Refuse.
@@ -68,6 +91,10 @@ class Unlabelled:
             "a target client's labels never reach training, only evaluation: take a strategy that "
             "adapts (dann, iwdan, ...), or leave the domain out of data.partition.targets"
         )
+
+    def loss(self, model: nn.Module, rows: Tensor) -> Tensor:
+        """Refuse, as :attr:`labels` does: a loss is of labels."""
+        return self.labels
 
 
 @dataclass(frozen=True)

@@ -9,43 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.analysis.labels import label
-from fedsim.analysis.metric_names import DOMAIN
+from fedsim.analysis.metric_names import ComparedMetric, compared_metric
+from fedsim.analysis.question import ComparisonQuestion, metric_of, question_of
 from fedsim.analysis.tuning_results import Tuned, tuned
 from fedsim.errors import RunFolderError
 from fedsim.runlog import runs
 from fedsim.runlog.events import Result, RoundRecord
+from fedsim.runlog.metric_info import CLASSIFICATION, MetricInfo
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import LEDGER, StudyLedger
 
-__all__ = ["Collection", "ComparisonQuestion", "Trial", "collect", "metric_of"]
+__all__ = ["Collection", "Trial", "collect"]
 
 SCHEMA = "fedsim/1"
 _NOT_FINITE = "not finite"
 """What is said of clients' replies that are refused because the model has diverged."""
-
-
-@dataclass(frozen=True)
-class ComparisonQuestion:
-    """What is compared with what; a study says it before it runs."""
-
-    baseline: str = ""
-    """Empty: the first level."""
-    primary: str = "accuracy@final"
-    x: tuple[str, ...] = ("rounds", "bytes")
-    ci: float = 0.95
-    test: str = "auto"
-    correction: str = "holm"
-
-    @property
-    def metric(self) -> str:
-        """What is measured."""
-        return self.primary.partition("@")[0]
-
-    @property
-    def round(self) -> int | None:
-        """When; None for the last round."""
-        when = self.primary.partition("@")[2]
-        return None if when in ("", "final") else int(when)
 
 
 @dataclass(frozen=True)
@@ -91,6 +69,13 @@ class Collection:
     """Folders that are not in it, each with the reason."""
     tuned: tuple[Tuned, ...] = ()
     """How parameters were chosen, where a study looked for them."""
+    metrics: tuple[MetricInfo, ...] = CLASSIFICATION
+    """What the runs measure, the primary metric first."""
+
+    @property
+    def compared(self) -> ComparedMetric:
+        """The metric that the question is about."""
+        return compared_metric(self.question.metric, self.metrics)
 
     def of(self, level: str, setting: str) -> list[Trial]:
         """Return the trials of one cell of the table, by seed."""
@@ -102,16 +87,18 @@ class Collection:
         return sorted(trials, key=lambda trial: trial.seed)
 
 
-def metric_of(record: RoundRecord, metric: str) -> float | None:
-    """Return a round's accuracy, loss, or a mean of clients' or a domain's, if it was taken."""
-    if metric in ("accuracy", "loss"):
-        value: float | None = getattr(record, metric)
-    elif metric.startswith(DOMAIN):
-        value = record.domains.get(metric.removeprefix(DOMAIN))
-    else:
-        name = {"client_worst_10": "accuracy_worst_10"}.get(metric, metric.removeprefix("client_"))
-        value = record.clients.get(name)
-    return value if value is not None and math.isfinite(value) else None
+def _measured(trials: Sequence[Trial]) -> tuple[MetricInfo, ...]:
+    """Return what all the runs measure.
+
+    Raises:
+        RunFolderError: if two of them have not the same primary metric: they cannot share a table.
+    """
+    measured = {trial.name: trial.folder.metrics() for trial in trials if trial.records}
+    kinds = {infos[0].name: name for name, infos in measured.items()}
+    if len(kinds) > 1:
+        apart = ", ".join(f"{name} of {run}" for name, run in kinds.items())
+        raise RunFolderError(f"these runs have other tasks and no common metric: {apart}")
+    return next(iter(measured.values()), CLASSIFICATION)
 
 
 def collect(paths: Sequence[Path], **options: Any) -> Collection:
@@ -152,10 +139,11 @@ def _study(folder: Path, options: Mapping[str, Any]) -> Collection:
         tuple(ledger.axes[axis]),
         tuple(dict.fromkeys(trial.setting for trial in trials)),
         tuple(sorted({trial.seed for trial in trials})),
-        ComparisonQuestion(**report | dict(options)),
+        question_of(report | dict(options), metrics := _measured(trials)),
         tuple(trials),
         tuple(left_out),
         tuple(tuned(ledger)),
+        metrics,
     )
 
 
@@ -190,9 +178,10 @@ def _loose(paths: Sequence[Path], options: Mapping[str, Any]) -> Collection:
         tuple(dict.fromkeys(level for level, _, _ in trials)),
         tuple(dict.fromkeys(setting for _, setting, _ in trials)),
         tuple(sorted({seed for _, _, seed in trials})),
-        ComparisonQuestion(**options),
+        question_of(options, metrics := _measured(list(trials.values()))),
         tuple(trials.values()),
         tuple(left_out),
+        metrics=metrics,
     )
 
 
@@ -221,14 +210,17 @@ def _trial(run: RunFolder, key: tuple[str, str, int]) -> tuple[Trial, str]:
         cut = replace(trial, records=records, why=f"{state}, {done}")
         return cut, f"{state} ({done})"
     finished = replace(trial, status="finished", why=result.stopped, records=records, result=result)
-    if not _is_finite(result.loss) or not _is_finite(result.accuracy):
-        first = next((record.round for record in records if _lost(record)), len(records))
+    metrics = run.metrics()
+    if any(not _is_finite(value) for value in _decisive(result.metrics, metrics)):
+        lost = (r.round for r in records if not all(map(_is_finite, _decisive(r.metrics, metrics))))
+        first = next(lost, len(records))
         return _as(finished, "diverged", f"the loss is not finite from round {first}"), ""
     return finished, ""
 
 
-def _lost(record: RoundRecord) -> bool:
-    return record.accuracy is not None and not _is_finite(record.loss)
+def _decisive(values: Mapping[str, float], metrics: Sequence[MetricInfo]) -> list[float]:
+    """Return the primary metric and the loss, where they were measured: both must be finite."""
+    return [values[name] for name in {metrics[0].name, "loss"} if name in values]
 
 
 def _is_finite(value: float | None) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fedsim.analysis.collect import Collection, Trial, metric_of
+from fedsim.analysis.collect import Collection, Trial
+from fedsim.analysis.question import metric_of
 from fedsim.analysis.significance import SignificanceTest, adjusted
 from fedsim.analysis.statistics import (
     Interval,
@@ -119,11 +120,6 @@ def _place(collection: Collection, level: str, setting: str) -> Standing:
     return Standing(level, setting, values, spread, states, reasons)
 
 
-def is_lower_better(collection: Collection) -> bool:
-    """Return whether the question's metric is a loss."""
-    return collection.question.metric == "loss"
-
-
 def _ranked(
     places: tuple[Standing, ...], setting: str, collection: Collection
 ) -> tuple[Standing, ...]:
@@ -132,7 +128,7 @@ def _ranked(
     Only levels without a lost run can be best: a mean over the runs that survived is another
     quantity.  They still have to be beaten, over the seeds that they finished.
     """
-    sign = -1 if is_lower_better(collection) else 1
+    sign = -1 if collection.compared.is_lower_better else 1
     rivals = [standing for standing in places if standing.setting == setting and standing.interval]
     complete = [standing for standing in rivals if not standing.lost]
     if not complete or len(rivals) < 2:
@@ -194,24 +190,26 @@ def _ranks(places: Sequence[Standing], collection: Collection) -> Ranks | None:
             rows.append([standing.mean for standing in row if standing])
     if len(rows) < 3:
         return None
-    sign = -1.0 if is_lower_better(collection) else 1.0
+    sign = -1.0 if collection.compared.is_lower_better else 1.0
     return ranks([[sign * mean for mean in row] for row in rows], collection.question.ci)
 
 
 def _references(collection: Collection, setting: str) -> dict[str, Interval]:
-    """Return the references' accuracies, one for each seed: all levels share the model."""
-    accuracies: dict[str, dict[int, float]] = {}
+    """Return the references' primary metric, one for each seed: all levels share the model."""
+    primary = collection.metrics[0].name
+    values: dict[str, dict[int, float]] = {}
     for trial in collection.trials:
         if trial.setting == setting and trial.result is not None:
-            for name, value in trial.result.references.items():
-                accuracies.setdefault(name, {}).setdefault(trial.seed, value)
+            for name, metrics in trial.result.references.items():
+                if primary in metrics:
+                    values.setdefault(name, {}).setdefault(trial.seed, metrics[primary])
     level = collection.question.ci
-    return {name: interval(list(by_seed.values()), level) for name, by_seed in accuracies.items()}
+    return {name: interval(list(by_seed.values()), level) for name, by_seed in values.items()}
 
 
 def _best(collection: Collection, level: str, setting: str) -> Best | None:
     question = collection.question
-    choose = min if is_lower_better(collection) else max
+    choose = min if collection.compared.is_lower_better else max
     values = []
     for trial in _finished(collection, level, setting):
         taken = [metric_of(record, question.metric) for record in trial.records]

@@ -82,16 +82,17 @@ def _cell(trial: Trial, axis: str) -> dict[str, Any]:
     columns = asdict(trial.result) if trial.result else {}
     for name in ("references", "targets"):
         for inner, value in (columns.pop(name, None) or {}).items():
-            fields = value if isinstance(value, dict) else {"accuracy": value}
-            columns |= {f"{name}_{inner}_{key}": entry for key, entry in fields.items()}
+            columns |= {f"{name}_{inner}_{key}": entry for key, entry in value.items()}
     columns.pop("strategy", None)
+    if columns:
+        columns = {"rounds": columns.pop("rounds"), **columns.pop("metrics"), **columns}
     return _key(trial, axis) | {"status": trial.status, "why": trial.why} | columns
 
 
 def _rounds(trial: Trial, collection: Collection) -> Iterator[dict[str, Any]]:
     for record in trial.records:
         row: dict[str, Any] = {**_key(trial, collection.axis), "round": record.round}
-        row |= {"accuracy": record.accuracy, "loss": record.loss}
+        row |= {info.name: record.metrics.get(info.name) for info in collection.metrics}
         row |= {"cohort": len(record.cohort), "dropped": len(record.dropped)}
         row |= {f"train_{name}": value for name, value in record.train.items()}
         row |= {f"clients_{name}": value for name, value in record.clients.items()}

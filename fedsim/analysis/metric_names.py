@@ -2,44 +2,99 @@
 
 from __future__ import annotations
 
-from collections import UserDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-__all__ = ["DOMAIN", "METRICS", "WEIGHTING"]
+from fedsim.runlog.metric_info import MetricInfo
+
+__all__ = ["DOMAIN", "ComparedMetric", "compared_metric"]
 
 DOMAIN = "domain_"
-"""How the accuracy on one domain's test examples is called: ``domain_blurred``."""
+"""Before the name of a domain: the primary metric on its test examples, ``domain_blurred``."""
+
+_CLIENT = "client_"
+_UNIFORM, _WORST = "_uniform", "_worst_10"
+
+_SHARE_RIGHT = "share of the server's test examples that the model gets right"
+_DEFINED = {
+    "accuracy": _SHARE_RIGHT,
+    "loss": "mean loss over the server's test examples",
+}
+"""What is said of metrics whose definition fits into a line."""
 
 
-class _MetricNames(UserDict[str, str]):
-    def __missing__(self, metric: str) -> str:
-        if not metric.startswith(DOMAIN):
-            raise KeyError(metric)
-        return self[DOMAIN].format(metric.removeprefix(DOMAIN))
+@dataclass(frozen=True)
+class ComparedMetric:
+    """A metric as a comparison names it: on the server's test set, on clients, on a domain."""
+
+    info: MetricInfo
+    """With the title that the page uses."""
+    weighting: str
+    """How it is averaged, within a run."""
+
+    @property
+    def is_lower_better(self) -> bool:
+        """Whether the smallest value is the best."""
+        return self.info.better == "lower"
 
 
-METRICS = _MetricNames(
-    {
-        "accuracy": "test accuracy",
-        "loss": "test loss",
-        "client_accuracy": "clients' accuracy",
-        "client_accuracy_uniform": "clients' accuracy, uniform",
-        "client_worst_10": "accuracy of the worst tenth",
-        DOMAIN: "accuracy on {}",
-    }
-)
-WEIGHTING = _MetricNames(
-    {
-        "accuracy": "share of the server's test examples that the model gets right; every example "
-        "counts the same, whoever it would belong to",
-        "loss": "mean loss over the server's test examples; every example counts the same",
-        "client_accuracy": "mean of the clients' accuracies on their own test parts, weighted by "
-        "their numbers of test examples",
-        "client_accuracy_uniform": "mean of the clients' accuracies on their own test parts; every "
-        "client counts the same",
-        "client_worst_10": "mean of the clients' accuracies over the worst tenth of the clients; "
-        "each of them counts the same",
-        DOMAIN: "share of the server's test examples of domain {} that the model gets right; every "
-        "example counts the same",
-    }
-)
-"""How each metric is averaged, within a run."""
+def compared_metric(name: str, infos: Sequence[MetricInfo]) -> ComparedMetric:
+    """Return what ``name`` means where a run measures ``infos``, the primary metric first.
+
+    Raises:
+        KeyError: if it is none of them, nor a clients' or a domain's.
+    """
+    by_name = {info.name: info for info in infos}
+    if name.startswith(DOMAIN):
+        return _on_domain(name.removeprefix(DOMAIN), infos[0])
+    if name.startswith(_CLIENT):
+        return _on_clients(name.removeprefix(_CLIENT), by_name, infos[0])
+    info = by_name[name]
+    defined = _DEFINED.get(name, f"{info.title} over the server's test examples together")
+    if name == "accuracy":
+        defined = f"{defined}, whoever an example would belong to"
+    return _compared(info, f"test {info.title}", f"{defined}; every example counts the same")
+
+
+def _on_domain(domain: str, primary: MetricInfo) -> ComparedMetric:
+    kind = (
+        f"{_SHARE_RIGHT.replace('test examples', f'test examples of domain {domain}')}"
+        if primary.name == "accuracy"
+        else f"{primary.title} over the server's test examples of domain {domain}"
+    )
+    return _compared(
+        primary, f"{primary.title} on {domain}", f"{kind}; every example counts the same"
+    )
+
+
+def _on_clients(name: str, by_name: dict[str, MetricInfo], primary: MetricInfo) -> ComparedMetric:
+    parts = "on their own test parts"
+    if name in ("worst_10", f"{primary.name}{_WORST}"):
+        plural = _plural(primary)
+        return _compared(
+            primary,
+            f"{primary.title} of the worst tenth",
+            f"mean of the clients' {plural} over the worst tenth of the clients; "
+            "each of them counts the same",
+        )
+    if name == f"{primary.name}{_UNIFORM}":
+        return _compared(
+            primary,
+            f"clients' {primary.title}, uniform",
+            f"mean of the clients' {_plural(primary)} {parts}; every client counts the same",
+        )
+    info = by_name[name]
+    how = (
+        f"mean of the clients' accuracies {parts}, weighted by their numbers of test examples"
+        if name == "accuracy"
+        else f"{info.title} over all clients' test examples together; every example counts the same"
+    )
+    return _compared(info, f"clients' {info.title}", how)
+
+
+def _plural(info: MetricInfo) -> str:
+    return "accuracies" if info.name == "accuracy" else f"{info.title} values"
+
+
+def _compared(info: MetricInfo, title: str, weighting: str) -> ComparedMetric:
+    return ComparedMetric(replace(info, title=title), weighting)

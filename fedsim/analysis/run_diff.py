@@ -58,7 +58,8 @@ def _metrics(first: RunFolder, second: RunFolder) -> Iterator[Difference]:
     yield from _between("metrics", _result(first), _result(second))
     if (round_ := first_apart(first, second)) is not None:
         at = [_at(run, round_) for run in (first, second)]
-        yield Difference("metrics", f"first apart in round {round_}: accuracy", *at)
+        primary = first.metrics()[0].name
+        yield Difference("metrics", f"first apart in round {round_}: {primary}", *at)
 
 
 def _result(run: RunFolder) -> dict[str, Any]:
@@ -67,7 +68,8 @@ def _result(run: RunFolder) -> dict[str, Any]:
 
 
 def _at(run: RunFolder, round_: int) -> float | None:
-    return next((record.accuracy for record in run.rounds() if record.round == round_), None)
+    primary = run.metrics()[0].name
+    return next((r.metrics.get(primary) for r in run.rounds() if r.round == round_), None)
 
 
 def first_apart(first: RunFolder, second: RunFolder) -> int | None:
@@ -77,7 +79,8 @@ def first_apart(first: RunFolder, second: RunFolder) -> int | None:
         RunFolderError: if a run is damaged.
     """
     for left, right in zip(first.rounds(), second.rounds(), strict=False):
-        same = (left.accuracy, left.loss, left.cohort) == (right.accuracy, right.loss, right.cohort)
+        # As text, for a metric that is not a number is the same as another one.
+        same = (str(left.metrics), left.cohort) == (str(right.metrics), right.cohort)
         if not same or str(left.train) != str(right.train):
             return left.round
     return None

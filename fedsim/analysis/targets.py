@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fedsim.analysis.collect import Collection, Trial, metric_of
+from fedsim.analysis.collect import Collection, Trial
+from fedsim.analysis.question import metric_of
 
 __all__ = ["Reached", "reached"]
 
@@ -43,9 +44,10 @@ def reached(collection: Collection, level: str, setting: str) -> list[Reached]:
     results = []
     for metric in metrics:
         target = next(targets[metric] for trial in trials if metric in (targets := _targets(trial)))
-        steps = [_first(trial, metric, target) for trial in trials]
+        better = _better(metric, trials)
+        sign = "at most" if better == "lower" else "at least"
+        steps = [_first(trial, metric, target, better) for trial in trials]
         rounds, sent, seconds = zip(*steps, strict=True)
-        sign = "at most" if metric == "loss" else "at least"
         results.append(
             Reached(f"{metric} {sign} {target:g}", level, setting, rounds, sent, seconds)
         )
@@ -56,12 +58,19 @@ def _targets(trial: Trial) -> Mapping[str, float]:
     return (trial.scenario.get("evaluation") or {}).get("targets") or {}
 
 
-def _first(trial: Trial, metric: str, target: float) -> tuple[int | None, int | None, float | None]:
+def _better(metric: str, trials: Sequence[Trial]) -> str:
+    infos = {info.name: info.better for trial in trials for info in trial.folder.metrics()}
+    return infos.get(metric, "higher")
+
+
+def _first(
+    trial: Trial, metric: str, target: float, better: str
+) -> tuple[int | None, int | None, float | None]:
     bytes_moved, seconds = 0, 0.0
     for record in trial.records:
         bytes_moved += record.bytes_up + record.bytes_down
         seconds += record.seconds
         value = metric_of(record, metric)
-        if value is not None and (value <= target if metric == "loss" else value >= target):
+        if value is not None and (value <= target if better == "lower" else value >= target):
             return record.round, bytes_moved, seconds
     return None, None, None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fedsim.runlog.events import RoundRecord
+from fedsim.runlog.metric_info import MetricInfo
 
 __all__ = [
     "comparison",
     "dropped",
     "duration",
+    "named_values",
     "number",
     "part_name",
     "reference_name",
@@ -21,11 +23,12 @@ __all__ = [
 
 _BARS = "▁▂▃▄▅▆▇█"
 _CLOSE = 0.01
-"""Accuracies nearer than this are called about equal: one run tells no more."""
+"""Shares nearer than this, and other values nearer by this share of them, are called about equal:
+one run tells no more."""
 
 
 def number(value: float | None) -> str:
-    """Return an accuracy or a loss with three digits; a dash for None."""
+    """Return a metric with three digits; a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -56,12 +59,24 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02} h"
 
 
-def round_line(record: RoundRecord, rounds: int) -> str:
+def named_values(
+    metrics: Mapping[str, float], infos: Sequence[MetricInfo], between: str = " · "
+) -> str:
+    """Return the primary metric and the loss, or what there is of them, with their titles.
+
+    >>> named_values({"accuracy": 0.5, "loss": 1.25}, CLASSIFICATION)
+    'accuracy 0.500 · loss 1.250'
+    """
+    shown = [info for at, info in enumerate(infos) if at == 0 or info.name == "loss"]
+    return between.join(f"{info.title} {number(metrics.get(info.name))}" for info in shown)
+
+
+def round_line(record: RoundRecord, rounds: int, infos: Sequence[MetricInfo]) -> str:
     """Return one round as one line."""
     width = len(str(rounds))
     return (
-        f"round {record.round:>{width}}/{rounds}  accuracy {number(record.accuracy)}  "
-        f"loss {number(record.loss)}  cohort {len(record.cohort)}  "
+        f"round {record.round:>{width}}/{rounds}  {named_values(record.metrics, infos, '  ')}  "
+        f"cohort {len(record.cohort)}  "
         f"dropped {len(record.dropped)}  {size(record.bytes_up + record.bytes_down)}  "
         f"{duration(record.seconds)}"
     )
@@ -105,7 +120,7 @@ def part_name(use: str) -> str:
 
 
 def comparison(federated: float, references: Mapping[str, float]) -> str:
-    """Return the accuracies side by side.
+    """Return the primary metric of the run and its references, side by side.
 
     >>> comparison(0.912, {"centralized": 0.968, "local": 0.731})
     'centralized 0.968 · local only 0.731 · federated 0.912'
@@ -114,28 +129,36 @@ def comparison(federated: float, references: Mapping[str, float]) -> str:
     return " · ".join([*parts, f"federated {number(federated)}"])
 
 
-def verdict(federated: float, references: Mapping[str, float]) -> str:
-    """Return in one sentence whether federated learning helps here.
+def verdict(federated: float, references: Mapping[str, float], info: MetricInfo) -> str:
+    """Return in one sentence whether federated learning helps here, by the primary metric.
 
-    >>> verdict(0.912, {"local": 0.731})
+    >>> verdict(0.912, {"local": 0.731}, CLASSIFICATION[0])
     'Federated learning helps here: 18.1 points above local-only training.'
     """
     local, central = references.get("local"), references.get("centralized")
     if local is None:
         if central is None:
             return ""
-        return f"Federated learning comes out {_apart(federated, central)} centralized training."
-    lead = "helps here"
-    if abs(federated - local) < _CLOSE:
+        apart = _apart(federated, central, info)
+        return f"Federated learning comes out {apart} centralized training."
+    lead = "helps here" if info.is_better(federated, local) else "does not help here"
+    if _is_close(federated, local, info):
         lead = "makes little difference here"
-    elif federated < local:
-        lead = "does not help here"
-    near = f"{_apart(federated, local)} local-only training"
-    far = "" if central is None else f", {_apart(federated, central)} centralized"
+    near = f"{_apart(federated, local, info)} local-only training"
+    far = "" if central is None else f", {_apart(federated, central, info)} centralized"
     return f"Federated learning {lead}: {near}{far}."
 
 
-def _apart(value: float, baseline: float) -> str:
-    if abs(value - baseline) < _CLOSE:
+def _is_close(value: float, other: float, info: MetricInfo) -> bool:
+    return abs(value - other) < (_CLOSE if info.is_share else _CLOSE * abs(other))
+
+
+def _apart(value: float, other: float, info: MetricInfo) -> str:
+    """Return how far ``value`` is from ``other``: in points where the metric is a share."""
+    if _is_close(value, other, info):
         return "about equal to"
-    return f"{100 * abs(value - baseline):.1f} points {'above' if value > baseline else 'below'}"
+    way, apart = "above" if value > other else "below", abs(value - other)
+    if info.is_share:
+        return f"{100 * apart:.1f} points {way}"
+    unit = f" {info.unit}" if info.unit else ""
+    return f"{apart:.3g}{unit} ({info.title}) {way}"

@@ -11,7 +11,8 @@ import typer
 from fedsim.cli.formatting import number, part_name
 from fedsim.cli.screen import Screen
 from fedsim.errors import RunFolderError
-from fedsim.runlog.run_folder import RunFolder, Status, runs_under
+from fedsim.runlog.run_folder import RunFolder, Status
+from fedsim.runlog.run_list import runs_under
 
 __all__ = ["RunRow", "ls", "row"]
 
@@ -26,8 +27,10 @@ class RunRow:
     done: int
     """Rounds."""
     rounds: int
-    accuracy: float | None
-    """The last one that was taken."""
+    metric: str
+    """The primary one's name."""
+    value: float | None
+    """The last one that was measured."""
     started: str
     """In UTC."""
     run: Path
@@ -46,10 +49,12 @@ def ls(
     if not rows:
         screen.note(f"no runs in {folder}")
         return screen.next("fedsim run scenario.yaml")
+    metrics = {row.metric for row in rows}
+    is_mixed = len(metrics) > 1
     screen.table(
-        ["run", "status", "strategy", "rounds", "accuracy"],
-        [_cells(row) for row in rows],
-        right=frozenset({"rounds", "accuracy"}),
+        ["run", "status", "strategy", "rounds", *(("metric", "value") if is_mixed else metrics)],
+        [_cells(row, is_mixed) for row in rows],
+        right=frozenset({"rounds", "value", *metrics}),
     )
     return screen.next(f"fedsim show {rows[-1].run}")
 
@@ -61,14 +66,15 @@ def row(run: RunFolder) -> RunRow:
         records = run.rounds()
     except RunFolderError:
         records = []
-    strategy = scenario.get("strategy")
+    strategy, primary = scenario.get("strategy"), run.metrics()[0].name
     return RunRow(
         str(scenario.get("name", "")),
         run.status(),
         str(strategy.get("use", "")) if isinstance(strategy, dict) else "",
         len(records),
         _number(scenario.get("rounds")),
-        next((r.accuracy for r in reversed(records) if r.accuracy is not None), None),
+        primary,
+        next((r.metrics[primary] for r in reversed(records) if primary in r.metrics), None),
         _started(run),
         run.path,
     )
@@ -87,6 +93,8 @@ def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _cells(row: RunRow) -> list[str]:
+def _cells(row: RunRow, is_mixed: bool) -> list[str]:
     rounds = f"{row.done}/{row.rounds}"
-    return [str(row.run), row.status, part_name(row.strategy), rounds, number(row.accuracy)]
+    strategy = part_name(row.strategy)
+    metric = [row.metric] if is_mixed else []
+    return [str(row.run), row.status, strategy, rounds, *metric, number(row.value)]

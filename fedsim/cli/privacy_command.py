@@ -155,13 +155,15 @@ def _audited(scenario: Scenario) -> tuple[PrivacySpec, Callable[[int, int], Audi
     from fedsim.models._build import build, weights_of
     from fedsim.privacy.audit import audit
     from fedsim.privacy.privacy_spec import privacy_spec_of
+    from fedsim.tasks._from_scenario import task_of
 
     with tempfile.TemporaryDirectory(prefix="fedsim-") as store:
         data = prepare(scenario, Path(store, "data"))
         claim = privacy_spec_of(
             scenario, len(data.clients), sum(client.examples for client in data.clients)
         )
-        model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+        outputs = task_of(scenario, data.targets).outputs
+        model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder)
     if claim.half is not None:
         from fedsim.privacy.audit_records import audit_records, auditable
 

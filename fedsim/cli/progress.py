@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from fedsim.cli.formatting import (
     comparison,
     dropped,
     duration,
+    named_values,
     number,
     part_name,
     reference_name,
@@ -35,6 +37,7 @@ from fedsim.runlog.events import (
     Watch,
 )
 from fedsim.runlog.files import plain
+from fedsim.runlog.metric_info import CLASSIFICATION, MetricInfo
 
 __all__ = ["result_lines", "watching"]
 
@@ -77,8 +80,8 @@ class _Lines:
         self._rounds = 0
         self._sent = 0
         self._seconds: list[float] = []
-        self._accuracy: float | None = None
-        self._loss: float | None = None
+        self._metrics: tuple[MetricInfo, ...] = CLASSIFICATION
+        self._latest: Mapping[str, float] = {}
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -92,18 +95,19 @@ class _Lines:
             case RoundDone():
                 self._round(event.record)
             case ReferenceDone() if not self._screen.quiet:
-                line = f"compare {reference_name(event.name)} {number(event.accuracy)}"
+                value = event.metrics.get(self._metrics[0].name)
+                line = f"compare {reference_name(event.name)} {number(value)}"
                 self._screen.say(f"{line}  ({event.detail})" if event.detail else line)
             case Finished():
                 if self._bar is not None:
                     self._bar.stop()  # it stays, and the result stands below it
-                for line in result_lines(event.result):
+                for line in result_lines(event.result, event.metrics):
                     self._screen.say(line)
             case _:
                 pass
 
     def _start(self, event: Started) -> None:
-        self._rounds = event.rounds
+        self._rounds, self._metrics = event.rounds, event.metrics
         if self._bar is not None:
             self._bar.add_task("", total=event.rounds, completed=event.first_round - 1)
         if not self._screen.quiet:
@@ -117,8 +121,7 @@ class _Lines:
     def _round(self, record: RoundRecord) -> None:
         self._sent += record.bytes_up + record.bytes_down
         self._seconds.append(record.seconds)
-        if record.accuracy is not None:
-            self._accuracy, self._loss = record.accuracy, record.loss
+        self._latest = record.metrics or self._latest
         if self._bar is not None:
             self._bar.update(
                 self._bar.task_ids[0],
@@ -126,7 +129,7 @@ class _Lines:
                 description=self._progress(record),
             )
         elif not self._screen.quiet:
-            self._screen.say(round_line(record, self._rounds))
+            self._screen.say(round_line(record, self._rounds, self._metrics))
         if self._screen.verbose:
             for line in dropped(record):
                 self._screen.note(f"dropped {line}", "yellow")
@@ -135,7 +138,7 @@ class _Lines:
         elapsed = sum(self._seconds)
         remaining = (self._rounds - record.round) * elapsed / len(self._seconds)
         return (
-            f"acc {number(self._accuracy)}  loss {number(self._loss)}  "
+            f"{named_values(self._latest, self._metrics, '  ')}  "
             f"cohort {len(record.cohort)}  {size(self._sent)}  "
             f"{f'{duration(remaining)} left' if remaining else duration(elapsed)}"
         )
@@ -152,10 +155,10 @@ def _data_lines(data: Data) -> list[str]:
     ]
 
 
-def result_lines(result: Result) -> list[str]:
+def result_lines(result: Result, infos: Sequence[MetricInfo]) -> list[str]:
     """Return a result as the lines that a reader wants to see of it."""
     lines = [
-        f"result  accuracy {number(result.accuracy)} · loss {number(result.loss)} · "
+        f"result  {named_values(result.metrics, infos)} · "
         f"{size(result.bytes_up)} up, {size(result.bytes_down)} down · {duration(result.seconds)}"
     ]
     if result.dropped:
@@ -167,7 +170,18 @@ def result_lines(result: Result) -> list[str]:
             "not reached" if when is None else f"reached in round {when}, {size(cost or 0)} sent"
         )
         lines.append(f"target  {metric} {outcome}")
+    others = [info for info in infos[1:] if info.name != "loss"]
+    if others:
+        values = (f"{info.title} {number(result.metrics.get(info.name))}" for info in others)
+        lines.insert(1, f"        {' · '.join(values)}")
     if result.references:
-        lines.append(f"compare {comparison(result.accuracy, result.references)}")
-        lines.append(f"        {verdict(result.accuracy, result.references)}")
+        primary = infos[0].name
+        federated = result.metrics.get(primary, math.nan)
+        references = {
+            name: metrics[primary]
+            for name, metrics in result.references.items()
+            if primary in metrics
+        }
+        lines.append(f"compare {comparison(federated, references)}")
+        lines.append(f"        {verdict(federated, references, infos[0])}")
     return lines

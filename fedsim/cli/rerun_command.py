@@ -113,10 +113,10 @@ def _compare(
     differing = [name for name in _HASHES if getattr(expected, name) != getattr(result, name)]
     if not differing:
         return
-    round_ = first_apart(*runs)
+    round_, name = first_apart(*runs), next(iter(expected.metrics))
     where = f", first in round {round_}" if round_ else ""
     where_kept = "" if verify else f"; the new one is {runs[1].path}"
     raise RunError(
         f"{runs[0].path} cannot be repeated: {' and '.join(differing)} differ{where} "
-        f"(accuracy {expected.accuracy:.6f} then, {result.accuracy:.6f} now){where_kept}"
+        f"({name} {expected.metrics[name]:.6f} then, {result.metrics[name]:.6f} now){where_kept}"
     )

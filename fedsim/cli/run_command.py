@@ -100,7 +100,7 @@ def resume(
         if screen.json:
             screen.dump(result)
         else:
-            for line in result_lines(result):
+            for line in result_lines(result, folder.metrics()):
                 screen.say(line)
         return screen.next(f"fedsim show {run}")
     from fedsim.scenario.load import pin_kernels

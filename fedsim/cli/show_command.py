@@ -66,24 +66,26 @@ def _text(folder: RunFolder, glance: RunRow, records: list[RoundRecord], screen:
         f"{glance.name}  {glance.status}  {part_name(glance.strategy)}  {glance.started}", style
     )
     screen.say()
+    infos = folder.metrics()
+    primary = infos[0]
     if (result := folder.result()) is not None:
-        for line in result_lines(result):
+        for line in result_lines(result, infos):
             screen.say(line)
     elif records:
         bytes_moved = sum(record.bytes_up + record.bytes_down for record in records)
         screen.say(
-            f"so far  accuracy {number(glance.accuracy)} · "
+            f"so far  {primary.title} {number(glance.value)} · "
             f"{glance.done} of {glance.rounds} rounds · {size(bytes_moved)} sent"
         )
     else:
         screen.say("so far  no round is finished")
-    taken = [(r.round, r.accuracy) for r in records if r.accuracy is not None]
+    taken = [(r.round, r.metrics[primary.name]) for r in records if primary.name in r.metrics]
     if len(taken) > 1:
         (first, low), (last, high) = taken[0], taken[-1]
-        curve = spark([accuracy for _, accuracy in taken])
+        curve = spark([value for _, value in taken])
         screen.say(f"curve   {number(low)} {curve} {number(high)}  rounds {first} to {last}")
     for record in records[-_LAST:]:
-        screen.say(round_line(record, glance.rounds))
+        screen.say(round_line(record, glance.rounds, infos))
     for line in _dropped(records):
         screen.say(f"dropped {line}", "yellow")
     files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))

@@ -128,9 +128,9 @@ def show_study(folder: Path) -> None:
     screen.say(f"{ledger.name}  {' · '.join(f'{many} {state}' for state, many in counts.items())}")
     screen.say()
     screen.table(
-        ["cell", "status", "rounds", "accuracy"],
-        [[cell.name, cell.status, cell.progress(), number(cell.accuracy)] for cell in cells],
-        right=frozenset({"rounds", "accuracy"}),
+        ["cell", "status", "rounds", cells[0].metric],
+        [[cell.name, cell.status, cell.progress(), number(cell.value)] for cell in cells],
+        right=frozenset({"rounds", cells[0].metric}),
     )
     for line in _searched(ledger):
         screen.say(line)
@@ -151,8 +151,10 @@ class _CellRow:
     done: int
     """Rounds."""
     rounds: int
-    accuracy: float | None
-    """The last one that was taken."""
+    metric: str
+    """The primary one's name."""
+    value: float | None
+    """The last one that was measured."""
     why: str
     """Why it failed."""
 
@@ -166,7 +168,7 @@ def _cell(folder: Path, entry: StudyEntry, is_running: bool) -> _CellRow:
     if entry.status == "left" and run.rounds:
         states["left"] = "interrupted"
     status = states.get(entry.status, entry.status)
-    return _CellRow(entry.name, status, run.done, run.rounds, run.accuracy, entry.why)
+    return _CellRow(entry.name, status, run.done, run.rounds, run.metric, run.value, entry.why)
 
 
 def _searched(ledger: StudyLedger) -> list[str]:
@@ -192,8 +194,8 @@ def _tell(progress: Progress, screen: Screen) -> None:
     entry = ledger.line(news.cell)
     kind, lines = ("trial", ledger.trials) if entry.trial else ("cell ", ledger.cells)
     done = sum(entry_line.status in ("finished", "failed") for entry_line in lines)
-    # The accuracy that a trial reached on the server's test set is nobody's business.
-    reached = f"accuracy {number(news.accuracy)}"
+    # What a trial reached on the server's test set is nobody's business.
+    reached = f"{news.metric} {number(news.value)}"
     trial_result = f"score {number(entry.score)}  {_values(entry.values)}"
     outcome = {
         "finished": f"finished  {trial_result if entry.trial else reached}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -13,9 +13,12 @@ import numpy as np
 from fedsim.client import Examples, Unlabelled
 from fedsim.data import store as stores
 from fedsim.data.client_cache import ClientCache
+from fedsim.data.client_list import ClientList, train_sizes
 from fedsim.data.dataset import Array
 from fedsim.data.partitioning import Recipe, partition_examples
 from fedsim.data.scale import Scaling
+from fedsim.data.target_spec import target_spec
+from fedsim.task import TargetSpec
 from fedsim.wire import ClientInfo
 
 if TYPE_CHECKING:
@@ -83,12 +86,18 @@ class FederatedData:
         self._arrays = arrays
         self._scale = Scaling(arrays["centre"], arrays["spread"])
         self._cache = ClientCache(cache_bytes)
-        self.clients: Sequence[ClientInfo] = _ClientList(arrays, tuple(meta["domain_names"]))
+        self.clients: Sequence[ClientInfo] = ClientList(arrays, tuple(meta["domain_names"]))
         self.shape: tuple[int, ...] = arrays["inputs"].shape[1:]
         self.classes: int = meta["classes"]
         self.class_names: tuple[str, ...] = tuple(meta["class_names"])
         self.domain_names: tuple[str, ...] = tuple(meta["domain_names"])
         self.digest: str = meta["digest"]
+        self.targets: TargetSpec = (
+            TargetSpec.of(meta["targets"])
+            if "targets" in meta  # not in a store of version 0.1
+            else target_spec(arrays["labels"], arrays["offsets"], self.classes)
+        )
+        """What a task has to know of the targets."""
         self.is_here = True
         """Whether the clients' examples are these; on real devices they stay there."""
 
@@ -116,6 +125,7 @@ class FederatedData:
             "classes": self.classes,
             "class_names": list(self.class_names),
             "domain_names": list(self.domain_names),
+            "targets": asdict(self.targets),
             **{name: arrays[name].tolist() for name in numbers},
         }
 
@@ -136,7 +146,7 @@ class FederatedData:
         """How many training examples each client holds, `(clients,)`."""
         if not self.is_here:
             return np.array([info.examples for info in self.clients])
-        return _train_sizes(self._arrays["offsets"])
+        return train_sizes(self._arrays["offsets"])
 
     def train(self, client: int) -> Examples | Unlabelled:
         """Return the training part of ``client``, normalised; a target's without labels."""
@@ -209,7 +219,7 @@ class FederatedData:
         """Return whose each training example is, and its row, both ``(n,)``."""
         offsets = self._arrays["offsets"]
         part = np.repeat(np.arange(3 * len(self.clients)) % 3, np.diff(offsets))
-        owner = np.repeat(np.arange(len(self.clients)), _train_sizes(offsets))
+        owner = np.repeat(np.arange(len(self.clients)), train_sizes(offsets))
         return owner, np.flatnonzero(part == 0)
 
     def _examples(self, inputs: Array, labels: Array) -> Examples:
@@ -218,32 +228,3 @@ class FederatedData:
         # Both are copies: torch warns of a mapping that cannot be written to.
         ready = self._scale.normalised(inputs)
         return Examples(torch.from_numpy(ready), torch.from_numpy(np.array(labels)))
-
-
-def _train_sizes(offsets: Array) -> Array:
-    return offsets[1::3] - offsets[:-1:3]  # not diff()[::3], a view that keeps the rest alive
-
-
-class _ClientList(Sequence[ClientInfo]):
-    """What a server may know of each client, made when asked for: a million cost nothing."""
-
-    def __init__(self, arrays: Mapping[str, Array], domain_names: tuple[str, ...]) -> None:
-        self._sizes = _train_sizes(arrays["offsets"])
-        # As plain arrays: a memory-mapped one takes three times as long to give one number.
-        self._domain = np.asarray(arrays["domain"])
-        self._target = np.asarray(arrays["target"])
-        self._names = (*domain_names, "")  # -1, no domain, is the last.
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    @overload
-    def __getitem__(self, at: int) -> ClientInfo: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[ClientInfo]: ...
-    def __getitem__(self, at: int | slice) -> ClientInfo | Sequence[ClientInfo]:
-        if isinstance(at, slice):
-            return [self[k] for k in range(*at.indices(len(self)))]
-        which = at if 0 <= at < len(self) else range(len(self))[at]
-        role: Literal["source", "target"] = "target" if self._target[which] else "source"
-        return ClientInfo(which, int(self._sizes[which]), self._names[self._domain[which]], role)

@@ -12,8 +12,10 @@ import numpy as np
 from fedsim.data.dataset import Array, Dataset, Partition, Shares, Shift, Source
 from fedsim.data.scale import Scaling, fitted, plain
 from fedsim.data.split import cut
+from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
 from fedsim.seeds import numpy_stream
+from fedsim.task import TargetSpec
 
 __all__ = ["Partitioned", "Recipe", "partition_examples"]
 
@@ -60,6 +62,8 @@ class Partitioned:
     """Shape ``(m,)``; -1 where the source knows no domains."""
     scale: Scaling
     classes: int
+    targets: TargetSpec
+    """What a task has to know of the targets."""
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...]
 
@@ -90,6 +94,7 @@ def partition_examples(recipe: Recipe) -> Partitioned:
         target=_targets(domain, dataset.domain_names, recipe.partition),
         scale=fitted(inputs, offsets) if recipe.normalize else plain(inputs),
         classes=dataset.classes,
+        targets=target_spec(dataset.labels[order], offsets, dataset.classes),
         class_names=dataset.class_names,
         domain_names=dataset.domain_names,
         **_server_test(dataset),

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def write(partitioned: Partitioned, store: Path) -> None:
     meta = {
         "format": 1,
         "classes": partitioned.classes,
+        "targets": asdict(partitioned.targets),
         "class_names": partitioned.class_names,
         "domain_names": partitioned.domain_names,
         "digest": _digest(arrays),

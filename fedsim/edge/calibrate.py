@@ -22,6 +22,7 @@ from fedsim.flower.parts import strategy_of
 from fedsim.models._build import build, weights_of
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.schema.scenario import Scenario
+from fedsim.tasks._from_scenario import task_of
 from fedsim.wire import Broadcast, ClientId
 
 __all__ = ["RESULT", "measure", "text_of"]
@@ -66,7 +67,8 @@ def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
     for turn in _asked(carrier, DESCRIBE, load, data, timings).turns:
         if not turn.fault:
             timings[turn.client].load_s = devices.took[turn.client] - turn.seconds
-    model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+    outputs = task_of(scenario, data.targets).outputs
+    model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder)
     for _ in range(2):  # the first one warms up
         for turn in _asked(carrier, "train", Broadcast(weights_of(model)), data, timings).turns:
             if not turn.fault:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from fedsim.data.partitioning import Partitioned
 from fedsim.data.scale import Scaling, fitted
 from fedsim.data.sources._columns import Columns, Planned
 from fedsim.data.split import cut
+from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
 from fedsim.plugins.registry import build, find
 from fedsim.schema.scenario import Scenario
 from fedsim.seeds import numpy_stream
+from fedsim.task import TargetSpec
 
 __all__ = ["SCENARIO", "data_terms", "dealt_alone", "open_data"]
 
@@ -87,6 +90,7 @@ def dealt_alone(path: Path, scenario: Scenario, client: int, clients: int) -> Pa
         "shape": dataset.inputs.shape[1:],
         "dtype": dataset.inputs.dtype.name,
         "classes": dataset.classes,
+        "targets": asdict(target_spec(dataset.labels, np.array([0, rows]), dataset.classes)),
         "class_names": dataset.class_names,
         "domain_names": (),
         "centre": scale.centre,
@@ -142,6 +146,7 @@ def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int
         test_domain=np.zeros(0, np.int64),
         scale=Scaling(*(np.array(terms[name], np.float32) for name in ("centre", "spread"))),
         classes=terms["classes"],
+        targets=TargetSpec.of(terms["targets"]),
         class_names=tuple(terms["class_names"]),
         domain_names=tuple(terms["domain_names"]),
     )

@@ -134,7 +134,7 @@ def _finished(folder: RunFolder, watch: Watch) -> Result:
     result = folder.result()
     if result is None:
         raise RunError("the server's part ended without a result")
-    watch(Finished(result))
+    watch(Finished(result, folder.metrics()))
     if result.stopped:
         raise BudgetSpent(result.stopped)
     return result

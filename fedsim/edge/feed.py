@@ -16,6 +16,7 @@ from fedsim import errors
 from fedsim.errors import FedsimError, Interrupted, RunError, ScenarioError
 from fedsim.runlog import files, rounds
 from fedsim.runlog.events import Data, Event, Note, ReferenceDone, RoundDone, Started
+from fedsim.runlog.metric_info import metrics_written
 
 __all__ = ["Ended", "Feed"]
 
@@ -92,6 +93,8 @@ class Feed:
                 values[field.name] = tuple(values[field.name])
             if field.name == "folder":
                 values[field.name] = Path(values[field.name])
+            if field.name == "metrics" and kind == "Started":
+                values[field.name] = metrics_written(values[field.name])
         event: Event = _PLAIN[kind](**values)
         return event
 

@@ -17,6 +17,7 @@ from torch import nn
 from fedsim.data.federated import FederatedData
 from fedsim.models._build import build, load_weights
 from fedsim.schema.scenario import Scenario
+from fedsim.tasks._from_scenario import task_of
 from fedsim.wire import Weights
 
 __all__ = ["confusion", "evaluate_domains", "plane"]
@@ -39,7 +40,8 @@ def evaluate_domains(
     roles = {client.domain: client.role for client in data.clients} if data.domain_names else {}
     if "target" not in roles.values():
         return None
-    model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder).eval()
+    outputs = task_of(scenario, data.targets).outputs
+    model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder).eval()
     # Real examples' places on a map are not for release.
     maps = {} if scenario.privacy else {"before": _map(model, data)}
     load_weights(model, weights)

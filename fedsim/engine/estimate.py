@@ -18,6 +18,7 @@ from fedsim.runtime.choose import backend_of, workers_of
 from fedsim.runtime.compiling import Compiling, with_compiling
 from fedsim.runtime.local import LocalGrid
 from fedsim.schema.scenario import Scenario
+from fedsim.tasks._from_scenario import task_of
 from fedsim.wire import Weights
 
 __all__ = ["Estimate", "estimate"]
@@ -55,7 +56,8 @@ def estimate(scenario: Scenario) -> Estimate:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "data"
         data = prepare(scenario, store)
-        model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+        outputs = task_of(scenario, data.targets).outputs
+        model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder)
         weights = weights_of(model)
         turns = _trial(scenario, data, weights, store)
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,15 +10,18 @@ from torch import nn
 
 from fedsim.adapt.scorers import certain, dev
 from fedsim.data.federated import FederatedData
+from fedsim.engine.client_summary import client_summary
 from fedsim.engine.transport import Transport
 from fedsim.flower.client_app import EVALUATE
+from fedsim.flower.exchange import Replies
 from fedsim.models._build import load_weights
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import RoundRecord
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Plain, ServerState
+from fedsim.tasks._measures import Measures
 from fedsim.wire import Broadcast, ReplyInfo, Weights
-from fedsim.worker.score import Score, score
+from fedsim.worker.score import Score, ScoreReply, score
 
 __all__ = ["SELECTED", "SELECTED_ROUND", "Evaluator"]
 
@@ -36,17 +37,26 @@ class Evaluator:
     data: FederatedData
     carrier: Transport
     model: nn.Module
+    measures: Measures
 
-    def on_server(self, weights: Weights) -> Score:
-        """Return the score on the server's test set."""
+    def on_server(self, weights: Weights) -> dict[str, float]:
+        """Return the metrics on the server's test set."""
         load_weights(self.model, weights)
-        return score(self.model, self.data.server_test())
+        return self._values(score(self.model, self.data.server_test(), self.measures))
 
     def by_domain(self, weights: Weights) -> dict[str, float]:
-        """Return the accuracy on the server's test examples of each domain that has any."""
+        """Return the primary metric on the server's test examples of each domain with any."""
         load_weights(self.model, weights)
         parts = {name: self.data.server_test(name) for name in self.data.domain_names}
-        return {name: score(self.model, part).accuracy for name, part in parts.items() if len(part)}
+        primary = self.measures.primary.name
+        return {
+            name: self._values(score(self.model, part, self.measures))[primary]
+            for name, part in parts.items()
+            if len(part)
+        }
+
+    def _values(self, scored: Score) -> dict[str, float]:
+        return self.measures.values(scored.arrays, scored.exact)
 
     def standing(self, weights: Weights) -> float:
         """Return what ``adapt.select`` makes of the weights: higher is better, no target label."""
@@ -107,62 +117,40 @@ class Evaluator:
         """Return ``record`` with what is due this round filled in, and the clients' rows."""
         number, last = record.round, record.round == self.scenario.rounds
         if last or number % self.scenario.evaluation.every == 0:
-            judged = self.on_server(weights)
             record = replace(
-                record,
-                accuracy=judged.accuracy,
-                loss=judged.loss,
-                domains=self.by_domain(weights),
+                record, metrics=self.on_server(weights), domains=self.by_domain(weights)
             )
         every = self.scenario.evaluation.clients
         if not every or not (last or number % every == 0):
             return record, []
-        rows, down, up = self._on_clients(number, weights)
-        return replace(
+        gathered = self._on_clients(number, weights)
+        scores = {update.client: ScoreReply.score_of(update) for update in gathered.updates}
+        record = replace(
             record,
-            clients=_summary(rows),
-            bytes_down=record.bytes_down + down,
-            bytes_up=record.bytes_up + up,
-        ), rows
+            clients=client_summary(list(scores.values()), self.measures),
+            bytes_down=record.bytes_down + gathered.bytes_down,
+            bytes_up=record.bytes_up + gathered.bytes_up,
+        )
+        turns = [turn for turn in gathered.turns if not turn.fault]
+        return record, [self._row(number, turn, scores[turn.client], gathered) for turn in turns]
 
-    def _on_clients(self, number: int, weights: Weights) -> tuple[list[ClientRow], int, int]:
+    def _on_clients(self, number: int, weights: Weights) -> Replies:
         part = self.scenario.evaluation.part
         broadcast = Broadcast(weights, settings={"part": part})
         # What is judged on validation parts may choose a model, and a target's labels may not.
         judged = [
             client for client in self.data.clients if part == "test" or client.role == "source"
         ]
-        gathered = self.carrier.exchange(number, EVALUATE, [(info, broadcast) for info in judged])
-        down = gathered.bytes_down // len(gathered.turns)
-        rows = [self._row(number, turn, down) for turn in gathered.turns if not turn.fault]
-        return rows, gathered.bytes_down, gathered.bytes_up
+        return self.carrier.exchange(number, EVALUATE, [(info, broadcast) for info in judged])
 
-    def _row(self, number: int, turn: ReplyInfo, down: int) -> ClientRow:
-        score = Score(turn.examples, int(turn.metrics["correct"]), turn.metrics["loss-sum"])
+    def _row(self, number: int, turn: ReplyInfo, scored: Score, gathered: Replies) -> ClientRow:
         return ClientRow(
             round=number,
             client=turn.client,
             domain=self.data.clients[turn.client].domain,
-            examples=score.examples,
-            accuracy=score.accuracy,
-            loss=score.loss,
+            examples=scored.examples,
+            metrics=self._values(scored),
             seconds=turn.seconds,
             bytes_up=turn.bytes_up,
-            bytes_down=down,
+            bytes_down=gathered.bytes_down // len(gathered.turns),
         )
-
-
-def _summary(rows: Sequence[ClientRow]) -> dict[str, float]:
-    """Return the clients' accuracies as means; clients without test examples are left out."""
-    judged = [row for row in rows if row.examples]
-    if not judged:
-        return {}
-    total = sum(row.examples for row in judged)
-    ordered = sorted(row.accuracy for row in judged)
-    worst = ordered[: max(1, math.ceil(len(ordered) / 10))]
-    return {
-        "accuracy": sum(row.accuracy * row.examples for row in judged) / total,
-        "accuracy_uniform": sum(ordered) / len(ordered),
-        "accuracy_worst_10": sum(worst) / len(worst),
-        "examples": float(total),
-    }

@@ -23,21 +23,15 @@ from fedsim.plugins.registry import build as build_part
 from fedsim.privacy.privacy_engine import PrivacyEngine
 from fedsim.runlog import checkpoint, gallery, tables
 from fedsim.runlog.checkpoint import Checkpoint
-from fedsim.runlog.events import (
-    Note,
-    ReferenceDone,
-    Result,
-    RoundDone,
-    RoundRecord,
-    Started,
-    Watch,
-)
+from fedsim.runlog.events import Note, ReferenceDone, Result, RoundDone, RoundRecord, Started, Watch
+from fedsim.runlog.results import references_from
 from fedsim.runlog.rounds import metrics_sha256
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.trace import write_trace
 from fedsim.runtime.choose import backend_of
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import ReplySpec, ServerState
+from fedsim.tasks._from_scenario import measures_of, task_of
 
 __all__ = ["TrainingLoop"]
 
@@ -60,7 +54,8 @@ class TrainingLoop:
         """Put the pieces together; ``grid`` leads to the clients, ``watch`` is told events."""
         scenario, data, strategy = experiment.scenario, experiment.data, experiment.strategy
         carrier = Transport(grid, strategy)
-        model = build(scenario.model, data.shape, data.classes, scenario.seed, scenario.folder)
+        task = task_of(scenario, data.targets)
+        model = build(scenario.model, data.shape, task.outputs, scenario.seed, scenario.folder)
         privacy = experiment.privacy
         guard = PrivacyEngine.of(privacy, folder.path, model) if privacy else None
         clients = scenario.clients
@@ -78,7 +73,7 @@ class TrainingLoop:
             release=guard.releaser(strategy) if guard else None,
             wanted=ReplySpec(data.shape, data.classes, scenario.local.parameters),
         )
-        judge = Evaluator(scenario, data, carrier, model)
+        judge = Evaluator(scenario, data, carrier, model, measures_of(scenario, task))
         return cls(experiment, folder, fed, judge, watch, guard)
 
     @property
@@ -191,6 +186,7 @@ class TrainingLoop:
                 backend=backend_of(self.scenario, self.data) if self.fed.carrier.ours else "flower",
                 workers=self.fed.carrier.workers,
                 folder=self.folder.path,
+                metrics=self.folder.metrics(),
                 first_round=first_round,
             )
         )
@@ -199,18 +195,18 @@ class TrainingLoop:
         for note in self.experiment.client.notes:
             self.watch(Note(note))
 
-    def _references(self) -> dict[str, float]:
-        """Return the references' accuracies; each is kept as soon as it is known."""
+    def _references(self) -> dict[str, dict[str, float]]:
+        """Return the references' metrics; each reference is kept as soon as it is known."""
         if self.scenario.references and self.fed.carrier.is_real:
             self.watch(Note("references are left to a simulation: no device holds all examples"))
             return {}
-        computed: dict[str, float] = self.folder.read_json("references.json") or {}
+        computed = references_from(self.folder.read_json("references.json") or {})
         for name in self.scenario.references:
             if name not in computed:
                 reference_done = reference(
                     name, self.fed.carrier, self.data.clients, self.scenario.rounds
                 )
-                computed[name] = reference_done.accuracy
+                computed[name] = dict(reference_done.metrics)
                 self.folder.write("references.json", computed)
                 self.watch(reference_done)
             else:
@@ -219,25 +215,22 @@ class TrainingLoop:
 
     def _finish(self, state: ServerState, stopped: str) -> Result:
         write_trace(self.folder, state.round, self.fed.carrier.stints)
-        references = self._references()
         weights = self.fed.strategy.evaluate(state)
         if SELECTED in state.memory:
             weights = state.memory[SELECTED]
             by, which = self.scenario.adapt.select, state.plain[SELECTED_ROUND]
             self.watch(Note(f"the result is the model of round {which}, chosen by {by}"))
-        judged = self.judge.on_server(weights)
         records = self.folder.rounds()
         result = Result(
             strategy=self.scenario.strategy.use,
             rounds=len(records),
-            accuracy=judged.accuracy,
-            loss=judged.loss,
+            metrics=self.judge.on_server(weights),
             weights_sha256=weights_sha256(weights),
-            references=references,
+            references=self._references(),
             bytes_up=sum(record.bytes_up for record in records),
             bytes_down=sum(record.bytes_down for record in records),
             seconds=sum(record.seconds for record in records),
-            targets=targets_reached(self.scenario, records),
+            targets=targets_reached(self.scenario.evaluation.targets, records, self.judge.measures),
             dropped=sum(len(record.dropped) for record in records),
             metrics_sha256=metrics_sha256(records),
             domains=self.judge.by_domain(weights),
@@ -246,5 +239,5 @@ class TrainingLoop:
         if (domain_results := evaluate_domains(self.scenario, self.data, weights)) is not None:
             self.folder.write("domains.json", domain_results)
         self.folder.write_weights(weights)
-        self.folder.write("result.json", result)
+        self.folder.write_result(result)
         return result

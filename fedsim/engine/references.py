@@ -22,7 +22,7 @@ __all__ = ["reference"]
 def reference(
     name: str, carrier: Transport, clients: Sequence[ClientInfo], rounds: int
 ) -> ReferenceDone:
-    """Return the accuracy of ``centralized`` or ``oracle``, or the mean over clients of ``local``.
+    """Return the metrics of ``centralized`` or ``oracle``, or the means over clients of ``local``.
 
     The mean over clients is uniform: one client, one vote.  A client without examples has no
     model of its own and is left out; so is a target, whose labels ``oracle`` alone trains on.
@@ -49,4 +49,8 @@ def reference(
     for turn in turns:
         if turn.fault:
             raise RunError(f"the {name} reference failed: client {turn.client}: {turn.fault}")
-    return ReferenceDone(name, sum(turn.metrics["accuracy"] for turn in turns) / len(turns), detail)
+    metrics = {
+        metric: sum(turn.metrics[metric] for turn in turns) / len(turns)
+        for metric in turns[0].metrics
+    }
+    return ReferenceDone(name, metrics, detail)

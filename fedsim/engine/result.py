@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
-from fedsim.runlog.events import (
-    RoundRecord,
-)
-from fedsim.schema.scenario import Scenario
+from fedsim.runlog.events import RoundRecord
+from fedsim.tasks._measures import Measures
 from fedsim.wire import Weights
 
 __all__ = ["targets_reached", "weights_sha256"]
@@ -24,19 +23,20 @@ def weights_sha256(weights: Weights) -> str:
 
 
 def targets_reached(
-    scenario: Scenario, records: list[RoundRecord]
+    targets: Mapping[str, float], records: Sequence[RoundRecord], measures: Measures
 ) -> dict[str, dict[str, int | None]]:
     """Return, for each target, the round that reached it and the bytes sent until then."""
+    better = {metric.name: metric.better for metric in measures.metrics}
     reached: dict[str, dict[str, int | None]] = {}
-    for name, target in scenario.evaluation.targets.items():
+    for name, target in targets.items():
         reached[name] = {"round": None, "bytes": None}
         traffic = 0
         for record in records:
             traffic += record.bytes_up + record.bytes_down
-            value = record.accuracy if name == "accuracy" else record.loss
+            value = record.metrics.get(name)
             if value is None:
                 continue
-            if value >= target if name == "accuracy" else value <= target:
+            if value >= target if better[name] == "higher" else value <= target:
                 reached[name] = {"round": record.round, "bytes": traffic}
                 break
     return reached

@@ -83,8 +83,7 @@ def run_round(number: int, state: ServerState, fed: RoundSetup) -> tuple[ServerS
                 state = fed.strategy.step(state, merged, Server(fed.model, generator))
     return state, RoundRecord(
         round=number,
-        accuracy=None,
-        loss=None,
+        metrics={},
         cohort=tuple(drawn),
         dropped=tuple(dropped),
         train=mean_metrics([turn for reply in gathered for turn in reply.turns if not turn.fault]),

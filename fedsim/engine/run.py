@@ -51,7 +51,7 @@ def run_scenario(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     """
     with folder.lock(), interruptible(folder):
         result = _begin(scenario, folder, watch)
-    watch(Finished(result))
+    watch(Finished(result, folder.metrics()))
     _tell(result)
     return result
 
@@ -65,7 +65,7 @@ def resume_run(folder: RunFolder, watch: Watch) -> Result:
     """
     with folder.lock(), interruptible(folder):
         result = folder.result() or _go_on(folder, watch)
-    watch(Finished(result))
+    watch(Finished(result, folder.metrics()))
     _tell(result)
     return result
 

@@ -21,6 +21,7 @@ from fedsim.errors import (
 from fedsim.flower.client_app import DESCRIBE, mark_of
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import strategy_of
+from fedsim.metrics.metric import Metric
 from fedsim.plugins.registry import find
 from fedsim.runlog.events import (
     Data,
@@ -30,12 +31,14 @@ from fedsim.runlog.events import (
     Watch,
 )
 from fedsim.runlog.manifest import manifest
+from fedsim.runlog.metric_info import MetricInfo
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.trackers import tracked
 from fedsim.runtime.compiling import COMPILED, Compiling, compiling, with_compiling
 from fedsim.runtime.stacking import COHORT, Stacking, stacking, with_stacking
 from fedsim.scenario.yaml_file import dump
 from fedsim.schema.scenario import Scenario
+from fedsim.tasks._from_scenario import measures_of, task_of
 from fedsim.wire import Broadcast
 
 __all__ = [
@@ -77,9 +80,17 @@ def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> F
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
     write_partition(data, folder.path)
+    measures = measures_of(scenario, task_of(scenario, data.targets))
+    folder.write("metrics.json", [info_of(metric) for metric in measures.metrics])
     where = scenario.compute.repeatable
     folder.write("manifest.json", manifest(text, data.digest, scenario.seed, command, where))
     return data
+
+
+def info_of(metric: Metric) -> MetricInfo:
+    """Return ``metric`` as a run's reports speak of it."""
+    low, high = metric.range
+    return MetricInfo(metric.name, metric.title, metric.better, metric.unit, low, high)
 
 
 def with_partition_drawing(data: FederatedData, folder: RunFolder, watch: Watch) -> Watch:

@@ -16,9 +16,12 @@ from fedsim.cohort import Uniform
 from fedsim.flower.arrays import record_of, weights_of
 from fedsim.flower.client_app import EVALUATE
 from fedsim.flower.exchange import Exchange
+from fedsim.metrics.pooling import pooled
+from fedsim.metrics.shelf import values_of
 from fedsim.seeds import torch_stream
 from fedsim.strategy import ReplySpec, Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo
+from fedsim.worker.score import ScoreReply
 
 __all__ = ["as_flower_strategy"]
 
@@ -131,16 +134,16 @@ class _AsFlower(FlowerStrategy):
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Return accuracy and loss over all the clients' test examples together."""
+        """Return the metrics over all the clients' test examples together.
+
+        They are those that the clients' sums tell: accuracy and loss, if their task is
+        classification and their scenario asks for no other.
+        """
         if self._exchange is None:
             return None
         for reply in replies:
             self._exchange.take(reply)
         gathered, self._exchange = self._exchange.finish(), None
-        judged = [turn for turn in gathered.turns if not turn.fault and turn.examples]
-        total = sum(turn.examples for turn in judged)
-        if not total:
-            return None
-        correct = sum(turn.metrics["correct"] for turn in judged)
-        loss = sum(turn.metrics["loss-sum"] for turn in judged)
-        return MetricRecord({"accuracy": correct / total, "loss": loss / total})
+        scores = [ScoreReply.score_of(update) for update in gathered.updates if update.examples]
+        values = values_of(pooled([score.arrays for score in scores]))
+        return MetricRecord({**values}) if scores else None

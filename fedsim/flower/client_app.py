@@ -9,6 +9,7 @@ from flwr.clientapp import ClientApp
 
 from fedsim.flower import codec
 from fedsim.wire import Broadcast, ClientId, Instruction, Update, Weights
+from fedsim.worker.score import ScoreReply
 from fedsim.worker.worker import Worker
 
 __all__ = [
@@ -67,13 +68,13 @@ def verbs_of(worker: Worker, phases: Sequence[str]) -> dict[str, Verb]:
 
     def evaluate(_: int, client: ClientId, broadcast: Broadcast, memory: Memory) -> Update:
         result = worker.score(client, broadcast.weights, str(broadcast.settings["part"]))
-        metrics = {"correct": float(result.correct), "loss-sum": result.loss_sum}
-        return Update(client, {}, result.examples, metrics, memory=memory)
+        extras = ScoreReply(result.sums).to_extras()
+        return Update(client, {}, result.examples, result.exact, extras, memory)
 
     def reference(number: int, _: ClientId, broadcast: Broadcast, memory: Memory) -> Update:
         of = int(broadcast.settings["of"])
         result = worker.reference(of, number)
-        metrics = {"accuracy": result.accuracy, "loss": result.loss}
+        metrics = worker.measures.values(result.arrays, result.exact)
         return Update(of, {}, 0, metrics, memory=memory)
 
     def describe(_: int, client: ClientId, broadcast: Broadcast, memory: Memory) -> Update:

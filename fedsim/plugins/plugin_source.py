@@ -42,7 +42,7 @@ def read(name: str, module: Module, excluded: Collection[str] = ()) -> Signature
         name,
         facts.doc,
         {p.name: p for p in facts.parameters or () if p.name not in excluded},
-        facts.client,
+        facts.constants,
         _about(name, module) or facts.doc,
         facts.methods,
     )
@@ -62,11 +62,14 @@ def imported(cls: type[Any], excluded: Collection[str] = ()) -> Signature:
         if argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
         and argument.name not in excluded
     }
-    client = getattr(cls, "client", "")
+    constants = {
+        name: value
+        for name, value in inspect.getmembers(cls)
+        if not name.startswith("_") and isinstance(value, str | tuple)
+    }
     doc = _first_paragraph(cls.__doc__ or "")
     methods = frozenset(name for name in dir(cls) if callable(getattr(cls, name, None)))
-    client = client if isinstance(client, str) else ""
-    return Signature(cls.__name__, doc, parameters, client, doc, methods)
+    return Signature(cls.__name__, doc, parameters, constants, doc, methods)
 
 
 def _plain_default(default: Any) -> Any:
@@ -79,7 +82,8 @@ def _plain_default(default: Any) -> Any:
 @dataclass(frozen=True)
 class _Facts:
     doc: str
-    client: str
+    constants: Mapping[str, Any]
+    """The class's own texts and tuples, such as the local update rule that a strategy names."""
     parameters: tuple[Parameter, ...] | None
     """None where neither the class nor a base says how it is built."""
     methods: frozenset[str] = frozenset()
@@ -95,19 +99,20 @@ def _facts(name: str, module: Module, depth: int = 0) -> _Facts:
     definer, node = module.class_named(name)
     bases = [_facts_of_base(base, definer, depth + 1) for base in node.bases]
     doc = ast.get_docstring(node) or ""
-    client = _client(node, definer) or next((b.client for b in bases if b.client), "")
+    inherited = {k: v for base in reversed(bases) for k, v in base.constants.items()}
+    constants = inherited | _constants(node, definer)
     methods_here = {
         statement.name for statement in node.body if isinstance(statement, ast.FunctionDef)
     }
     methods = frozenset(methods_here).union(*(base.methods for base in bases))
-    return _Facts(_first_paragraph(doc), client, _parameters(node, definer, bases), methods)
+    return _Facts(_first_paragraph(doc), constants, _parameters(node, definer, bases), methods)
 
 
 def _facts_of_base(base: ast.expr, module: Module, depth: int) -> _Facts:
     while isinstance(base, ast.Subscript):  # Generic[T]
         base = base.value
     if module.origin(base).partition(".")[0] in _WITHOUT_PARAMETERS:
-        return _Facts("", "", None)
+        return _Facts("", {}, None)
     followed = module.follow(base)
     if followed is None or followed[0] is None:
         raise NotRead(f"{module.path}: the base {ast.unparse(base)}")
@@ -205,10 +210,11 @@ def _argument_docs(*docstrings: str | None) -> dict[str, str]:
     return docs
 
 
-def _client(node: ast.ClassDef, module: Module) -> str:
-    name = assignments(node.body).get("client")
-    value = _default(name, module) if name else ""
-    return value if isinstance(value, str) else ""
+def _constants(node: ast.ClassDef, module: Module) -> dict[str, Any]:
+    values = {
+        name: _default(value, module) for name, value in assignments(node.body).items() if value
+    }
+    return {name: value for name, value in values.items() if isinstance(value, str | tuple)}
 
 
 def _docstring(statement: ast.stmt | None) -> str:

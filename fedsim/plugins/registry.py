@@ -56,6 +56,7 @@ SHELVES = {
     "partition": Shelf("fedsim.data.partitions", "fedsim.partitions"),
     "shift": Shelf("fedsim.data.shift", "fedsim.shifts"),
     "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes")),
+    "task": Shelf("fedsim.tasks", "fedsim.tasks", ("targets",)),
     "sampler": Shelf("fedsim.cohort", "fedsim.samplers"),
     "tracker": Shelf("fedsim.runlog.trackers", "fedsim.trackers"),
 }

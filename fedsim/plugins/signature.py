@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -72,12 +72,19 @@ class Signature:
     doc: str
     """The first paragraph of its docstring, on one line."""
     parameters: Mapping[str, Parameter]
-    client: str = ""
-    """The local update rule that a strategy names; empty where the class names none."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Its class variables that are texts or tuples: a strategy's ``client``, a task's
+    ``metrics``."""
     about: str = ""
     """What its file is, where the file is there for it; else the same as ``doc``."""
     methods: frozenset[str] = frozenset()
     """Names of its methods, those of its bases too."""
+
+    @property
+    def client(self) -> str:
+        """The local update rule that a strategy names; empty where the class names none."""
+        name = self.constants.get("client", "")
+        return name if isinstance(name, str) else ""
 
     def faults(self, who: str, values: Mapping[str, Any]) -> list[Wrong]:
         """Return all that is wrong with the parameters ``values`` for it.

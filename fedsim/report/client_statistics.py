@@ -35,7 +35,8 @@ class ClientFigures:
     """The last evaluation on the clients' own parts: one value for each client."""
 
     round: int
-    accuracy: Values
+    values: Values
+    """Of the primary metric."""
     examples: Values
     domain: tuple[str, ...]
 
@@ -58,8 +59,10 @@ class Spread:
     """Every client of a domain counts the same; empty without domains."""
 
 
-def clients_of(trial: Trial) -> ClientFigures | None:
-    """Return the last row of each client in ``clients.parquet``; None where there is none.
+def clients_of(trial: Trial, metric: str) -> ClientFigures | None:
+    """Return the last value of ``metric`` for each client; None where there is none.
+
+    A client for which it is undefined is left out.
 
     Raises:
         RunFolderError: if the file is damaged.
@@ -72,17 +75,18 @@ def clients_of(trial: Trial) -> ClientFigures | None:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=["round", "client", "domain", "examples", "accuracy"])
+        table = pq.read_table(path, columns=["round", "client", "domain", "examples", metric])
     except (OSError, pa.ArrowException) as error:
         raise RunFolderError(f"{path} cannot be read: {error}") from error
     if not len(table):
         return None
     last = pc.max(table["round"]).as_py()
-    is_last = (pc.field("round") == last) & (pc.field("examples") > 0)
+    is_defined = ~pc.is_nan(pc.field(metric))
+    is_last = (pc.field("round") == last) & (pc.field("examples") > 0) & is_defined
     table = table.filter(is_last).sort_by("client")
     return ClientFigures(
         last,
-        table["accuracy"].to_numpy(),
+        table[metric].to_numpy(),
         table["examples"].to_numpy().astype(np.float64),
         tuple(table["domain"].to_pylist()),
     )
@@ -101,13 +105,17 @@ def spreads(collection: Collection, figures: Mapping[str, ClientFigures]) -> lis
             trials = collection.of(level, setting)
             runs = [figures[trial.name] for trial in trials if trial.name in figures]
             if runs:
-                rows.append(_spread(level, setting, runs, collection.question.ci))
+                rows.append(_spread(level, setting, runs, collection))
     return rows
 
 
-def _spread(level: str, setting: str, runs: Sequence[ClientFigures], ci: float) -> Spread:
+def _spread(
+    level: str, setting: str, runs: Sequence[ClientFigures], collection: Collection
+) -> Spread:
     def over(values: list[float]) -> Interval:
-        return interval(values, ci)
+        return interval(values, collection.question.ci)
+
+    better = collection.metrics[0].better
 
     names = sorted({name for run in runs for name in run.domain if name})
     domains = {
@@ -117,33 +125,33 @@ def _spread(level: str, setting: str, runs: Sequence[ClientFigures], ci: float) 
     return Spread(
         level,
         setting,
-        over([float(np.average(run.accuracy, weights=run.examples)) for run in runs]),
-        over([float(run.accuracy.mean()) for run in runs]),
-        over([_worst(run.accuracy) for run in runs]),
-        over([float(run.accuracy.std()) for run in runs]),
+        over([float(np.average(run.values, weights=run.examples)) for run in runs]),
+        over([float(run.values.mean()) for run in runs]),
+        over([_worst(run.values, better) for run in runs]),
+        over([float(run.values.std()) for run in runs]),
         domains if len(names) > 1 else {},
     )
 
 
 def _of_domain(clients: ClientFigures, name: str) -> float | None:
     mask = np.array([domain == name for domain in clients.domain])
-    return float(clients.accuracy[mask].mean()) if mask.any() else None
+    return float(clients.values[mask].mean()) if mask.any() else None
 
 
-def _worst(accuracy: Values) -> float:
-    count = max(1, -(-len(accuracy) // 10))
-    return float(np.sort(accuracy)[:count].mean())
+def _worst(values: Values, better: str) -> float:
+    count, ascending = max(1, -(-len(values) // 10)), np.sort(values)
+    return float((ascending[:count] if better == "higher" else ascending[-count:]).mean())
 
 
 def client_figures(collection: Collection, figures: Mapping[str, ClientFigures]) -> list[Drawing]:
-    """Return for each setting the share of clients below an accuracy, all seeds together."""
-    drawings = []
+    """Return for each setting the share of clients below a value, all seeds together."""
+    drawings, title = [], collection.metrics[0].axis_label
     for number, setting in enumerate(collection.settings):
         curves: list[tuple[int, Values]] = []
         for index, level in enumerate(collection.levels):
             runs = [figures[t.name] for t in collection.of(level, setting) if t.name in figures]
             if runs:
-                curves.append((index, np.sort(np.concatenate([run.accuracy for run in runs]))))
+                curves.append((index, np.sort(np.concatenate([run.values for run in runs]))))
         if not curves:
             continue
 
@@ -155,7 +163,7 @@ def client_figures(collection: Collection, figures: Mapping[str, ClientFigures])
                 colour = COLOURS[index % len(COLOURS)]
                 axes.step(at, shares, where="post", color=colour, linestyle=look)
             axes.yaxis.set_major_formatter("{x:.0%}")
-            axes.set(xlabel="accuracy on the client's own test part", ylabel="clients below it")
+            axes.set(xlabel=f"{title} on the client's own test part", ylabel="clients below it")
 
         ends = [f"{collection.levels[i]}: median {np.median(v):.3f}" for i, v in curves]
         drawings.append(draw(f"clients-{number + 1}", setting, "; ".join(ends), fill))

@@ -1,4 +1,4 @@
-"""Learning curves over rounds, bytes and seconds, and what accuracy costs."""
+"""Learning curves over rounds, bytes and seconds, and what the primary metric costs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedsim.analysis.collect import Collection, Trial, metric_of
-from fedsim.analysis.compare import Comparison, is_lower_better
-from fedsim.analysis.metric_names import METRICS
+from fedsim.analysis.collect import Collection, Trial
+from fedsim.analysis.compare import Comparison
+from fedsim.analysis.question import metric_of
 from fedsim.analysis.statistics import interval
 from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw, shorten
+from fedsim.runlog.metric_info import MetricInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,9 +86,9 @@ def curve_drawings(collection: Collection, axis: str) -> list[Drawing]:
         for setting in collection.settings
         for level in collection.levels
     }
-    metric = collection.question.metric
+    compared = collection.compared.info
     gone = {setting: _gone(collection, setting, axis) for setting in collection.settings}
-    limits = _limits([line for line in all_series.values() if line], gone.values(), metric)
+    limits = _limits([line for line in all_series.values() if line], gone.values(), compared)
     for number, setting in enumerate(collection.settings):
         shown = [all_series[level, setting] for level in collection.levels]
         lost_runs = gone[setting]
@@ -99,11 +100,11 @@ def curve_drawings(collection: Collection, axis: str) -> list[Drawing]:
         ) -> None:
             _curves(axes, shown)
             _lost(axes, lost_runs)
-            axes.set(xlabel=AXES[axis], ylabel=METRICS[metric], ylim=limits)
+            axes.set(xlabel=AXES[axis], ylabel=compared.axis_label, ylim=limits)
             axes.locator_params(axis="x", nbins=6, integer=axis == "rounds")
 
         ends = [f"{line.level} ends at {line.mean[-1]:.3f}" for line in shown if line]
-        about = f"{METRICS[metric]} over {AXES[axis]}. {'; '.join(ends)}."
+        about = f"{compared.title} over {AXES[axis]}. {'; '.join(ends)}."
         name = f"curves-{axis}-{number + 1}"
         drawings.append(draw(name, setting, about, fill))
     return drawings
@@ -123,19 +124,23 @@ def _gone(collection: Collection, setting: str, axis: str) -> list[Lost]:
 
 
 def _limits(
-    lines: Sequence[Series], gone: Iterable[Sequence[Lost]], metric: str
+    lines: Sequence[Series], gone: Iterable[Sequence[Lost]], info: MetricInfo
 ) -> tuple[float, float] | None:
     """Return a scale for all panels: the means with a margin, and bands as far as they fit."""
     values = [mean for line in lines for mean in line.mean]
-    if metric != "loss":  # a loss that explodes would flatten all others
+    if info.high is not None:  # a loss that explodes would flatten all others
         values += [value for lost in gone for _, points in lost for _, value in points]
     if not values:
         return None
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.02
-    if metric == "loss":
-        return max(0.0, low - margin), high + margin
-    return max(0.0, low - margin), min(1.005, high + margin)
+    return _within(info, low - margin, high + margin)
+
+
+def _within(info: MetricInfo, low: float, high: float) -> tuple[float, float]:
+    """Return a scale's ends, where the metric can be; the upper one leaves room for a line."""
+    lowest = low if info.low is None else max(info.low, low)
+    return lowest, high if info.high is None else min(info.high + 0.005, high)
 
 
 def _curves(axes: Axes, lines: Sequence[Series | None]) -> None:
@@ -179,19 +184,19 @@ def cost_drawings(comparison: Comparison) -> list[Drawing]:
             continue
 
         def fill(axes: Axes, points: list[Point] = points) -> None:
-            _front(axes, points, is_lower_better(collection))
+            _front(axes, points, collection.compared.is_lower_better)
             for index, megabytes, mean, half in points:
                 colour = COLOURS[index % len(COLOURS)]
                 marker = MARKERS[index % len(MARKERS)]
                 axes.errorbar(
                     megabytes, mean, half, color=colour, marker=marker, capsize=2, alpha=0.9
                 )
-            axes.set(xlabel="sent in the whole run, MB", ylabel=METRICS[collection.question.metric])
+            info = collection.compared.info
+            axes.set(xlabel="sent in the whole run, MB", ylabel=info.axis_label)
             axes.set_xlim(0, 1.12 * max(megabytes for _, megabytes, _, _ in points))
             axes.locator_params(axis="x", nbins=6)
-            if collection.question.metric != "loss":
-                low, high = axes.get_ylim()
-                axes.set_ylim(max(low, 0.0), min(high, 1.005))
+            if info.high is not None:
+                axes.set_ylim(*_within(info, *axes.get_ylim()))
 
         ends = [
             f"{collection.levels[i]}: {mean:.3f} for {megabytes:.1f} MB"

@@ -54,6 +54,7 @@ def drawings_of(collection: Collection, domains: DomainResults) -> Drawings:
 def _bars(
     collection: Collection, targets: Sequence[str], rows: Sequence[DomainRow]
 ) -> Iterator[Drawing]:
+    title = collection.metrics[0].title
     for number, setting in enumerate(collection.settings):
         complete = [
             domain_row
@@ -80,7 +81,7 @@ def _bars(
                     axes.errorbar(mean, height, xerr=reach, color=INK, capsize=2, linewidth=0.9)
                 axes.annotate(f"{mean:.3f}", (mean + above + 0.015, height), va="center")
             axes.set_yticks(range(len(ranked)), [shorten(row.level, 24) for _, row in ranked])
-            axes.set(xlabel=f"accuracy on {shorten(', '.join(targets), 40)}", xlim=(0, 1.2))
+            axes.set(xlabel=f"{title} on {shorten(', '.join(targets), 40)}", xlim=(0, 1.2))
             axes.set_xticks([tick / 5 for tick in range(6)])  # the rest is room for the numbers
             axes.invert_yaxis()
             axes.grid(axis="y", visible=False)
@@ -117,7 +118,7 @@ def _curves(collection: Collection) -> Iterator[Drawing]:
                 half = [trial.half or 0.0 for trial in intervals]
                 low, high = np.subtract(mean, half), np.add(mean, half)
                 axes.fill_between(x, low, high, color=colour, alpha=0.11, linewidth=0)
-            axes.set(xlabel="round", ylabel="test accuracy", ylim=(0, 1.005))
+            axes.set(xlabel="round", ylabel=f"test {collection.metrics[0].title}", ylim=(0, 1.005))
             axes.locator_params(axis="x", nbins=6, integer=True)
             axes.legend(frameon=False, fontsize=8, loc="lower right")
 

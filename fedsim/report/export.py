@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.analysis.compare import Comparison, Standing
-from fedsim.analysis.metric_names import METRICS
 from fedsim.errors import RunFolderError
 from fedsim.report.page import Page
 from fedsim.report.svg import shorten
@@ -135,7 +134,7 @@ def _main(comparison: Comparison) -> str:
         ]
         for level in collection.levels
     ]
-    metric = METRICS[collection.question.metric]
+    metric = collection.compared.info.title
     caption = (
         f"{latex(metric[0].upper() + metric[1:])}, mean over {len(collection.seeds)} seeds and "
         f"half of the {collection.question.ci * 100:g} % interval. Bold: the paired difference "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fedsim.analysis.metric_names import METRICS, WEIGHTING
 from fedsim.analysis.spending import by_statement
 from fedsim.errors import MissingPackage
 from fedsim.report.svg import COLOURS, dash
@@ -42,8 +41,6 @@ def render(page: Page) -> str:
     )
     world.filters |= {"spread": spread, "number": number, "p": p_value, "size": size}
     world.globals |= {
-        "metrics": METRICS,
-        "weighting": WEIGHTING,
         "colours": len(COLOURS),
         "dash": _key_dash,
         "by_statement": by_statement,
@@ -51,7 +48,15 @@ def render(page: Page) -> str:
     }
     comparison = page.comparison
     template = world.get_template("report.html.j2")
-    return template.render(page=page, made=comparison, all=comparison.collection) + "\n"
+    return (
+        template.render(
+            page=page,
+            made=comparison,
+            all=comparison.collection,
+            compared=comparison.collection.compared,
+        )
+        + "\n"
+    )
 
 
 def _key_dash(index: int) -> str:

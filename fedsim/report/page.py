@@ -9,7 +9,6 @@ from typing import Any
 from fedsim.analysis.collect import Collection
 from fedsim.analysis.compare import FEWEST, Comparison, compare
 from fedsim.analysis.domain_results import DomainResults, domains_of
-from fedsim.analysis.metric_names import METRICS
 from fedsim.analysis.provenance import Provenance, provenance_of
 from fedsim.analysis.spending import Spending
 from fedsim.errors import RunFolderError
@@ -95,7 +94,7 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
     for trial in collection.trials:
         if trial.status == "finished":
             try:
-                clients = clients_of(trial)
+                clients = clients_of(trial, collection.metrics[0].name)
             except RunFolderError:
                 continue
             if clients is not None:
@@ -123,7 +122,9 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
             *epsilon_drawings(comparison, spendings),
             *spending_drawings(collection.levels, spendings),
         ),
-        tuning=tuple(tuning_drawings(collection.tuned, collection.levels)),
+        tuning=tuple(
+            tuning_drawings(collection.tuned, collection.levels, collection.metrics[0].title)
+        ),
         domains=domains,
         domain_drawings=None if domains is None else drawings_of(collection, domains),
         timeline_figures=tuple(timeline_figures(collection))
@@ -136,7 +137,8 @@ def page_of(collection: Collection, spendings: Sequence[Spending] = ()) -> Page:
 def answer(comparison: Comparison) -> str:
     """Return the comparison in a sentence or two."""
     collection = comparison.collection
-    metric = METRICS[collection.question.metric]
+    compared = collection.compared
+    metric = compared.info.title
     ahead = [standing for standing in comparison.places if standing.is_best]
     if not ahead:
         finished = [standing for standing in comparison.places if standing.interval]
@@ -150,7 +152,7 @@ def answer(comparison: Comparison) -> str:
     for level in dict.fromkeys(standing.level for standing in ahead):
         where = [standing.setting for standing in ahead if standing.level == level]
         parts.append(level + (f" in {_listed(where)}" if many else ""))
-    kind = "lowest" if collection.question.metric == "loss" else "highest"
+    kind = "lowest" if compared.is_lower_better else "highest"
     lead = f"The {kind} {metric} is that of {_listed(parts)}."
     return f"{lead} {_certainty(separated, ahead, comparison)}"
 

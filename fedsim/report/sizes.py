@@ -1,4 +1,4 @@
-"""What size has to do with it: accuracy by how much a client holds, and bytes of a round."""
+"""What size has to do with it: the metric by how much a client holds, and bytes of a round."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FEWEST = 3
 
 
 def size_drawings(collection: Collection, figures: Mapping[str, ClientFigures]) -> list[Drawing]:
-    """Return for each setting the clients' accuracy by how many test examples they hold."""
-    drawings = []
+    """Return for each setting the clients' metric by how many test examples they hold."""
+    drawings, title = [], collection.metrics[0].axis_label
     for number, setting in enumerate(collection.settings):
         curves = []
         for index, level in enumerate(collection.levels):
@@ -34,9 +34,9 @@ def size_drawings(collection: Collection, figures: Mapping[str, ClientFigures]) 
             groups = min(GROUPS, len(sizes) // FEWEST)
             if groups < 2 or sizes.min() == sizes.max():
                 continue
-            right = np.concatenate([run.accuracy for run in runs])
+            values = np.concatenate([run.values for run in runs])
             parts = np.array_split(np.argsort(sizes, kind="stable"), groups)
-            points = [(float(sizes[at].mean()), float(right[at].mean())) for at in parts]
+            points = [(float(sizes[at].mean()), float(values[at].mean())) for at in parts]
             curves.append((index, points))
         if not curves:
             continue
@@ -46,7 +46,7 @@ def size_drawings(collection: Collection, figures: Mapping[str, ClientFigures]) 
                 x, y = zip(*points, strict=True)
                 colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
                 axes.plot(x, y, color=colour, marker=marker, markersize=4)
-            axes.set(xlabel="test examples of a client", ylabel="mean accuracy")
+            axes.set(xlabel="test examples of a client", ylabel=f"mean {title}")
 
         ends = [f"{collection.levels[i]}: {p[0][1]:.3f} to {p[-1][1]:.3f}" for i, p in curves]
         about = f"From the smallest to the largest clients. {'; '.join(ends)}."

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fedsim.analysis.compare import Comparison
-from fedsim.analysis.metric_names import METRICS
 from fedsim.analysis.spending import Spending
 from fedsim.report.svg import COLOURS, INK, MARKERS, Drawing, dash, draw
 
@@ -70,7 +69,7 @@ def epsilon_drawings(comparison: Comparison, spendings: Sequence[Spending]) -> l
     Epsilons of other units or deltas are other quantities: they never share an axis.
     """
     levels = comparison.collection.levels
-    metric = METRICS[comparison.collection.question.metric]
+    metric = comparison.collection.compared.info.title
     drawings = []
     for number, group in enumerate(_groups(spendings)):
         setting, unit, delta = group[0].setting, group[0].unit, group[0].delta

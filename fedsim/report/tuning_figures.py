@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["tuning_drawings"]
 
 
-def tuning_drawings(searches: Sequence[Tuned], levels: Sequence[str]) -> list[Drawing]:
-    """Return the scores against each key, a figure for each setting."""
+def tuning_drawings(searches: Sequence[Tuned], levels: Sequence[str], score: str) -> list[Drawing]:
+    """Return the scores against each key, a figure for each setting.
+
+    Args:
+        searches: what was tried.
+        levels: of the comparison, in its order.
+        score: the metric that trials are scored by, as people call it.
+    """
     drawings = []
     keys = dict.fromkeys(
         key for search in searches for tried in search.tried for key in tried.values
@@ -33,7 +39,7 @@ def tuning_drawings(searches: Sequence[Tuned], levels: Sequence[str]) -> list[Dr
                     _scatter(axes, search, key, levels.index(search.level))
                 if any(key in search.log for search in group):
                     _logarithmic(axes)
-                axes.set(xlabel=key, ylabel="validation accuracy")
+                axes.set(xlabel=key, ylabel=f"validation {score}")
 
             ends = [
                 f"{search.level}: {search.values.get(key, 'nothing')} taken" for search in group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ class ClientRow:
     client: int
     domain: str
     examples: int
-    accuracy: float
-    loss: float
+    metrics: Mapping[str, float]
+    """A column each, by the metric's name; NaN where it is undefined."""
     seconds: float
     bytes_up: int
     bytes_down: int
@@ -51,8 +51,8 @@ def append(path: Path, rows: Sequence[ClientRow]) -> None:
         raise MissingPackage(
             "clients.parquet needs pyarrow; install it with: pip install 'fedsim[sim]'"
         ) from error
-    schema = pa.schema([(item.name, _arrow(pa, str(item.type))) for item in fields(ClientRow)])
-    columns = {name: [getattr(row, name) for row in rows] for name in schema.names}
+    columns = {name: [_cell(row, name) for row in rows] for name in _names(rows[0])}
+    schema = pa.schema([(name, _arrow(pa, cells[0])) for name, cells in columns.items()])
     with replace(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         if path.is_file():
             for batch in pq.ParquetFile(path).iter_batches(_BATCH):
@@ -60,5 +60,18 @@ def append(path: Path, rows: Sequence[ClientRow]) -> None:
         writer.write_table(pa.table(columns, schema=schema))
 
 
-def _arrow(pa: Any, annotation: str) -> Any:
-    return {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}[annotation]
+def _names(row: ClientRow) -> list[str]:
+    """Return the columns' names, in order; those of the metrics where ``metrics`` stands."""
+    names = []
+    for item in fields(ClientRow):
+        names += list(row.metrics) if item.name == "metrics" else [item.name]
+    return names
+
+
+def _cell(row: ClientRow, name: str) -> int | float | str:
+    cell: int | float | str = row.metrics[name] if name in row.metrics else getattr(row, name)
+    return cell
+
+
+def _arrow(pa: Any, cell: object) -> Any:
+    return {int: pa.int64(), float: pa.float64(), str: pa.string()}[type(cell)]

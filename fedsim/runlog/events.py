@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from fedsim.runlog.metric_info import MetricInfo
 
 __all__ = [
     "Data",
@@ -32,28 +35,38 @@ class Dropped:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One finished round: one line of ``rounds.jsonl``, with exactly these keys."""
+    """One finished round: one line of ``rounds.jsonl``."""
 
     round: int
     """From 1."""
-    accuracy: float | None
-    """On the server's test set, in [0, 1]; None where the round was not evaluated."""
-    loss: float | None
+    metrics: Mapping[str, float]
+    """On the server's test set, by the metric's name; empty where the round was not evaluated."""
     cohort: tuple[int, ...]
     """The clients that were asked, in ascending order."""
     dropped: tuple[Dropped, ...]
     train: Mapping[str, float]
     """The clients' own metrics: means weighted by examples."""
     clients: Mapping[str, float]
-    """On the clients' test parts: ``accuracy`` (weighted by examples), ``accuracy_uniform``,
-    ``accuracy_worst_10``, ``examples``; empty where not evaluated."""
+    """On the clients' own parts: each metric over all their examples, and of the primary metric,
+    here ``accuracy``, the mean of the clients' values, ``accuracy_uniform``, and that over the
+    worst tenth of them, ``accuracy_worst_10``; ``examples``; empty where not evaluated."""
     bytes_up: int
     """From all clients to the server, in this round."""
     bytes_down: int
     seconds: float
     """Wall time."""
     domains: Mapping[str, float] = field(default_factory=dict)
-    """Accuracy on the server's test examples of each domain; empty where there are no domains."""
+    """The primary metric on the server's test examples of each domain; empty without domains."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the server's test set, in [0, 1]; None where it was not measured."""
+        return self.metrics.get("accuracy")
+
+    @property
+    def loss(self) -> float | None:
+        """The task's mean loss on the server's test set; None where it was not measured."""
+        return self.metrics.get("loss")
 
 
 @dataclass(frozen=True)
@@ -62,11 +75,11 @@ class Result:
 
     strategy: str
     rounds: int
-    accuracy: float
-    loss: float
+    metrics: Mapping[str, float]
+    """On the server's test set, by the metric's name."""
     weights_sha256: str
-    references: Mapping[str, float]
-    """Accuracy by reference: ``centralized``, ``local``."""
+    references: Mapping[str, Mapping[str, float]]
+    """By reference, ``centralized`` or ``local``: its metrics."""
     bytes_up: int
     bytes_down: int
     seconds: float
@@ -78,9 +91,19 @@ class Result:
     metrics_sha256: str
     """Over the rounds' metrics, times and sizes left out: equal means the same numbers."""
     domains: Mapping[str, float] = field(default_factory=dict)
-    """Accuracy by domain: the one place where a target's labels are used."""
+    """The primary metric by domain: the one place where a target's labels are used."""
     stopped: str = ""
     """Why there are fewer rounds than were asked for: a privacy budget; empty as a rule."""
+
+    @property
+    def accuracy(self) -> float:
+        """On the server's test set, in [0, 1]; NaN where the task has none."""
+        return self.metrics.get("accuracy", math.nan)
+
+    @property
+    def loss(self) -> float:
+        """The task's mean loss on the server's test set; NaN where it was not measured."""
+        return self.metrics.get("loss", math.nan)
 
 
 @dataclass(frozen=True)
@@ -94,6 +117,8 @@ class Started:
     backend: str
     workers: int
     folder: Path
+    metrics: tuple[MetricInfo, ...]
+    """What is measured, the primary metric first."""
     first_round: int = 1
     """Above 1 where an earlier run is resumed."""
 
@@ -132,7 +157,7 @@ class ReferenceDone:
     """A model that federated learning is compared with is trained and judged."""
 
     name: str
-    accuracy: float
+    metrics: Mapping[str, float]
     detail: str
 
 
@@ -141,6 +166,8 @@ class Finished:
     """The run is over and its result is on disk."""
 
     result: Result
+    metrics: tuple[MetricInfo, ...]
+    """What was measured, the primary metric first."""
 
 
 Event = Started | Data | Note | RoundDone | ReferenceDone | Finished

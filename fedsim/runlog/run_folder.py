@@ -25,11 +25,13 @@ from fedsim.errors import RunFolderError
 from fedsim.runlog import clients, files, lock, runs
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import Result, RoundRecord
+from fedsim.runlog.metric_info import MetricInfo, metrics_written
+from fedsim.runlog.results import result_from, result_to
 from fedsim.runlog.rounds import decode, encode
 from fedsim.runlog.runs import SCENARIO, link_target, point_link
 from fedsim.wire import Weights
 
-__all__ = ["RunFolder", "Status", "runs_under"]
+__all__ = ["RunFolder", "Status"]
 
 Status = Literal["finished", "interrupted", "running", "damaged"]
 
@@ -175,6 +177,10 @@ class RunFolder:
         """Where the prepared data is kept."""
         return self.path / "data"
 
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """Return what is measured in this run, the primary metric first."""
+        return metrics_written(self.read_json("metrics.json"))
+
     def result(self) -> Result | None:
         """Return the result, or None where the run is not finished.
 
@@ -183,9 +189,13 @@ class RunFolder:
         """
         fields = self.read_json("result.json")
         try:
-            return None if fields is None else Result(**fields)
-        except TypeError as error:
+            return None if fields is None else result_from(fields)
+        except (TypeError, KeyError) as error:
             raise RunFolderError(f"{self.path / 'result.json'} is no result: {error}") from error
+
+    def write_result(self, result: Result) -> None:
+        """Write ``result.json``, as :meth:`write` does: the run is finished."""
+        self.write("result.json", result_to(result))
 
     def append_round(self, record: RoundRecord) -> None:
         """Add a finished round; it is on the disk when this returns.
@@ -235,8 +245,3 @@ class RunFolder:
             RunError: if the disk is full.
         """
         files.append(self.path / "events.log", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}")
-
-
-def runs_under(parent: Path) -> list[RunFolder]:
-    """Return the runs in ``parent`` and in its sub-folders, oldest first."""
-    return [RunFolder(path) for path in runs.runs_in(parent)]

@@ -36,7 +36,7 @@ class StudyEntry:
     values: Mapping[str, Any] = field(default_factory=dict)
     """By key: what a trial tries, and what a cell was given once its search was over."""
     score: float | None = None
-    """A trial's accuracy on the clients' validation parts."""
+    """A trial's primary metric on the clients' validation parts."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class StudyLedger:
     searches: tuple[SearchRecord, ...] = ()
     trials: tuple[StudyEntry, ...] = ()
     """The searches' runs: what they try is known when it is their turn."""
+    score_better: Literal["higher", "lower"] = "higher"
+    """Which scores of trials are the better ones."""
     format: int = field(default=1)
 
     @classmethod

@@ -47,11 +47,14 @@ class Tracker(Protocol):
 
 def scalars(record: RoundRecord) -> dict[str, float]:
     """Return the numbers of a round under names with a slash; what was not taken is absent."""
-    taken = {"server/accuracy": record.accuracy, "server/loss": record.loss}
-    groups = {"train": record.train, "clients": record.clients, "domains": record.domains}
+    groups = {
+        "server": record.metrics,
+        "train": record.train,
+        "clients": record.clients,
+        "domains": record.domains,
+    }
     inner = {f"{group}/{name}": v for group, some in groups.items() for name, v in some.items()}
     return {
-        **{name: value for name, value in taken.items() if value is not None},
         **inner,
         "cost/bytes_up": record.bytes_up,
         "cost/bytes_down": record.bytes_down,
@@ -112,13 +115,13 @@ class Tensorboard:
         """Write the round's numbers; see :meth:`Tracker.round`."""
         if self._writer is None:  # The first round is known now: what came after it is redone.
             self._writer = self._package.SummaryWriter(self._folder, purge_step=record.round)
-            self._tell_parameters()
+            self._tell_parameters(next(iter(record.metrics), "accuracy"))
         for name, value in scalars(record).items():
             self._writer.add_scalar(name, value, record.round)
         self._writer.flush()
 
-    def _tell_parameters(self) -> None:
-        """Write the scenario's values for the page HParams, against the curve of the accuracy."""
+    def _tell_parameters(self, primary: str) -> None:
+        """Write the scenario's values for the page HParams, against the primary metric's curve."""
         from torch.utils.tensorboard.summary import hparams
 
         plain = {
@@ -126,7 +129,7 @@ class Tensorboard:
             for key, value in self._said.items()
         }
         summaries: Any = hparams  # without types of its own
-        for summary in summaries(plain, {"server/accuracy": 0.0}):
+        for summary in summaries(plain, {f"server/{primary}": 0.0}):
             self._writer.file_writer.add_summary(summary)
 
     def finish(self, result: Result | None) -> None:
@@ -172,8 +175,8 @@ class Mlflow:
     def finish(self, result: Result | None) -> None:
         """Say how it ended; see :meth:`Tracker.finish`."""
         if result is not None:
-            self._client.log_metric(self._run, "result/accuracy", result.accuracy)
-            self._client.log_metric(self._run, "result/loss", result.loss)
+            for name, value in result.metrics.items():
+                self._client.log_metric(self._run, f"result/{name}", value)
         self._client.set_terminated(self._run, "KILLED" if result is None else "FINISHED")
 
 
@@ -206,9 +209,7 @@ class Wandb:
     def finish(self, result: Result | None) -> None:
         """Close the run; see :meth:`Tracker.finish`."""
         if result is not None:
-            self._run.summary.update(
-                {"result/accuracy": result.accuracy, "result/loss": result.loss}
-            )
+            self._run.summary.update({f"result/{k}": v for k, v in result.metrics.items()})
         self._run.finish(exit_code=int(result is None))
 
 

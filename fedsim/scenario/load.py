@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fedsim.errors import Fault, ScenarioError
 from fedsim.kernels import pin
-from fedsim.scenario import rules
+from fedsim.scenario import metric_rules, rules
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import SourceLocation, Step, YamlNode
@@ -74,7 +74,9 @@ def complete(tree: YamlNode, path: Path, faults: Sequence[Fault] = ()) -> Scenar
     settled = settle(tree)
     values = _complete(tree, path, settled)
     schema_faults, scenario = _validated(values, tree, path.parent.absolute(), settled)
-    every = [*faults, *settled.faults, *schema_faults, *rules.faults(tree)]
+    task, use = settled.signatures.get(("task",)), values.get("task", {}).get("use", "")
+    between_keys = [*rules.faults(tree), *metric_rules.faults(tree, task, use)]
+    every = [*faults, *settled.faults, *schema_faults, *between_keys]
     if every or scenario is None:
         raise ScenarioError(list(_first_per_place(every)))
     return scenario
@@ -138,7 +140,7 @@ def _validated(
 def _unknown_key(path: tuple[Step, ...], tree: YamlNode, settled: Settled) -> tuple[Fault, str]:
     *above, name = path
     section = tuple(str(step) for step in above)
-    valid_keys = known_at(section) or ["accuracy", "loss"]
+    valid_keys = known_at(section)
     suggestion = "" if settled.places_of(str(name)) else nearest(str(name), valid_keys)
     hint = settled.hint(str(name), valid_keys)
     return tree.deepest(path).key.fault(path, "unknown key", hint), suggestion

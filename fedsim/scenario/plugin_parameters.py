@@ -87,9 +87,17 @@ def _steps(key: str) -> tuple[str, ...]:
 def _default(path: tuple[str, ...], tree: YamlNode, settled: Settled) -> str:
     if path == ("local",):
         return _client(tree, settled)
+    if path == ("task",):
+        return _task(settled)
     section = tree.child(path[0])
     is_section = section is None or isinstance(section.value, dict)
     return DEFAULTS.get(path, "") if is_section else ""
+
+
+def _task(settled: Settled) -> str:
+    """Return the task that the source names, else classification."""
+    source = settled.signatures.get(("data", "source"))
+    return str(source.constants.get("task", "classification")) if source else "classification"
 
 
 def _client(tree: YamlNode, settled: Settled) -> str:

@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import Fault, ScenarioError
+from fedsim.scenario import metric_rules
 from fedsim.scenario.inherit import overlaid
 from fedsim.scenario.load import complete
 from fedsim.scenario.node import YamlNode
 from fedsim.scenario.renamed_keys import current_key
-from fedsim.scenario.study_schema import ON_DOMAIN, Cell, ParameterSearch, StudyHeader
+from fedsim.scenario.study_schema import (
+    ON_DOMAIN,
+    Cell,
+    ParameterSearch,
+    StudyHeader,
+    compared_names,
+)
 from fedsim.scenario.tune import ends
 from fedsim.schema.scenario import Scenario
+from fedsim.schema.wording import did_you_mean
 
 __all__ = ["AxisLevel", "Base", "cells_of"]
 
@@ -168,6 +176,8 @@ def _items(node: YamlNode | None) -> list[tuple[str, YamlNode]]:
 
 
 def _primary(tree: YamlNode, head: StudyHeader, scenario: Scenario) -> Iterator[Fault]:
+    if head.report.primary is None:
+        return
     metric, _, when = head.report.primary.partition("@")
     place = tree.deepest(("report", "primary")).place
     if metric.startswith("client_") and scenario.evaluation.clients == 0:
@@ -177,6 +187,11 @@ def _primary(tree: YamlNode, head: StudyHeader, scenario: Scenario) -> Iterator[
     if metric.startswith(ON_DOMAIN) and domains and name not in domains:
         message = f"there is no domain {name!r} here"
         yield place.fault("report.primary", message, f"domains: {', '.join(sorted(domains))}")
+    names = metric_rules.measured(scenario, scenario.folder)
+    if not metric.startswith(ON_DOMAIN) and metric not in compared_names(names):
+        message = f"the runs do not measure {metric!r}"
+        hint = did_you_mean(metric, compared_names(names)) or f"they measure {', '.join(names)}"
+        yield place.fault("report.primary", message, hint)
     if when != "final" and int(when) > scenario.rounds:
         yield place.fault("report.primary", f"the scenario has {scenario.rounds} rounds only")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -17,20 +17,24 @@ from fedsim.schema.wording import Wording, plural
 
 __all__ = [
     "ON_DOMAIN",
-    "PRIMARY",
     "Cell",
     "Compare",
     "ParameterSearch",
     "Study",
     "StudyHeader",
+    "compared_names",
     "smallest_p",
 ]
 
 Name = Scenario.model_fields["name"]
 ON_DOMAIN = "domain_"
-"""Before the name of a domain: the accuracy on its test examples."""
-PRIMARY = ("accuracy", "loss", "client_accuracy", "client_accuracy_uniform", "client_worst_10")
-"""What a study can compare: on the server's test set, or on the clients' own parts."""
+"""Before the name of a domain: the primary metric on its test examples."""
+
+
+def compared_names(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Return what a study can compare where runs measure ``metrics``, the primary one first."""
+    on_clients = (f"{metrics[0]}_uniform", f"{metrics[0]}_worst_10", "worst_10")
+    return (*metrics, *(f"client_{name}" for name in (*metrics, *on_clients)))
 
 
 class Compare(Section):
@@ -38,17 +42,21 @@ class Compare(Section):
 
     baseline: str | None = None
     """The level that all others are compared with; by default the first."""
-    primary: Annotated[
-        str,
-        StringConstraints(
-            pattern=rf"^({'|'.join(PRIMARY)}|{ON_DOMAIN}[^@\n]+)@(final|[1-9]\d{{0,5}})$(?!\n)"
-        ),
-        Wording(
-            f"one of {', '.join(PRIMARY)}, {ON_DOMAIN}NAME, and @final or @ROUND, such as "
-            "accuracy@final"
-        ),
-    ] = "accuracy@final"
-    """The metric of a run that decides the comparison, and the round it is taken from."""
+    primary: (
+        Annotated[
+            str,
+            StringConstraints(
+                pattern=rf"^([a-z][a-z0-9_]*|{ON_DOMAIN}[^@\n]+)@(final|[1-9]\d{{0,5}})$(?!\n)"
+            ),
+            Wording(
+                "a metric of the task, on its own, as client_METRIC, client_METRIC_uniform or "
+                f"client_worst_10, or {ON_DOMAIN}NAME, and @final or @ROUND, such as accuracy@final"
+            ),
+        ]
+        | None
+    ) = None
+    """The metric of a run that decides the comparison, and the round it is taken from; null: the
+    task's primary metric at the end."""
     x: Annotated[tuple[Literal["rounds", "bytes", "seconds"], ...], Field(strict=False)] = (
         "rounds",
         "bytes",

@@ -34,6 +34,7 @@ __all__ = [
 
 PARTS: dict[tuple[str, ...], str] = {
     ("data", "source"): "source",
+    ("task",): "task",
     ("data", "partition"): "partition",
     ("data", "feature_shift"): "shift",
     ("model",): "model",
@@ -114,7 +115,9 @@ class Evaluation(Section):
     """Rounds between evaluations on every client's own test part; 0: never."""
     part: Literal["test", "val"] = "test"
     """Which of their own parts clients are evaluated on; with `val` no target's labels are used."""
-    targets: dict[Literal["accuracy", "loss"], float] = Field(default={})
+    metrics: Texts = ()
+    """What is measured, the primary metric first; empty: the task's own metrics."""
+    targets: dict[str, float] = Field(default={})
     """Values to reach, such as {accuracy: 0.9}: rounds and bytes until then are reported."""
 
 
@@ -182,6 +185,9 @@ class Scenario(Section):
     """How many rounds are run."""
     data: DataSection
     """Where the examples come from and who gets which."""
+    task: Part = Part(use="classification")
+    """What there is to learn: the loss, what a model returns, what is measured; by default what
+    the source says, else classification."""
     model: Part
     """What is trained."""
     clients: Clients = Clients()

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,8 @@ class _CellQueue:
             return ledger.changed(line.name, status="started", attempts=line.attempts + 1, why="")
         changes: dict[str, Any] = {"status": news.status, "why": news.why}
         if line.trial and news.status == "finished":
-            rounds = RunFolder(self._folder / "cells" / line.name).rounds()
-            changes["score"] = rounds[-1].clients.get("accuracy") if rounds else None
+            run = RunFolder(self._folder / "cells" / line.name)
+            rounds, primary = run.rounds(), run.metrics()[0]
+            changes["score"] = rounds[-1].clients.get(primary.name) if rounds else None
+            ledger = replace(ledger, score_better=primary.better)
         return ledger.changed(line.name, **changes)

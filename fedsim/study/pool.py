@@ -39,7 +39,10 @@ class WorkerAnswer:
     cell: str
     status: Literal["started", "finished", "failed", "left"]
     why: str = ""
-    accuracy: float | None = None
+    metric: str = ""
+    """The title of the primary metric."""
+    value: float | None = None
+    """The primary metric at the end of a finished cell."""
 
 
 class Pool:

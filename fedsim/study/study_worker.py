@@ -22,7 +22,7 @@ from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 
 if TYPE_CHECKING:
-    from fedsim.runlog.events import Event
+    from fedsim.runlog.events import Event, Result
 
 __all__ = ["STOP", "answer", "main"]
 
@@ -60,12 +60,13 @@ def answer(scenario: str, folder: str, sets: list[str]) -> dict[str, object]:
     path.mkdir(parents=True, exist_ok=True)
     run = RunFolder(path)
     try:
-        return {"status": "finished", "accuracy": _result(run, Path(scenario), sets)}
+        result = _result(run, Path(scenario), sets)
+        return {"status": "finished", **_primary(run, result)}
     except Interrupted:
         return {"status": "left"}
     except FedsimError as error:
         if (done := run.result()) is not None:  # ended early, as its privacy budget asks
-            return {"status": "finished", "accuracy": done.accuracy}
+            return {"status": "finished", **_primary(run, done)}
         run.log(str(error))
         return {"status": "failed", "why": " ".join(str(error).split())}
     except (Exception, SystemExit) as error:  # a plug-in's; the next cell is none of its business
@@ -73,15 +74,20 @@ def answer(scenario: str, folder: str, sets: list[str]) -> dict[str, object]:
         return {"status": "failed", "why": " ".join(f"{type(error).__name__}: {error}".split())}
 
 
-def _result(run: RunFolder, scenario: Path, sets: list[str]) -> float:
+def _primary(run: RunFolder, result: Result) -> dict[str, object]:
+    primary = run.metrics()[0]
+    return {"metric": primary.title, "value": result.metrics.get(primary.name)}
+
+
+def _result(run: RunFolder, scenario: Path, sets: list[str]) -> Result:
     is_begun = run.scenario.is_file()
     # Loaded first: that pins the kernels that the scenario asks for, before torch is imported.
     loaded = load(run.scenario) if is_begun else load(scenario, sets)
     from fedsim.engine.run import resume_run, run_scenario
 
     if is_begun:
-        return resume_run(run, _ignore).accuracy
-    return run_scenario(loaded, run, _ignore).accuracy
+        return resume_run(run, _ignore)
+    return run_scenario(loaded, run, _ignore)
 
 
 def _ignore(_: Event) -> None:

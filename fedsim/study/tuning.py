@@ -7,8 +7,9 @@ not been.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from fedsim.runlog.study_ledger import SearchRecord, StudyEntry, StudyLedger
 from fedsim.scenario.study_schema import Study
@@ -93,7 +94,7 @@ def _next_trial(ledger: StudyLedger, search: SearchRecord) -> tuple[StudyLedger,
     repeats = [entry for entry in entries if entry.trial == number]
     if repeats and not repeats[0].values:
         seed = min(entry.seed for entry in ledger.cells)
-        values = propose(search.space, seed, _tried(entries, number))
+        values = propose(search.space, seed, _tried(entries, number, ledger.score_better))
         for entry in repeats:
             ledger = ledger.changed(entry.name, values=values)
     return ledger, [ledger.line(entry.name) for entry in repeats if not _is_over(entry)]
@@ -103,24 +104,36 @@ def _is_over(entry: StudyEntry) -> bool:
     return entry.status in ("finished", "failed")
 
 
-def _tried(entries: list[StudyEntry], before: int) -> Tried:
-    """Return what the trials came to; one that failed for a seed is the worst that there is."""
+def _tried(entries: list[StudyEntry], before: int, better: str) -> Tried:
+    """Return what the trials came to, higher is better.
+
+    One that failed for a seed, or whose score is not a number, has the worst score: 0 where higher
+    is better, for no metric of that kind that trials are scored by is below it, else the worst
+    that there was.
+    """
+    sign = 1.0 if better == "higher" else -1.0
+    measured = [sign * entry.score for entry in entries if _is_number(entry.score)]
+    worst = 0.0 if better == "higher" else min(measured, default=0.0)
     scored = []
     for number in range(1, before):
         repeats = [entry for entry in entries if entry.trial == number]
-        scores = [entry.score or 0.0 for entry in repeats]
+        scores = [sign * entry.score if _is_number(entry.score) else worst for entry in repeats]
         scored.append((repeats[0].values, sum(scores) / len(scores)))
     return scored
+
+
+def _is_number(score: float | None) -> TypeGuard[float]:
+    return score is not None and math.isfinite(score)
 
 
 def _given(ledger: StudyLedger, search: SearchRecord) -> StudyLedger:
     """Return the ledger with the best trial's values in its cells; the first of equals."""
     entries = [entry for entry in ledger.trials if _is_of(entry, search)]
     cells = [entry for entry in ledger.cells if _is_of(entry, search) and not entry.values]
-    if not any(entry.score is not None for entry in entries):
+    if not any(_is_number(entry.score) for entry in entries):
         changes: Mapping[str, Any] = {"status": "failed", "why": NONE_FINISHED}
     else:
-        scored = _tried(entries, max(entry.trial for entry in entries) + 1)
+        scored = _tried(entries, max(entry.trial for entry in entries) + 1, ledger.score_better)
         changes = {"values": max(scored, key=lambda entry: entry[1])[0]}
     for entry in cells:
         ledger = ledger.changed(entry.name, **changes)

@@ -1,19 +1,32 @@
-"""How good a model is on examples: accuracy and mean cross-entropy, in exact counts."""
+"""How good a model is on examples: sums over them, of which metrics are functions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from fedsim.client import Examples
+from fedsim.messages import Message
+from fedsim.metrics.metric import Sums
+from fedsim.metrics.scored import ScoredBatch
+from fedsim.tasks._measures import Measures
+from fedsim.wire import Update, Weights
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["Score", "score"]
+__all__ = ["Score", "ScoreReply", "score"]
 
-BATCH = 512
-"""Fixed, so that a score never depends on where or in how many pieces it was computed."""
+MOST_EXAMPLES = 512
+"""In a batch.  Batches depend on shapes alone, so that a score never depends on where it was
+computed."""
+
+MOST_OUTPUTS = 1 << 24
+"""Numbers that a model returns for a batch: 512 windows of text would take gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -21,34 +34,77 @@ class Score:
     """What a model made of ``examples`` examples."""
 
     examples: int
-    correct: int
-    loss_sum: float
-    """Cross-entropy in nats, summed over the examples."""
+    sums: Weights
+    """On the CPU, by ``statistic.array``; empty where there is no example."""
+    exact: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of these examples that sums tell only within a bound."""
 
     @property
-    def accuracy(self) -> float:
-        """The share of examples labelled rightly; NaN where there is none."""
-        return self.correct / self.examples if self.examples else float("nan")
-
-    @property
-    def loss(self) -> float:
-        """The mean cross-entropy in nats; NaN where there is no example."""
-        return self.loss_sum / self.examples if self.examples else float("nan")
+    def arrays(self) -> Sums:
+        """The sums as NumPy arrays."""
+        return {name: value.numpy() for name, value in self.sums.items()}
 
 
-def score(model: nn.Module, examples: Examples) -> Score:
+@dataclass(frozen=True)
+class ScoreReply(Message):
+    """From a client that is evaluated."""
+
+    statistics: Weights
+    """The sums of its :class:`Score`."""
+
+    @classmethod
+    def score_of(cls, update: Update) -> Score:
+        """Return the score that a client sent.
+
+        Raises:
+            RunError: if it sent none.
+        """
+        sums = cls.from_update(update, "sgd").statistics
+        return Score(update.examples, sums, update.metrics)
+
+
+def score(model: nn.Module, examples: Examples, measures: Measures) -> Score:
     """Return the score of ``model``, in evaluation mode, on ``examples``; the mode is put back."""
     import torch
-    from torch.nn.functional import cross_entropy
 
+    task = measures.task
     was_training = model.training
     model.eval()
-    correct, loss = 0, 0.0
+    sums: dict[str, Tensor] = {}
+    ranked: list[ScoredBatch] = []
+    size = len(examples) if task.is_scored_whole else _batch_size(measures)
     with torch.no_grad():
-        for start in range(0, len(examples), BATCH):
-            labels = examples.labels[start : start + BATCH]
-            logits = model(examples.inputs[start : start + BATCH])  # (batch, classes)
-            correct += int((logits.argmax(dim=1) == labels).sum())
-            loss += float(cross_entropy(logits.double(), labels, reduction="sum"))
+        for start in range(0, len(examples), max(1, size)):
+            rows = slice(start, start + size)
+            weights = None if examples.weights is None else examples.weights[rows].double()
+            outputs = model(examples.inputs[rows])
+            batch = task.scored(outputs, examples.labels[rows], weights)
+            for name, value in measures.sums(batch).items():
+                sums[name] = sums[name] + value if name in sums else value
+            ranked += [batch] if measures.ranking else []
     model.train(was_training)
-    return Score(len(examples), correct, loss)
+    sums = {name: value.cpu() for name, value in sums.items()}
+    return Score(len(examples), sums, _exact(ranked, measures) if ranked else {})
+
+
+def _exact(batches: Sequence[ScoredBatch], measures: Measures) -> dict[str, float]:
+    import torch
+
+    def joined(tensors: Iterable[Tensor]) -> NDArray[Any]:
+        array: NDArray[Any] = torch.cat(list(tensors)).cpu().numpy()
+        return array
+
+    scores = joined(batch.predictions["scores"] for batch in batches)
+    targets = joined(batch.targets for batch in batches)
+    weighted = [batch.weights for batch in batches if batch.weights is not None]
+    weights = joined(weighted) if weighted else None
+    return {
+        metric.name: metric.exact(scores, targets, weights)
+        for metric in measures.ranking
+        if metric.exact is not None
+    }
+
+
+def _batch_size(measures: Measures) -> int:
+    numbers = measures.task.outputs * math.prod(measures.task.targets.shape)
+    return max(1, min(MOST_EXAMPLES, MOST_OUTPUTS // max(1, numbers)))

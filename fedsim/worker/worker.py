@@ -16,6 +16,7 @@ from fedsim.errors import RunError
 from fedsim.models._build import build
 from fedsim.models._passes import Passes, adapt, warm_up
 from fedsim.seeds import torch_defaults, torch_stream
+from fedsim.tasks._from_scenario import measures_of, task_of
 from fedsim.wire import Broadcast, ClientId, ClientInfo, Instruction, Update, Weights
 from fedsim.worker.allocator import keep_freed_memory
 from fedsim.worker.score import Score, score
@@ -65,8 +66,9 @@ class Worker:
         self._resident = Resident(data, self._device) if self._device.type == "cuda" else None
         self.notes: list[str] = []
         """What a user should know; whoever passes it on empties it."""
+        self.measures = measures_of(scenario, task_of(scenario, data.targets))
         self.model = build(
-            scenario.model, data.shape, data.classes, scenario.seed, scenario.folder
+            scenario.model, data.shape, self.measures.task.outputs, scenario.seed, scenario.folder
         ).to(self._device)
         # Batches of one size alone are worth compiling for.
         batch = client.fixed_batch_size if compiled else None
@@ -167,7 +169,7 @@ class Worker:
     def score(self, client: ClientId, weights: Weights, part: str) -> Score:
         """Return how good ``weights`` are on a client's ``val`` or ``test`` part."""
         examples = self.data.part(client, "val" if part == "val" else "test")
-        return score(self._fresh(weights), self._placed(examples))
+        return score(self._fresh(weights), self._placed(examples), self.measures)
 
     def reference(self, client: ClientId, rounds: int) -> Score:
         """Return how far ``client`` gets alone, judged on the server's test set.
@@ -184,7 +186,8 @@ class Worker:
             # A client half that needs labels is refused them by the type of a target's examples.
             update = train(self._fresh(weights), examples, instruction, generator)
             weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
-        return score(self._fresh(weights), self._placed(self.data.server_test()))
+        test = self._placed(self.data.server_test())
+        return score(self._fresh(weights), test, self.measures)
 
     def _fresh(self, weights: Weights) -> torch.nn.Module:
         """Return the model with ``weights``, all else as it was when it was built."""
@@ -204,18 +207,19 @@ class Worker:
         return self.model
 
     def _examples(self, client: ClientId) -> Examples | Unlabelled:
+        examples: Examples | Unlabelled
         if client in (POOL, ORACLE):
-            return self._placed(self.data.pooled(targets=client == ORACLE))
-        if self._resident is not None:
-            return self._resident.train(client)
-        return self._placed(self.data.train(client))
+            examples = self._placed(self.data.pooled(targets=client == ORACLE))
+        elif self._resident is not None:
+            examples = self._resident.train(client)
+        else:
+            examples = self._placed(self.data.train(client))
+        if isinstance(examples, Unlabelled):
+            return examples
+        return replace(examples, task=self.measures.task)
 
     def _placed(self, examples: Held) -> Held:
-        if self._device.type == "cpu":
-            return examples
-        return replace(
-            examples, **{name: tensor.to(self._device) for name, tensor in vars(examples).items()}
-        )
+        return examples if self._device.type == "cpu" else examples.to(self._device)
 
     def _here(self, instruction: Instruction) -> Instruction:
         """Return ``instruction`` with its tensors on this worker's device."""

@@ -11,7 +11,19 @@ from fedsim.cli import main
 from fedsim.runlog.events import Dropped, Result, RoundRecord
 from fedsim.runlog.run_folder import RunFolder
 
-RESULT = Result("fedavg", 9, 0.9, 0.3, "ab", {"local": 0.7}, 20, 40, 1.0, {}, 9, "cd")
+RESULT = Result(
+    "fedavg",
+    9,
+    {"accuracy": 0.9, "loss": 0.3},
+    "ab",
+    {"local": {"accuracy": 0.7}},
+    20,
+    40,
+    1.0,
+    {},
+    9,
+    "cd",
+)
 SCENARIO = "name: quick\nrounds: 9\nstrategy: {use: fedavg}\n"
 
 
@@ -23,7 +35,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     folder.write("scenario.resolved.yaml", SCENARIO)
     for number in range(1, 9):
         dropped = (Dropped(3, "train", "NaN in w"),)
-        record = RoundRecord(number, number / 10, 0.1, (0, 3), dropped, {}, {}, 10, 20, 0.5)
+        record = RoundRecord(
+            number, {"accuracy": number / 10, "loss": 0.1}, (0, 3), dropped, {}, {}, 10, 20, 0.5
+        )
         folder.append_round(record)
     return folder
 
@@ -31,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 def test_ls_shows_how_far_each_run_is(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     with run.lock():
         main(["ls"])
-    run.write("result.json", RESULT)
+    run.write_result(RESULT)
     main(["ls"])
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
@@ -72,13 +86,13 @@ def test_show_says_how_far_who_was_dropped_and_how_to_go_on(
 def test_show_of_a_finished_run_begins_with_the_answer(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run.write("result.json", RESULT)
+    run.write_result(RESULT)
     assert main(["show", str(run.path)]) == 0
     assert "helps here: 20.0 points above local-only training." in capsys.readouterr().out
     assert main(["show", str(run.path), "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["run"]["status"], len(shown["rounds"])) == ("finished", 8)
-    assert shown["result"]["references"] == {"local": 0.7}
+    assert shown["result"]["references"] == {"local": {"accuracy": 0.7}}
 
 
 def test_show_prints_the_scenario_as_it_stands(
@@ -99,7 +113,7 @@ def test_show_of_a_damaged_run_says_which_file(
 def test_resuming_a_finished_run_says_its_result(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run.write("result.json", RESULT)
+    run.write_result(RESULT)
     assert main(["resume", str(run.path)]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("result  accuracy 0.900")

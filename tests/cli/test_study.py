@@ -31,7 +31,11 @@ def study(tmp_path: Path) -> Path:
         run = RunFolder.create(tmp_path / "cells" / cell)
         run.write("scenario.resolved.yaml", SCENARIO)
         for number in range(1, rounds + 1):
-            run.append_round(RoundRecord(number, number / 10, 0.1, (), (), {}, {}, 1, 2, 0.5))
+            run.append_round(
+                RoundRecord(
+                    number, {"accuracy": number / 10, "loss": 0.1}, (), (), {}, {}, 1, 2, 0.5
+                )
+            )
     return tmp_path
 
 

@@ -25,14 +25,14 @@ from fedsim.runlog.events import (
     RoundRecord,
     Started,
 )
+from fedsim.runlog.metric_info import CLASSIFICATION, MetricInfo
 
 RESULT = Result(
     "fedavg",
     2,
-    0.912,
-    0.284,
+    {"accuracy": 0.912, "loss": 0.284},
     "ab",
-    {"centralized": 0.968, "local": 0.731},
+    {"centralized": {"accuracy": 0.968}, "local": {"accuracy": 0.731}},
     2_000_000,
     2_100_000,
     75.0,
@@ -44,19 +44,20 @@ RESULT = Result(
 
 def record(number: int, accuracy: float | None) -> RoundRecord:
     dropped = (Dropped(7, "train", "NaN in head.weight"),) if number == 1 else ()
+    metrics = {} if accuracy is None else {"accuracy": accuracy, "loss": 0.284}
     return RoundRecord(
-        number, accuracy, 0.284, tuple(range(10)), dropped, {}, {}, 2_000_000, 2_100_000, 1.2
+        number, metrics, tuple(range(10)), dropped, {}, {}, 2_000_000, 2_100_000, 1.2
     )
 
 
 EVENTS: Sequence[Event] = (
     Data("digits", 1437, 360, (98, 140, 210), (2, 7), 0.41),
-    Started("quickstart", "fedavg", 10, 2, "local", 1, Path("runs/quickstart/x")),
+    Started("quickstart", "fedavg", 10, 2, "local", 1, Path("runs/quickstart/x"), CLASSIFICATION),
     RoundDone(record(1, None)),
     Note("worker 1 died and was replaced"),
     RoundDone(record(2, 0.912)),
-    ReferenceDone("centralized", 0.968, "20 epochs"),
-    Finished(RESULT),
+    ReferenceDone("centralized", {"accuracy": 0.968}, "20 epochs"),
+    Finished(RESULT, CLASSIFICATION),
 )
 
 
@@ -81,7 +82,7 @@ def test_plain_lines_say_each_round_and_the_answer() -> None:
         "data    digits · 1437 training examples, 360 for the test",
         "clients 98-210 examples each (median 140) · 2-7 labels · label skew 0.41",
         "run     quickstart · fedavg · 10 clients · 2 rounds · local, 1 worker",
-        "round 1/2  accuracy -  loss 0.284  cohort 10  dropped 1  4.1 MB  1.2 s",
+        "round 1/2  accuracy -  loss -  cohort 10  dropped 1  4.1 MB  1.2 s",
         "round 2/2  accuracy 0.912  loss 0.284  cohort 10  dropped 0  4.1 MB  1.2 s",
         "compare centralized 0.968  (20 epochs)",
         "result  accuracy 0.912 · loss 0.284 · 2.0 MB up, 2.1 MB down · 1:15 min",
@@ -126,7 +127,7 @@ def test_json_lines_hold_the_fields_of_the_files() -> None:
 def test_a_terminal_shows_a_bar_and_the_result_below_it() -> None:
     out, _ = seen(terminal=True)
     assert "2/2" in out
-    assert "acc 0.912  loss 0.284  cohort 10  8.2 MB  2.4 s\n" in out
+    assert "accuracy 0.912  loss 0.284  cohort 10  8.2 MB  2.4 s\n" in out
     assert "round 1/2" not in out
     assert out.rstrip().endswith("5.6 points below centralized.")
 
@@ -144,11 +145,19 @@ def test_a_terminal_shows_a_bar_and_the_result_below_it() -> None:
 def test_the_verdict_is_one_plain_sentence(
     federated: float, references: dict[str, float], sentence: str
 ) -> None:
-    assert sentence in verdict(federated, references)
+    assert sentence in verdict(federated, references, CLASSIFICATION[0])
+
+
+def test_where_lower_is_better_a_lower_error_helps() -> None:
+    rmse = MetricInfo("rmse", "RMSE", "lower", "mg/dl")
+    sentence = "helps here: 5 mg/dl (RMSE) below local-only training."
+    assert sentence in verdict(50.0, {"local": 55.0}, rmse)
+    assert "does not help here" in verdict(55.0, {"local": 50.0}, rmse)
+    assert "little difference" in verdict(50.1, {"local": 50.0}, rmse)
 
 
 def test_without_references_there_is_no_verdict() -> None:
-    assert verdict(0.9, {}) == ""
+    assert verdict(0.9, {}, CLASSIFICATION[0]) == ""
     assert comparison(0.9, {}) == "federated 0.900"
 
 

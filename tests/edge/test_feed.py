@@ -7,11 +7,11 @@ import pytest
 from fedsim.edge.feed import Ended, Feed
 from fedsim.errors import Interrupted, QuorumLost, RunError
 from fedsim.runlog.events import Data, Dropped, Note, RoundDone, RoundRecord, Started
+from fedsim.runlog.metric_info import CLASSIFICATION
 
 RECORD = RoundRecord(
     round=2,
-    accuracy=1 / 3,
-    loss=None,
+    metrics={"accuracy": 1 / 3, "loss": 0.5},
     cohort=(0, 2),
     dropped=(Dropped(2, "train", "c: the device is offline"),),
     train={"loss": 0.1},
@@ -30,7 +30,7 @@ def feed(tmp_path) -> Feed:
 def test_events_come_as_they_went(feed, tmp_path) -> None:
     sent = [
         Data("digits", 3, 1, (1, 1, 1), (1, 2), 0.5),
-        Started("a", "fedavg", 3, 2, "flower", 3, tmp_path, 2),
+        Started("a", "fedavg", 3, 2, "flower", 3, tmp_path, CLASSIFICATION, 2),
         Note("a device came back"),
         RoundDone(RECORD),
     ]

@@ -32,13 +32,13 @@ def room(purpose: str, imports: str = "") -> Room:
 FLOORS: list[dict[str, Room]] = [
     {
         "errors": room("every error, with place and remedy"),
+        "metrics": room("metrics as functions of sums, so that every pooling is exact"),
         "limbs": room("vectors of floats as two integers a number"),
         "schema": room("the types of a scenario file: every key, its type and its default"),
         "seeds": room("one root seed, named streams of random numbers"),
         "wire": room("what crosses between server and clients: frozen values, no behaviour"),
     },
     {
-        "client": room("the contract of a local update rule", "errors wire"),
         "cohort": room("who takes part in a round", "seeds"),
         "kernels": room("which float kernels compute, pinned before they are used", "errors"),
         "plugins": room(
@@ -47,12 +47,22 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "local_sgd": room("the optimiser of local training", "wire"),
         "messages": room("typed messages between the two sides of an algorithm", "errors wire"),
+        "task": room("the contract of a learning task: its loss, what is measured", "metrics"),
         "term_buffer": room("one client's term on its way into an exact sum", "wire"),
+    },
+    {
+        "tasks": room(
+            "the shelf of learning tasks; what is measured of a model",
+            "errors metrics plugins schema task",
+        ),
+    },
+    {
+        "client": room("the contract of a local update rule", "errors task tasks wire"),
     },
     {
         "data": room(
             "sources, partitions, shifts, and whose examples are whose",
-            "client errors plugins schema seeds wire",
+            "client errors plugins schema seeds task wire",
         ),
         "exact_sum": room("sums of floats that no order can change", "limbs term_buffer wire"),
         "models": room(
@@ -77,7 +87,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "worker": room(
             "one client's work, the same wherever it runs; its reply looked at",
-            "client data errors models schema seeds wire",
+            "client data errors messages metrics models schema seeds tasks wire",
         ),
     },
     {
@@ -95,7 +105,8 @@ FLOORS: list[dict[str, Room]] = [
     {
         "flower": room(
             "messages, the ClientApp, adapters both ways; Flower stays in here",
-            "aggregate client cohort errors plugins privacy schema seeds strategy wire worker",
+            "aggregate client cohort errors metrics plugins privacy schema seeds strategy wire "
+            "worker",
         ),
         "per_sample": room(
             "gradients of single examples, clipped and summed",
@@ -124,8 +135,8 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
-            "adapt aggregate client cohort data errors flower kernels models plugins "
-            "privacy runlog runtime scenario schema seeds strategy wire worker",
+            "adapt aggregate client cohort data errors flower kernels metrics models plugins "
+            "privacy runlog runtime scenario schema seeds strategy tasks wire worker",
         ),
         "strategies": room(
             "the shelf of server update rules",
@@ -136,7 +147,7 @@ FLOORS: list[dict[str, Room]] = [
         "edge": room(
             "real devices: a federation's folder, the gate, joining, driving a run on them",
             "data engine errors flower kernels models plugins privacy runlog scenario "
-            "schema seeds strategy wire worker",
+            "schema seeds strategy task tasks wire worker",
         ),
         "study": room(
             "a study's cells, run once each by workers of their own",
@@ -147,7 +158,7 @@ FLOORS: list[dict[str, Room]] = [
         "cli": room(
             "the commands",
             "analysis data edge engine errors models plugins privacy report runlog runtime "
-            "scenario schema study",
+            "scenario schema study tasks",
         ),
     },
     {

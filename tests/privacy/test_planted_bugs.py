@@ -162,7 +162,7 @@ def what_is_released_is_charged(folder: Path) -> None:
 
 
 def clients_metrics_stay_where_they_are(folder: Path) -> None:
-    record = RoundRecord(1, 0.5, 1.0, (0,), (), {"loss": 0.3}, {}, 1, 1, 0.1)
+    record = RoundRecord(1, {"accuracy": 0.5, "loss": 1.0}, (0,), (), {"loss": 0.3}, {}, 1, 1, 0.1)
     assert PrivacyEngine(claim(), folder).cleaned(record).train == {}
 
 

@@ -19,12 +19,33 @@ from fedsim.runlog import files
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import Dropped, Result, RoundRecord
 from fedsim.runlog.rounds import decode, encode, metrics_sha256
-from fedsim.runlog.run_folder import RunFolder, runs_under
+from fedsim.runlog.run_folder import RunFolder
+from fedsim.runlog.run_list import runs_under
 
 RECORD = RoundRecord(
-    1, 1 / 3, 0.1, (0, 3), (Dropped(3, "train", "NaN in w"),), {"loss": 0.7}, {}, 10, 20, 0.5
+    1,
+    {"accuracy": 1 / 3, "loss": 0.1},
+    (0, 3),
+    (Dropped(3, "train", "NaN in w"),),
+    {"loss": 0.7},
+    {},
+    10,
+    20,
+    0.5,
 )
-RESULT = Result("fedavg", 2, 0.9, 0.3, "ab", {"local": 0.7}, 20, 40, 1.0, {}, 2, "cd")
+RESULT = Result(
+    "fedavg",
+    2,
+    {"accuracy": 0.9, "loss": 0.3},
+    "ab",
+    {"local": {"accuracy": 0.7}},
+    20,
+    40,
+    1.0,
+    {},
+    2,
+    "cd",
+)
 
 
 def started(parent: Path, name: str = "quick") -> RunFolder:
@@ -34,7 +55,7 @@ def started(parent: Path, name: str = "quick") -> RunFolder:
 
 
 def row(round: int, client: int) -> ClientRow:
-    return ClientRow(round, client, "", 5, 0.5, 0.7, 0.1, 8, 8)
+    return ClientRow(round, client, "", 5, {"accuracy": 0.5, "loss": 0.7}, 0.1, 8, 8)
 
 
 def test_a_record_comes_back_to_the_last_bit() -> None:
@@ -42,17 +63,28 @@ def test_a_record_comes_back_to_the_last_bit() -> None:
 
 
 def test_a_nan_metric_is_null_in_the_file_and_nan_again_in_memory() -> None:
-    line = encode(replace(RECORD, loss=math.nan, train={"loss": math.inf}))
+    line = encode(
+        replace(RECORD, metrics={"accuracy": 0.5, "loss": math.nan}, train={"loss": math.inf})
+    )
     assert json.loads(line)["train"] == {"loss": None}
-    assert decode(line).loss is None
+    assert math.isnan(decode(line).metrics["loss"])
     assert math.isnan(decode(line).train["loss"])
     assert encode(decode(line)) == line
+
+
+def test_a_record_of_another_task_comes_back_with_all_its_metrics() -> None:
+    line = encode(regression := replace(RECORD, metrics={"rmse": 53.5, "r2": math.nan}))
+    assert json.loads(line)["accuracy"] is None
+    assert decode(line).metrics["rmse"] == 53.5
+    assert math.isnan(decode(line).metrics["r2"])
+    assert metrics_sha256([regression]) != metrics_sha256([RECORD])
+    assert decode(encode(replace(RECORD, metrics={}))).metrics == {}
 
 
 def test_the_metrics_hash_sees_numbers_and_neither_times_nor_bytes() -> None:
     other = replace(RECORD, seconds=9.0, bytes_up=0, dropped=())
     assert metrics_sha256([RECORD]) == metrics_sha256([other])
-    nudged = replace(RECORD, accuracy=math.nextafter(1 / 3, 1))
+    nudged = replace(RECORD, metrics={"accuracy": math.nextafter(1 / 3, 1), "loss": 0.1})
     assert metrics_sha256([RECORD]) != metrics_sha256([nudged])
 
 
@@ -81,7 +113,7 @@ def test_the_status_follows_from_the_files(tmp_path: Path) -> None:
     assert folder.status() == "interrupted"
     with folder.lock():
         assert folder.status() == "running"
-    folder.write("result.json", RESULT)
+    folder.write_result(RESULT)
     assert folder.result() == RESULT
     assert folder.status() == "finished"
     (folder.path / "result.json").write_text("{")

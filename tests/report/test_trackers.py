@@ -56,8 +56,8 @@ class Stops(Lines):
         if record.round == 2:
             raise KeyboardInterrupt
 '''
-RECORD = RoundRecord(2, 0.5, None, (0, 1), (), {"loss": 1.5}, {}, 10, 20, 0.25)
-RESULT = Result("fedavg", 2, 0.5, 1.0, "ab", {}, 20, 40, 0.5, {}, 0, "cd")
+RECORD = RoundRecord(2, {"accuracy": 0.5}, (0, 1), (), {"loss": 1.5}, {}, 10, 20, 0.25)
+RESULT = Result("fedavg", 2, {"accuracy": 0.5, "loss": 1.0}, "ab", {}, 20, 40, 0.5, {}, 0, "cd")
 
 
 @pytest.fixture

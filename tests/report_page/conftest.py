@@ -44,8 +44,9 @@ def write(folder: Path, accuracies: Sequence[float | None], **said: Any) -> Path
     lines = []
     for number, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), 1):
         client = {"accuracy": accuracy or 0.0, "accuracy_worst_10": 0.1}
+        measured = {} if accuracy is None else {"accuracy": accuracy, "loss": loss}
         record = RoundRecord(
-            *(number, accuracy, loss, (0, 1), (), {"loss": 1.0}, client), 1000, 2000, 0.5
+            *(number, measured, (0, 1), (), {"loss": 1.0}, client), 1000, 2000, 0.5
         )
         record = replace(record, domains=by_domain[number - 1])
         lines.append(encode(record) + "\n")
@@ -65,7 +66,14 @@ def write(folder: Path, accuracies: Sequence[float | None], **said: Any) -> Path
         folder / "clients.parquet",
         [
             ClientRow(
-                len(accuracies), k, domains[k % len(domains)], examples, right, 0.5, 0.1, 1, 1
+                len(accuracies),
+                k,
+                domains[k % len(domains)],
+                examples,
+                {"accuracy": right, "loss": 0.5},
+                0.1,
+                1,
+                1,
             )
             for k, (examples, right) in enumerate(rows)
         ],

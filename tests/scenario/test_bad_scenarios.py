@@ -142,7 +142,8 @@ TABLE = {
         "6:23: evaluation.clients: the clients have no test parts: data.holdout.client_test is 0%",
     ),
     "target of no metric": ("", "evaluation: {targets: {acuracy: 0.9}}", "6:24: "
-                            "evaluation.targets.acuracy: unknown key"),
+                            "evaluation.targets.acuracy: task 'classification' has no "
+                            "metric 'acuracy'"),
     "address that nobody uses": (
         "",
         "compute: {backend: local, address: auto}",

@@ -148,7 +148,7 @@ WRONG = {
         {"more": "report: {baseline: fedpox}\n"},
         "small.yaml:9:20: report.baseline: no level of strategy is called 'fedpox'",
     ),
-    "no such metric": ({"more": "report: {primary: auc}\n"}, "report.primary: one of accuracy"),
+    "not a metric": ({"more": "report: {primary: auc}\n"}, "report.primary: a metric of the task"),
     "a round too late": (
         {"more": "report: {primary: accuracy@9}\n"},
         "report.primary: the scenario has 3 rounds only",

@@ -1,0 +1,1 @@
+"""Metrics as functions of sums, so that every way of pooling them is exact."""

@@ -1,0 +1,65 @@
+"""Metrics by name: does the task measure what a scenario or a study asks for?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fedsim.errors import Fault
+from fedsim.plugins import registry
+from fedsim.plugins.signature import Signature
+from fedsim.scenario.node import YamlNode
+from fedsim.schema.scenario import Scenario
+from fedsim.schema.wording import did_you_mean
+
+__all__ = ["faults", "measured", "unknown_metric"]
+
+
+def faults(tree: YamlNode, task: Signature | None, use: str) -> Iterator[Fault]:
+    """Yield what is wrong with ``evaluation.metrics`` and ``evaluation.targets``.
+
+    Args:
+        tree: of the scenario.
+        task: the signature of its task; None where that could not be read.
+        use: the task's name in the scenario.
+    """
+    if task is None:
+        return
+    metrics, targets = tree.at(("evaluation", "metrics")), tree.at(("evaluation", "targets"))
+    written = metrics.value if metrics is not None and isinstance(metrics.value, list) else []
+    for at, item in enumerate(written):
+        path = ("evaluation", "metrics", at)
+        if isinstance(item.value, str) and not _is_known(item.value, task):
+            yield item.place.fault(path, *unknown_metric(item.value, task, use))
+    chosen = [str(item.value) for item in written] or list(_names(task, "metrics"))
+    entries = targets.value if targets is not None and isinstance(targets.value, dict) else {}
+    for name, node in entries.items():
+        if not _is_known(name, task):
+            yield node.key.fault(("evaluation", "targets", name), *unknown_metric(name, task, use))
+        elif name not in chosen:
+            hint = f"evaluation.metrics: [{', '.join([*chosen, name])}]"
+            message = "is not measured in this scenario"
+            yield node.key.fault(("evaluation", "targets", name), message, hint)
+
+
+def unknown_metric(name: str, task: Signature, use: str) -> tuple[str, str]:
+    """Return the message and the hint for a metric that the task does not have."""
+    known = _names(task, "measurable")
+    message = f"task '{registry.short(use)}' has no metric {name!r}"
+    return message, did_you_mean(name, known) or f"it has {', '.join(known)}"
+
+
+def measured(scenario: Scenario, folder: Path) -> tuple[str, ...]:
+    """Return the names of what ``scenario`` measures, the primary metric first."""
+    signature = registry.describe("task", scenario.task.use, folder)
+    return tuple(scenario.evaluation.metrics) or tuple(_names(signature, "metrics"))
+
+
+def _names(task: Signature, constant: str) -> Sequence[str]:
+    names = task.constants.get(constant, ())
+    return names if isinstance(names, tuple) else ()
+
+
+def _is_known(name: str, task: Signature) -> bool:
+    known = _names(task, "measurable")
+    return not known or name in known or name in _names(task, "metrics") or ":" in name

@@ -1,0 +1,1 @@
+"""The shelf of learning tasks: each file holds the task that it is called after."""

@@ -1,0 +1,127 @@
+"""One of several classes for each example, by cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Lt
+
+from fedsim.metrics.counting import Confusion, Correct, TopCorrect
+from fedsim.metrics.likelihood import Calibration, LogLoss, SquaredProbability, TaskLoss
+from fedsim.metrics.scored import ScoredBatch, Statistic
+from fedsim.task import Computed, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Classification"]
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Class numbers from 0; a model returns a logit for each class.
+
+    References:
+        Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7 (smoothing).
+        Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 4 (focal).
+    """
+
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    """A weight for each class, in their order; balanced: examples / (classes * of the class)."""
+    smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
+    """How much of each label is spread evenly over all classes."""
+    focal: Annotated[float, Ge(0)] = 0.0
+    """The exponent of 1 - p, which lets examples that are right already count less; 0: none."""
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
+    measurable: ClassVar[tuple[str, ...]] = (
+        "accuracy", "top_5_accuracy", "balanced_accuracy", "precision_macro", "recall_macro",
+        "f1_macro", "f1_weighted", "jaccard_macro", "kappa", "mcc", "log_loss", "brier", "ece",
+        "loss",
+    )  # fmt: skip
+
+    def refusal(self) -> str:
+        """Return why the targets are no class numbers."""
+        if self.targets.shape:
+            return f"each target has the shape {self.targets.shape}: classification takes a class"
+        if not self.targets.classes:
+            return f"the targets are {self.targets.dtype}, no class numbers: say task: regression"
+        weights = self.class_weights
+        if isinstance(weights, tuple) and len(weights) != self.targets.classes:
+            return f"{len(weights)} class_weights for {self.targets.classes} classes"
+        return ""
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean cross-entropy of a batch, equation 1 of :mod:`fedsim.task`."""
+        from torch.nn.functional import cross_entropy
+
+        if weights is None and self._is_plain:
+            return cross_entropy(outputs, targets)
+        return super().loss(outputs, targets, weights)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each example's cross-entropy times its class's weight, and that weight."""
+        from torch.nn.functional import cross_entropy
+
+        losses = cross_entropy(outputs, targets, reduction="none", label_smoothing=self.smoothing)
+        if self.focal:
+            right = outputs.softmax(dim=1).gather(1, targets[:, None])[:, 0]
+            losses = (1 - right) ** self.focal * losses
+        weights = outputs.new_tensor(self._class_weights)[targets]
+        return losses * weights, weights
+
+    def scored(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> ScoredBatch:
+        """Return what evaluation sums; the plain loss is summed as it always was, bit by bit."""
+        from torch.nn.functional import cross_entropy
+
+        if weights is not None or not self._is_plain:
+            return super().scored(outputs, targets, weights)
+        total = cross_entropy(outputs.double(), targets, reduction="sum")
+        units = total.new_tensor(float(len(targets)))
+        return ScoredBatch(self.predict(outputs), targets, total, units)
+
+    def predict(self, outputs: Tensor) -> Mapping[str, Tensor]:
+        """Return ``logits`` and (log) ``probabilities`` `(n, classes)`, and ``labels`` `(n,)`."""
+        return Computed(
+            logits=lambda: outputs,
+            probabilities=lambda: outputs.double().softmax(dim=1),
+            log_probabilities=lambda: outputs.double().log_softmax(dim=1),
+            labels=lambda: outputs.argmax(dim=1),
+        )
+
+    def statistics(self) -> Sequence[Statistic]:
+        """Return counts of right answers, by class and by confidence, and of losses."""
+        classes = self.targets.classes
+        return (
+            Correct(),
+            TopCorrect(5, "top_5"),
+            Confusion(classes),
+            LogLoss(),
+            SquaredProbability(),
+            Calibration(),
+            TaskLoss(),
+        )
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        """Return softmax minus one-hot, `(n, classes)`, for the plain loss."""
+        if not self._is_plain:
+            return None
+        from torch.nn.functional import one_hot
+
+        return outputs.softmax(dim=1) - one_hot(targets, outputs.shape[1])
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.class_weights is None and not self.smoothing and not self.focal
+
+    @property
+    def _class_weights(self) -> tuple[float, ...]:
+        if self.class_weights is None:
+            return (1.0,) * self.targets.classes
+        if self.class_weights == "balanced":
+            counts = self.targets.counts
+            return tuple(sum(counts) / (len(counts) * max(count, 1)) for count in counts)
+        return tuple(self.class_weights)
