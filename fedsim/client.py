@@ -41,7 +41,7 @@ class Examples:
     """A client's own examples, ready for its model."""
 
     inputs: Tensor
-    """Shape ``(n, *features)``, float32, transformed as the scenario says."""
+    """Shape ``(n, *features)``, float32, transformed as the scenario says; token ids are int64."""
     labels: Tensor
     """The targets: class numbers ``(n,)``, int64, from 0, or what else the task takes."""
     weights: Tensor | None = None

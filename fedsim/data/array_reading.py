@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fedsim.data.dataset import Array, Dataset
+from fedsim.data.label_kinds import class_count, typed_labels
 from fedsim.errors import DataError, FedsimError
 
 __all__ = ["Loaded", "as_inputs", "reading"]
@@ -48,6 +49,8 @@ def as_inputs(values: Array) -> Array:
     """
     if values.dtype.kind not in "biuf":
         raise DataError(f"the inputs are {values.dtype}; they must be numbers")
+    if 0 in values.shape[1:]:
+        raise DataError(f"the inputs have the shape {values.shape}: there is nothing to learn from")
     if values.dtype != np.uint8:
         values = values.astype(np.float32, copy=False)
     if values.ndim in (1, 3):
@@ -63,7 +66,7 @@ class Loaded:
 
     inputs: Array
     labels: Array
-    """Shape ``(n,)``: integers from 0, or texts."""
+    """Shape ``(n,)`` or ``(n, ...)``: integers, floats, bool, or ``(n,)`` texts."""
     test_inputs: Array | None = None
     test_labels: Array | None = None
     client: Array | None = None
@@ -73,6 +76,9 @@ class Loaded:
     class_names: tuple[str, ...] = ()
     client_names: tuple[str, ...] = ()
     domain_names: tuple[str, ...] = ()
+    weight: Array | None = None
+    """Shape ``(n,)``: how much each example counts."""
+    test_weight: Array | None = None
 
     def dataset(self) -> Dataset:
         """Return all of it, checked, with labels, clients and domains numbered from 0.
@@ -80,13 +86,12 @@ class Loaded:
         Texts are numbered in ascending order and are their own names.
 
         Raises:
-            DataError: if labels are neither integers nor texts, or the parts do not fit.
+            DataError: if labels are neither numbers nor texts, or the parts do not fit.
         """
         labels, test_labels, class_names = self.labels, self.test_labels, self.class_names
         if labels.dtype.kind == "U":
             labels, test_labels, class_names = _numbered(labels, test_labels, ())
-        labels = _integers(labels)
-        test_labels = None if test_labels is None else _integers(test_labels)
+        labels, test_labels = typed_labels(labels, test_labels)
         client, _, client_names = _groups(self.client, None, self.client_names)
         domain, test_domain, domain_names = _groups(
             self.domain, self.test_domain, self.domain_names
@@ -96,32 +101,32 @@ class Loaded:
             labels=labels,
             test_inputs=self.test_inputs,
             test_labels=test_labels,
-            classes=_classes(labels, test_labels, class_names),
+            classes=class_count(labels, test_labels, class_names),
             class_names=class_names,
             client=client,
             client_names=client_names,
             domain=domain,
             domain_names=domain_names,
             test_domain=test_domain,
+            weight=None if self.weight is None else _floats(self.weight, "weights"),
+            test_weight=None if self.test_weight is None else _floats(self.test_weight, "weights"),
         )
-
-
-def _integers(labels: Array) -> Array:
-    if labels.dtype.kind not in "biu":
-        raise DataError(f"the labels are {labels.dtype}; they must be integers from 0, or texts")
-    return labels.astype(np.int64)
-
-
-def _classes(labels: Array, test_labels: Array | None, names: Sequence[str]) -> int:
-    """Return how many classes there are: as many as have names, or as the labels go up to."""
-    present = [part for part in (labels, test_labels) if part is not None and len(part)]
-    return max([len(names), *(int(part.max()) + 1 for part in present)])
 
 
 def _groups(
     values: Array | None, test_values: Array | None, names: tuple[str, ...]
 ) -> tuple[Array | None, Array | None, tuple[str, ...]]:
-    return (None, None, ()) if values is None else _numbered(values, test_values, names)
+    if values is None:
+        return None, None, ()
+    if values.dtype.kind == "f" and (absent := int(np.isnan(values).sum())):
+        raise DataError(f"the numbers of clients or domains lack {absent} values (NaN)")
+    return _numbered(values, test_values, names)
+
+
+def _floats(values: Array, which: str) -> Array:
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"the {which} are {values.dtype}; they must be numbers")
+    return values.astype(np.float32)
 
 
 def _numbered(

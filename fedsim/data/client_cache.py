@@ -42,7 +42,8 @@ class ClientCache:
 
     def put(self, key: Key, examples: Examples) -> Examples:
         """Keep ``examples`` under ``key``, drop the oldest for them, and return what is kept."""
-        entry = self._kept(examples.inputs.numpy(), examples.labels.numpy())
+        weights = None if examples.weights is None else examples.weights.numpy()
+        entry = self._kept(examples.inputs.numpy(), examples.labels.numpy(), weights)
         self._entries[key] = entry
         self._held += _bytes(entry)
         if self._held > self._most:
@@ -56,10 +57,13 @@ class ClientCache:
                 break
             self._held -= _bytes(self._entries.pop(key))
 
-    def _kept(self, inputs: Array, labels: Array) -> _WholeCache | _PackedCache:
-        is_usual = (inputs.dtype, labels.dtype) == (_INPUTS, _LABELS)
-        if not is_usual or max(inputs.nbytes, labels.nbytes) > _SMALL:
-            return _WholeCache(inputs, labels)
+    def _kept(
+        self, inputs: Array, labels: Array, weights: Array | None
+    ) -> _WholeCache | _PackedCache:
+        is_usual = (inputs.dtype, labels.dtype, labels.ndim) == (_INPUTS, _LABELS, 1)
+        is_large = max(inputs.nbytes, labels.nbytes) > _SMALL
+        if not is_usual or is_large or weights is not None:
+            return _WholeCache(inputs, labels, weights)
         shape = self._shapes.setdefault(inputs.shape[1:], inputs.shape[1:])
         room = _room(inputs.nbytes) + _room(labels.nbytes)
         if self._used + room > len(self._slab):
@@ -68,19 +72,20 @@ class ClientCache:
             self._slab, self._used = slab[first : first + _SLAB], 0
         entry = _PackedCache(self._slab, self._used, len(labels), shape)
         self._used += room
-        for view, array in zip(entry.arrays(), (inputs, labels), strict=True):
+        for view, array in zip(entry.arrays()[:2], (inputs, labels), strict=True):
             view[...] = array
         return entry
 
 
 class _WholeCache(NamedTuple):
-    """Large arrays, as they came."""
+    """Large arrays, and unusual ones, as they came."""
 
     inputs: Array
     labels: Array
+    weights: Array | None
 
-    def arrays(self) -> tuple[Array, Array]:
-        return self.inputs, self.labels
+    def arrays(self) -> tuple[Array, Array, Array | None]:
+        return self.inputs, self.labels, self.weights
 
 
 class _PackedCache(NamedTuple):
@@ -92,12 +97,12 @@ class _PackedCache(NamedTuple):
     shape: tuple[int, ...]
     """Of one example."""
 
-    def arrays(self) -> tuple[Array, Array]:
+    def arrays(self) -> tuple[Array, Array, None]:
         size = self.examples * math.prod(self.shape) * _INPUTS.itemsize
         inputs = self.slab[self.start : self.start + size].view(_INPUTS)
         at = self.start + _room(size)
         labels = self.slab[at : at + self.examples * _LABELS.itemsize].view(_LABELS)
-        return inputs.reshape(self.examples, *self.shape), labels
+        return inputs.reshape(self.examples, *self.shape), labels, None
 
 
 def _room(size: int) -> int:
@@ -107,10 +112,13 @@ def _room(size: int) -> int:
 def _tensors(entry: _WholeCache | _PackedCache) -> Examples:
     import torch
 
-    inputs, labels = entry.arrays()
-    return Examples(torch.from_numpy(inputs), torch.from_numpy(labels))
+    inputs, labels, weights = entry.arrays()
+    return Examples(
+        torch.from_numpy(inputs),
+        torch.from_numpy(labels),
+        None if weights is None else torch.from_numpy(weights),
+    )
 
 
 def _bytes(entry: _WholeCache | _PackedCache) -> int:
-    inputs, labels = entry.arrays()
-    return inputs.nbytes + labels.nbytes
+    return sum(array.nbytes for array in entry.arrays() if array is not None)

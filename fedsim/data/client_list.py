@@ -1,4 +1,4 @@
-"""What a server may know of each client, made when it is asked for."""
+"""What a server may know of each client, of all that there are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ClientList", "train_sizes"]
 
 
 def train_sizes(offsets: Array) -> Array:
-    """Return how many training examples each client holds, `(clients,)`."""
+    """Return how many training examples each client has, of where the parts begin."""
     return offsets[1::3] - offsets[:-1:3]  # not diff()[::3], a view that keeps the rest alive
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, overload
 
@@ -27,13 +27,16 @@ class Dataset:
     """
 
     inputs: Array
-    """Shape ``(n, *features)``, uint8 or float32; images are ``(n, channels, height, width)``."""
+    """Shape ``(n, *features)``, uint8 or float32; images are ``(n, channels, height, width)``.
+    Int64 are token ids ``(n, length)``: they stay as they are, and are never normalised."""
     labels: Array
-    """Shape ``(n,)``, int64, from 0."""
+    """What there is to learn, shape ``(n,)`` or ``(n, ...)``: integers, float32 or bool."""
     test_inputs: Array | None
     """The official test split, shape ``(m, *features)``; None where there is none."""
     test_labels: Array | None
     classes: int
+    """How many there are where labels are class numbers, from 0; 0 where they are anything else:
+    floats, marks of several labels, integers that are amounts."""
     class_names: tuple[str, ...] = ()
     client: Array | None = None
     """Shape ``(n,)``, int64 from 0: the natural client of each training example."""
@@ -44,10 +47,18 @@ class Dataset:
     """One for each domain."""
     test_domain: Array | None = None
     """Shape ``(m,)``."""
+    weight: Array | None = None
+    """Shape ``(n,)``, float32, 0 or more: how much each training example counts; None: alike."""
+    test_weight: Array | None = None
+    """Shape ``(m,)``."""
+    strata: Array | None = None
+    """Shape ``(n,)``, int64 from 0: what to stratify by; None: as the labels say."""
 
     def __post_init__(self) -> None:
         _check_split(self.inputs, self.labels, self.classes, "")
+        _check_weight(self.weight, len(self.inputs), "")
         _check_index(self.client, len(self.inputs), "client numbers")
+        _check_index(self.strata, len(self.inputs), "strata")
         _check_index(self.domain, len(self.inputs), "domain numbers", len(self.domain_names))
         if self.class_names and len(self.class_names) != self.classes:
             raise DataError(f"{len(self.class_names)} class names for {self.classes} classes")
@@ -57,24 +68,68 @@ class Dataset:
             return
         rows, names = len(self.test_inputs), len(self.domain_names)
         _check_split(self.test_inputs, self.test_labels, self.classes, "test ")
+        _check_weight(self.test_weight, rows, "test ")
         _check_index(self.test_domain, rows, "test domain numbers", names)
         kinds = [f"{part.dtype} {part.shape[1:]}" for part in (self.inputs, self.test_inputs)]
         if kinds[0] != kinds[1]:
             raise DataError(f"a training example is {kinds[0]}, a test example {kinds[1]}")
+        kinds = [f"{part.dtype} {part.shape[1:]}" for part in (self.labels, self.test_labels)]
+        if not self.classes and kinds[0] != kinds[1]:
+            raise DataError(f"a training label is {kinds[0]}, a test label {kinds[1]}")
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def subset(self, rows: Array, **changes: Any) -> Dataset:
+        """Return the training examples at ``rows`` alone, with ``changes`` of other fields."""
+        by_row = ("inputs", "labels", "client", "domain", "weight", "strata")
+        chosen = {
+            name: array[rows] for name in by_row if (array := getattr(self, name)) is not None
+        }
+        return replace(self, **(chosen | changes))
 
 
 def _check_split(inputs: Array, labels: Array, classes: int, which: str) -> None:
     if not len(inputs):
         raise DataError(f"the {which}inputs are empty; there must be at least one example")
-    if inputs.dtype not in (np.uint8, np.float32):
-        raise DataError(f"the {which}inputs are {inputs.dtype}; they must be uint8 or float32")
-    _check_index(labels, len(inputs), f"{which}labels", classes)
-    if inputs.dtype == np.float32 and not np.isfinite(inputs).all():
-        bad = int(np.count_nonzero(~np.isfinite(inputs)))
-        raise DataError(f"the {which}inputs hold {bad} values that are NaN or infinite")
+    if inputs.dtype not in (np.uint8, np.float32, np.int64):
+        must = "they must be uint8 or float32, or int64 for token ids"
+        raise DataError(f"the {which}inputs are {inputs.dtype}; {must}")
+    if inputs.dtype == np.int64 and inputs.size and int(inputs.min()) < 0:
+        raise DataError(f"the {which}inputs go down to {inputs.min()}; token ids start from 0")
+    if classes and labels.ndim == 1:
+        _check_index(labels, len(inputs), f"{which}labels", classes)
+    else:
+        _check_labels(labels, len(inputs), f"{which}labels", classes)
+    _check_finite(inputs, f"{which}inputs")
+
+
+def _check_labels(labels: Array, length: int, which: str, classes: int) -> None:
+    """Check labels that are no plain class numbers: of any shape, and of a type to learn from."""
+    if len(labels) != length:
+        raise DataError(f"there are {len(labels)} {which} for {length} inputs")
+    if classes:
+        _check_index(labels.reshape(-1), labels.size, which, classes)
+    elif labels.dtype not in (np.int64, np.float32, np.bool_):
+        raise DataError(f"the {which} are {labels.dtype}; they must be int64, float32 or bool")
+    _check_finite(labels, which)
+
+
+def _check_weight(weight: Array | None, length: int, which: str) -> None:
+    if weight is None:
+        return
+    if weight.shape != (length,) or weight.dtype != np.float32:
+        here = f"{weight.dtype} {weight.shape}"
+        raise DataError(f"the {which}weights are {here} where float32 ({length},) is expected")
+    _check_finite(weight, f"{which}weights")
+    if weight.min() < 0 or not weight.any():
+        raise DataError(f"the {which}weights must be 0 or more, and not all of them 0")
+
+
+def _check_finite(values: Array, which: str) -> None:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        raise DataError(f"the {which} hold {bad} values that are NaN or infinite")
 
 
 def _check_index(index: Array | None, length: int, which: str, below: int | None = None) -> None:

@@ -71,7 +71,19 @@ def _recipe(scenario: Scenario) -> Recipe:
         client_val=data.holdout.client_val.share,
         client_test=data.holdout.client_test.share,
         normalize=data.normalize,
+        task=_task(scenario),
     )
+
+
+def _task(scenario: Scenario) -> str:
+    """Return the name of what there is to learn: the scenario's, or else the source's."""
+    part = getattr(scenario, "task", None)
+    if part is not None:
+        return str(part.use)
+    from fedsim.plugins.registry import find
+
+    source = find("source", scenario.data.source.use, scenario.folder)
+    return str(getattr(source, "task", "classification"))
 
 
 class FederatedData:
@@ -90,7 +102,15 @@ class FederatedData:
         self.shape: tuple[int, ...] = arrays["inputs"].shape[1:]
         self.classes: int = meta["classes"]
         self.class_names: tuple[str, ...] = tuple(meta["class_names"])
+        self.client_names: tuple[str, ...] = tuple(meta.get("client_names", ()))
+        """Of natural clients, in their order; empty where clients have no names."""
         self.domain_names: tuple[str, ...] = tuple(meta["domain_names"])
+        self.strata: tuple[str, ...] = (
+            tuple(meta.get("strata_names", ()))
+            or self.class_names
+            or tuple(str(number) for number in range(self.classes))
+        )
+        """The names of what :meth:`counts` counts."""
         self.digest: str = meta["digest"]
         self.targets: TargetSpec = (
             TargetSpec.of(meta["targets"])
@@ -168,20 +188,17 @@ class FederatedData:
         at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
         if (examples := self._cache.get(at)) is None:
             rows = slice(*self._arrays["offsets"][at : at + 2])
-            examples = self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
-            examples = self._cache.put(at, examples)
+            examples = self._cache.put(at, self._examples(rows))
         return examples
 
     def server_test(self, domain: str | None = None) -> Examples:
         """Return what the server tests on, or its examples of one domain; may be empty."""
         key = domain or ""
         if (examples := self._cache.get(key)) is None:
-            inputs, labels = self._arrays["test_inputs"], self._arrays["test_labels"]
+            rows: slice | Array = slice(None)
             if domain is not None:
                 rows = self._arrays["test_domain"] == self.domain_names.index(domain)
-                inputs, labels = inputs[rows], labels[rows]
-            examples = self._examples(inputs, labels)
-            examples = self._cache.put(key, examples)
+            examples = self._cache.put(key, self._examples(rows, "test_"))
         return examples
 
     def pooled(self, targets: bool = False) -> Examples:
@@ -192,23 +209,27 @@ class FederatedData:
         """
         owner, rows = self._training_rows()
         rows = rows if targets else rows[~self._arrays["target"][owner]]
-        return self._examples(self._arrays["inputs"][rows], self._arrays["labels"][rows])
+        return self._examples(rows)
 
     def counts(self) -> Array:
-        """Return each client's training examples of each class, ``(clients, classes)``."""
+        """Return each client's training examples of each stratum, ``(clients, strata)``.
+
+        Strata are the classes where labels are class numbers; see :mod:`fedsim.data.strata`.
+        """
         return np.concatenate(list(self.counts_by_block()))
 
     def counts_by_block(self) -> Iterator[Array]:
         """Yield what :meth:`counts` returns, the next few clients at a time."""
-        offsets, clients = self._arrays["offsets"], len(self.clients)
+        offsets, clients, strata = self._arrays["offsets"], len(self.clients), len(self.strata)
+        stratum = self._arrays.get("strata", self._arrays["labels"])
         for first in range(0, clients, _BLOCK):
             count = min(_BLOCK, clients - first)
             begins = offsets[3 * first : 3 * (first + count) + 1]
             part = np.repeat(np.arange(3 * count), np.diff(begins))  # of each example
-            labels, train = self._arrays["labels"][begins[0] : begins[-1]], part % 3 == 0
-            cell = part[train] // 3 * self.classes + labels[train]
-            counts = np.bincount(cell, minlength=count * self.classes)
-            yield counts.reshape(count, self.classes)
+            of_example, train = stratum[begins[0] : begins[-1]], part % 3 == 0
+            cell = part[train] // 3 * strata + of_example[train]
+            counts = np.bincount(cell, minlength=count * strata)
+            yield counts.reshape(count, strata)
 
     @property
     def holders(self) -> tuple[Array, Array, Array]:
@@ -222,9 +243,12 @@ class FederatedData:
         owner = np.repeat(np.arange(len(self.clients)), train_sizes(offsets))
         return owner, np.flatnonzero(part == 0)
 
-    def _examples(self, inputs: Array, labels: Array) -> Examples:
+    def _examples(self, rows: slice | Array, split: Literal["", "test_"] = "") -> Examples:
         import torch
 
-        # Both are copies: torch warns of a mapping that cannot be written to.
-        ready = self._scale.normalised(inputs)
-        return Examples(torch.from_numpy(ready), torch.from_numpy(np.array(labels)))
+        # All are copies: torch warns of a mapping that cannot be written to.
+        ready = self._scale.normalised(self._arrays[f"{split}inputs"][rows])
+        labels = np.array(self._arrays[f"{split}labels"][rows])
+        weight = self._arrays.get(f"{split}weight")
+        weights = None if weight is None else torch.from_numpy(np.array(weight[rows]))
+        return Examples(torch.from_numpy(ready), torch.from_numpy(labels), weights)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fedsim.data.dataset import Array, Dataset, Partition, Shares, Shift, Source
+from fedsim.data.label_kinds import as_targets
+from fedsim.data.partition_check import checked_shares
 from fedsim.data.scale import Scaling, fitted, plain
 from fedsim.data.split import cut
 from fedsim.data.target_spec import target_spec
+from fedsim.data.strata import named_strata, strata_of
 from fedsim.errors import DataError
 from fedsim.seeds import numpy_stream
 from fedsim.task import TargetSpec
 
 __all__ = ["Partitioned", "Recipe", "partition_examples"]
+
+_MOST_NAMES = 100_000
+"""Clients, beyond which their names would weigh on every worker."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Recipe:
     """Share of each client's examples."""
     client_test: Fraction = Fraction(0)
     normalize: bool = True
+    task: str = "classification"
+    """What there is to learn: it says how labels are read, and what to stratify by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +54,7 @@ class Partitioned:
     inputs: Array
     """Shape ``(n, *features)``: client 0's train, val and test part, then client 1's, ..."""
     labels: Array
-    """Shape ``(n,)``."""
+    """Shape ``(n, ...)``."""
     offsets: Array
     """Shape ``(3 * clients + 1,)``: part ``p`` of client ``k`` begins at ``offsets[3k + p]``."""
     origin: Array
@@ -66,6 +74,14 @@ class Partitioned:
     """What a task has to know of the targets."""
     class_names: tuple[str, ...]
     domain_names: tuple[str, ...]
+    client_names: tuple[str, ...] = ()
+    """Of natural clients; empty where clients have no names."""
+    weight: Array | None = None
+    """Shape ``(n,)``: how much each example counts."""
+    test_weight: Array | None = None
+    strata: Array | None = None
+    """Shape ``(n,)``: what was stratified by, where that are not the labels."""
+    strata_names: tuple[str, ...] = ()
 
 
 def partition_examples(recipe: Recipe) -> Partitioned:
@@ -77,26 +93,35 @@ def partition_examples(recipe: Recipe) -> Partitioned:
         DataError: if the data cannot be read, or cannot be split so.
         MissingPackage: if reading or partitioning needs a package that is not installed.
     """
-    dataset = recipe.source.load(recipe.seed, recipe.folder)
+    dataset = as_targets(recipe.source.load(recipe.seed, recipe.folder), recipe.task)
+    strata, strata_names = named_strata(dataset)
+    if strata is not dataset.labels:
+        dataset = replace(dataset, strata=strata)
     if recipe.shift is not None:
         dataset = _in_floats(dataset)
     dataset, rows = _hold_out(dataset, recipe)
-    owned = _checked(recipe.partition.deal(dataset, recipe.clients, recipe.seed), len(dataset))
-    order, offsets = _parts(owned, dataset.labels, recipe)
+    owned = checked_shares(
+        recipe.partition.deal(dataset, recipe.clients, recipe.seed), len(dataset)
+    )
+    order, offsets = _parts(owned, strata_of(dataset), recipe)
     inputs = _shifted(dataset.inputs[order], offsets, recipe)
     domain = _domains(dataset.domain, owned)
     return Partitioned(
         inputs=inputs,
-        labels=dataset.labels[order].astype(np.int64),
+        labels=_stored(dataset.labels[order], dataset.classes),
         offsets=offsets,
         origin=rows[order],
         domain=domain,
         target=_targets(domain, dataset.domain_names, recipe.partition),
         scale=fitted(inputs, offsets) if recipe.normalize else plain(inputs),
         classes=dataset.classes,
-        targets=target_spec(dataset.labels[order], offsets, dataset.classes),
+        targets=target_spec(_stored(dataset.labels[order], dataset.classes), offsets, dataset.classes),
         class_names=dataset.class_names,
         domain_names=dataset.domain_names,
+        client_names=_client_names(dataset, owned),
+        weight=None if dataset.weight is None else dataset.weight[order],
+        strata=None if dataset.strata is None else dataset.strata[order],
+        strata_names=() if dataset.strata is None else strata_names,
         **_server_test(dataset),
     )
 
@@ -119,63 +144,40 @@ def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
     if dataset.test_inputs is not None or not recipe.server_test:
         return dataset, everything
     generator = numpy_stream(recipe.seed, "server_test")
-    remaining, test = cut(dataset.labels, [recipe.server_test], generator)
+    remaining, test = cut(strata_of(dataset), [recipe.server_test], generator)
     if not len(test):
         return dataset, everything
-    reduced = replace(
-        dataset,
-        inputs=dataset.inputs[remaining],
-        labels=dataset.labels[remaining],
-        client=None if dataset.client is None else dataset.client[remaining],
-        domain=None if dataset.domain is None else dataset.domain[remaining],
+    reduced = dataset.subset(
+        remaining,
         test_inputs=dataset.inputs[test],
         test_labels=dataset.labels[test],
         test_domain=None if dataset.domain is None else dataset.domain[test],
+        test_weight=None if dataset.weight is None else dataset.weight[test],
     )
     return reduced, remaining
 
 
-def _server_test(dataset: Dataset) -> dict[str, Array]:
+def _stored(labels: Array, classes: int) -> Array:
+    return labels.astype(np.int64) if classes else labels
+
+
+def _server_test(dataset: Dataset) -> dict[str, Any]:
     if dataset.test_inputs is None or dataset.test_labels is None:
-        none = np.zeros(0, np.int64)
-        return {"test_inputs": dataset.inputs[:0], "test_labels": none, "test_domain": none}
+        return {
+            "test_inputs": dataset.inputs[:0],
+            "test_labels": _stored(dataset.labels[:0], dataset.classes),
+            "test_domain": np.zeros(0, np.int64),
+        }
     domain = dataset.test_domain
     return {
         "test_inputs": dataset.test_inputs,
-        "test_labels": dataset.test_labels.astype(np.int64),
+        "test_labels": _stored(dataset.test_labels, dataset.classes),
+        "test_weight": dataset.test_weight,
         "test_domain": np.full(len(dataset.test_labels), -1) if domain is None else domain,
     }
 
 
-def _checked(owned: Sequence[Array], examples: int) -> Shares:
-    """Return what a partition, maybe a user's own, returned, once it is checked."""
-    if not len(owned):
-        raise DataError("the partition gave examples to no client")
-    shares = owned if isinstance(owned, Shares) else _joined(owned, examples)
-    if not shares.sizes.all():
-        client = int(shares.sizes.argmin())
-        raise DataError(f"client {client} has no examples; use fewer clients or a milder skew")
-    wrong = np.flatnonzero((shares.order < 0) | (shares.order >= examples))
-    if len(wrong):
-        raise _bad_indices(
-            int(np.searchsorted(shares.offsets, wrong[0], side="right")) - 1, examples
-        )
-    return shares
-
-
-def _joined(owned: Sequence[Array], examples: int) -> Shares:
-    sizes = np.fromiter(map(len, owned), np.int64, len(owned))
-    kinds = [not len(indices) or indices.dtype.kind in "iu" for indices in owned]
-    if not all(kinds):
-        raise _bad_indices(kinds.index(False), examples)
-    return Shares.of_sizes(np.concatenate(owned), sizes)
-
-
-def _bad_indices(client: int, examples: int) -> DataError:
-    return DataError(f"client {client} was given indices that are not 0 to {examples - 1}")
-
-
-def _parts(owned: Shares, labels: Array, recipe: Recipe) -> tuple[Array, Array]:
+def _parts(owned: Shares, strata: Array, recipe: Recipe) -> tuple[Array, Array]:
     """Return all indices, by client and within it by part, and where each part begins."""
     shares = [recipe.client_val, recipe.client_test]
     if not any(shares):
@@ -184,7 +186,7 @@ def _parts(owned: Shares, labels: Array, recipe: Recipe) -> tuple[Array, Array]:
     parts: list[Array] = []
     for client, indices in enumerate(owned):
         generator = numpy_stream(recipe.seed, "split", client)
-        parts += [indices[positions] for positions in cut(labels[indices], shares, generator)]
+        parts += [indices[positions] for positions in cut(strata[indices], shares, generator)]
     sizes = np.array([len(part) for part in parts], dtype=np.int64)
     if not sizes[::3].all():
         client = int(np.flatnonzero(sizes[::3] == 0)[0])
@@ -207,14 +209,25 @@ def _shifted(inputs: Array, offsets: Array, recipe: Recipe) -> Array:
 
 def _domains(domain: Array | None, owned: Shares) -> Array:
     """Return the domain of each client whose examples are all of one; -1 for the others."""
-    if domain is None:
-        return np.full(len(owned), -1)
-    domain_of_example = domain[owned.order]
-    first = domain_of_example[owned.offsets[:-1]].astype(np.int64)
-    pure = np.logical_and.reduceat(
-        domain_of_example == np.repeat(first, owned.sizes), owned.offsets[:-1]
-    )
+    return np.full(len(owned), -1) if domain is None else _common(domain, owned)
+
+
+def _common(values: Array, owned: Shares) -> Array:
+    """Return the value that all examples of a client have, ``(clients,)``; -1 if they differ."""
+    of_example = values[owned.order]
+    first = of_example[owned.offsets[:-1]].astype(np.int64)
+    pure = np.logical_and.reduceat(of_example == np.repeat(first, owned.sizes), owned.offsets[:-1])
     return np.where(pure, first, -1)
+
+
+def _client_names(dataset: Dataset, owned: Shares) -> tuple[str, ...]:
+    """Return the names of natural clients; none where the partition made clients of its own."""
+    if dataset.client is None or not dataset.client_names or len(owned) > _MOST_NAMES:
+        return ()
+    natural = _common(dataset.client, owned)
+    if (natural < 0).any() or len(np.unique(natural)) < len(natural):
+        return ()
+    return tuple(dataset.client_names[number] for number in natural)
 
 
 def _targets(domain: Array, names: tuple[str, ...], partition: Partition) -> Array:

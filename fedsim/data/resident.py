@@ -52,10 +52,17 @@ class Resident:
             inputs, labels = (every[rows] for every in self._held)
         else:
             inputs, labels = self._moved(self._inputs[rows]), self._moved(self._labels[rows])
+        ready = self._normalised(inputs)
+        if self._arrays["target"][client]:
+            return Unlabelled(ready)
+        weight = self._arrays.get("weight")
+        return Examples(ready, labels, None if weight is None else self._moved(weight[rows]))
+
+    def _normalised(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype == torch.int64:  # token ids
+            return inputs.clone()
         centre, spread = (part.view(-1, *(1,) * (inputs.dim() - 2)) for part in self._scale)
-        ready = inputs.to(torch.float32, copy=True).sub_(centre).div_(spread)
-        is_target = bool(self._arrays["target"][client])
-        return Unlabelled(ready) if is_target else Examples(ready, labels)
+        return inputs.to(torch.float32, copy=True).sub_(centre).div_(spread)
 
     def _moved(self, array: Array) -> Tensor:
         # A copy: torch warns of a mapping that cannot be written to.

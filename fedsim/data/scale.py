@@ -24,7 +24,12 @@ class Scaling:
     """Shape ``(channels,)``, float32, never 0."""
 
     def normalised(self, inputs: Array) -> Array:
-        """Return ``(inputs - centre) / spread`` as a new float32 array of the same shape."""
+        """Return ``(inputs - centre) / spread`` as a new float32 array of the same shape.
+
+        Token ids (int64) are copied as they are.
+        """
+        if inputs.dtype == np.int64:
+            return np.array(inputs)
         out: Array = np.array(inputs, dtype=np.float32)
         along = (-1,) + (1,) * (inputs.ndim - 2)
         out -= self.centre.reshape(along)
@@ -53,6 +58,8 @@ def fitted(inputs: Array, offsets: Array) -> Scaling:
         inputs: shape ``(n, channels, ...)``, in the order of their owners.
         offsets: shape ``(3 * clients + 1,)``; every third part is a training part.
     """
+    if inputs.dtype == np.int64:  # token ids
+        return plain(inputs)
     width = inputs.shape[1] if inputs.ndim > 1 else 1
     blocks = _training_blocks(inputs, offsets)
     total, count, binary = np.zeros(width), 0, np.full(width, inputs.ndim == 2)

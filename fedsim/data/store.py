@@ -24,6 +24,8 @@ _HASHED = (
     "inputs", "labels", "offsets", "origin", "domain", "target",
     "test_inputs", "test_labels", "test_domain",
 )  # fmt: skip
+_OPTIONAL = ("weight", "test_weight", "strata")
+"""Only where the data has them: the digest of data without them stays what it was."""
 
 
 def is_complete(store: Path) -> bool:
@@ -39,14 +41,20 @@ def write(partitioned: Partitioned, store: Path) -> None:
     Raises:
         DataError: if the folder cannot be written.
     """
-    arrays = {name: getattr(partitioned, name) for name in _HASHED}
+    arrays = {
+        name: array
+        for name in (*_HASHED, *_OPTIONAL)
+        if (array := getattr(partitioned, name)) is not None
+    }
     scale = {"centre": partitioned.scale.centre, "spread": partitioned.scale.spread}
     meta = {
         "format": 1,
         "classes": partitioned.classes,
         "targets": asdict(partitioned.targets),
         "class_names": partitioned.class_names,
+        "client_names": partitioned.client_names,
         "domain_names": partitioned.domain_names,
+        "strata_names": partitioned.strata_names,
         "digest": _digest(arrays),
     }
     unfinished = store.with_name(f".{store.name}.{os.getpid()}")
@@ -73,7 +81,8 @@ def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
         meta = json.loads((store / _META).read_text(encoding="utf-8"))
         if meta["format"] != 1:
             raise DataError(f"{store} has format {meta['format']}; this fedsim reads format 1")
-        names = (*_HASHED, "centre", "spread")
+        optional = [name for name in _OPTIONAL if (store / f"{name}.npy").is_file()]
+        names = (*_HASHED, *optional, "centre", "spread")
         # Plain arrays upon the mappings: a slice of a memmap takes several times as long.
         arrays = {
             name: np.asarray(np.load(store / f"{name}.npy", mmap_mode="r", allow_pickle=False))

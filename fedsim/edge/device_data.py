@@ -192,6 +192,8 @@ def _numbered(labels: Array, terms: Mapping[str, Any], path: Path) -> Array:
             classes = ", ".join(names) or "numbers"
             raise DataError(f"{path}: the label {unknown[0]!r} is not one of {classes}")
         return np.array([names[label] for label in labels.tolist()], np.int64)
+    if not terms["classes"]:
+        return labels
     if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() >= terms["classes"]:
         raise DataError(f"{path}: the labels must be integers from 0 to {terms['classes'] - 1}")
     return labels.astype(np.int64)

@@ -31,7 +31,7 @@ def _toy(examples: int = 60, classes: int = 3, **more: Any) -> Dataset:
     inputs = rows.astype(np.float32)[:, None]
     fields: dict[str, Any] = {
         "inputs": inputs,
-        "labels": rows % classes,
+        "labels": rows % max(classes, 1),
         "test_inputs": None,
         "test_labels": None,
         "classes": classes,

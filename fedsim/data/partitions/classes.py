@@ -10,6 +10,7 @@ from annotated_types import Ge
 
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.partitions._count import needed_count
+from fedsim.data.strata import strata_of
 from fedsim.errors import DataError
 from fedsim.seeds import integer
 
@@ -37,7 +38,7 @@ class Classes:
         from fedsim.data.partitions._flower import flower_partitioners, partition_with
 
         count = needed_count(dataset, clients)
-        classes = len(np.unique(dataset.labels))
+        classes = len(np.unique(strata_of(dataset)))
         if self.classes_per_client > classes:
             raise DataError(
                 f"classes_per_client is {self.classes_per_client}, but there are {classes} classes"
@@ -50,7 +51,7 @@ class Classes:
             seed=integer(seed, "classes"),
         )
         try:
-            return partition_with(partitioner, dataset.labels, seed)
+            return partition_with(partitioner, strata_of(dataset), seed)
         except ValueError as error:
             raise DataError(
                 f"{count} clients with {self.classes_per_client} classes each are more than the"

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt
 
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.partitions._count import needed_count
+from fedsim.data.strata import strata_of
 from fedsim.errors import DataError
 from fedsim.seeds import integer
 
@@ -59,7 +60,7 @@ class Dirichlet:
             )
             # A tiny alpha gives a class to clients that are full already: 0/0, some left over.
             with suppress(ValueError):  # Eleven draws, and each left a client with too few.
-                indices_by_client = partition_with(partitioner, dataset.labels, seed)
+                indices_by_client = partition_with(partitioner, strata_of(dataset), seed)
                 if (
                     np.bincount(np.concatenate(indices_by_client), minlength=len(dataset)) == 1
                 ).all():

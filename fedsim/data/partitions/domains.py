@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -48,13 +48,7 @@ class Domains:
         indices_by_client: list[Array] = []
         for domain in domains:
             rows = np.flatnonzero(dataset.domain == domain)
-            subset = replace(
-                dataset,
-                inputs=dataset.inputs[rows],
-                labels=dataset.labels[rows],
-                client=None,
-                domain=None,
-            )
+            subset = dataset.subset(rows, client=None, domain=None)
             generator = integer(seed, "domain", int(domain))
             indices_by_client += [
                 rows[indices] for indices in within.deal(subset, self.clients_per_domain, generator)
@@ -88,6 +82,8 @@ class Domains:
                 f"targets names every domain ({', '.join(self.targets)}): a target is no source "
                 "of its own, so leave at least one domain out"
             )
+        if not dataset.classes:
+            return
         source_classes = np.unique(dataset.labels[at_source])
         if len(absent := np.setdiff1d(np.arange(dataset.classes), source_classes)):
             names = [dataset.class_names[c] if dataset.class_names else str(c) for c in absent]

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt
 
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.partitions._count import needed_count
+from fedsim.data.strata import strata_of
 from fedsim.errors import DataError
 from fedsim.seeds import numpy_stream
 
@@ -49,7 +50,7 @@ class Quantity:
         count = needed_count(dataset, clients)
         try:
             return partition_with(
-                self._partitioner(count, len(dataset), seed), dataset.labels, seed
+                self._partitioner(count, len(dataset), seed), strata_of(dataset), seed
             )
         except ValueError as error:
             raise DataError(

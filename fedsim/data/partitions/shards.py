@@ -9,6 +9,7 @@ from annotated_types import Ge
 
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.partitions._count import needed_count
+from fedsim.data.strata import strata_of
 from fedsim.errors import DataError
 from fedsim.seeds import integer
 
@@ -46,4 +47,4 @@ class Shards:
             shard_size=len(dataset) // shards,
             seed=integer(seed, "shards"),
         )
-        return partition_with(partitioner, dataset.labels, seed)
+        return partition_with(partitioner, strata_of(dataset), seed)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,8 @@ _USUAL = {
     "client": ("client", "client_train", "clients"),
     "domain": ("domain", "domain_train", "domains"),
     "test_domain": ("test_domain", "domain_test"),
+    "weight": (),
+    "test_weight": (),
 }
 
 
@@ -38,7 +41,7 @@ class Npz:
     inputs: str | None = None
     """Key of the inputs, (n, ...): images may be (n, height, width) or with channels last."""
     labels: str | None = None
-    """Key of the labels, integers from 0."""
+    """Key of the labels: class numbers from 0, or floats, or (n, k) of 0 and 1."""
     test_inputs: str | None = None
     """Key of the test split's inputs."""
     test_labels: str | None = None
@@ -51,6 +54,13 @@ class Npz:
     """Key of each test example's domain."""
     categorical: str | None = None
     """Key of a mask (columns,) of a table: these columns become one-hot."""
+    weight: str | None = None
+    """Key of how much each training example counts, (n,)."""
+    test_weight: str | None = None
+    """Key of how much each test example counts."""
+    inputs_as: Literal["auto", "numbers", "tokens"] = "auto"
+    """What integers (n, length) are: amounts, or token ids, which are never normalised; auto:
+    token ids, unless they are bytes (uint8) or there is a mask of categories."""
     missing: Missing = "error"
     """What a NaN becomes: the mean of its column, zero, or an error."""
 
@@ -66,13 +76,21 @@ class Npz:
                 raise DataError("it is one array (.npy); an archive (.npz) is needed")
             arrays = {role: archive[key] for role in _USUAL if (key := self._key(role, archive))}
             mask = archive[self._key("categorical", archive)] if self.categorical else None
-            arrays |= _inputs(arrays, mask, self.missing)
+            if self._are_tokens(arrays["inputs"], mask):
+                arrays |= _tokens(arrays)
+            else:
+                arrays |= _inputs(arrays, mask, self.missing)
             return Loaded(
                 **arrays,
                 class_names=_names(archive, "class_names"),
                 client_names=_names(archive, "client_names"),
                 domain_names=_names(archive, "domain_names"),
             ).dataset()
+
+    def _are_tokens(self, inputs: Array, mask: Array | None) -> bool:
+        if self.inputs_as == "auto":
+            return mask is None and are_token_ids(inputs.dtype.str, inputs.shape)
+        return self.inputs_as == "tokens"
 
     def _key(self, role: str, archive: Mapping[str, Array]) -> str:
         """Return the key of the array for ``role``: the one said, a usual one, or an empty text.
@@ -91,6 +109,25 @@ class Npz:
 
 def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:
     return tuple(str(name) for name in archive[key]) if key in archive else ()
+
+
+def are_token_ids(dtype: str, shape: Sequence[int]) -> bool:
+    """Return whether an array of this kind is taken for token ids where nobody says."""
+    return len(shape) == 2 and dtype[1] in "iu" and dtype[1:] != "u1"
+
+
+def _tokens(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the inputs of both splits as token ids, int64."""
+    splits = {name: arrays[name] for name in ("inputs", "test_inputs") if name in arrays}
+    for values in splits.values():
+        if values.dtype.kind not in "iu":
+            raise DataError(f"the inputs are {values.dtype}; token ids are integers")
+        if values.size and values.min() < 0:
+            remedy = "say inputs_as: numbers if they are amounts"
+            raise DataError(
+                f"the inputs go down to {values.min()}; token ids start from 0: {remedy}"
+            )
+    return {name: values.astype(np.int64) for name, values in splits.items()}
 
 
 def _inputs(arrays: Mapping[str, Array], mask: Array | None, missing: Missing) -> dict[str, Array]:
