@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fedsim.data.dataset_checks import Array, check_index, check_split, check_weight
 from fedsim.errors import DataError
 
 __all__ = ["Array", "Dataset", "Partition", "Shares", "Shift", "Source"]
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +49,24 @@ class Dataset:
     """Shape ``(n,)``, float32, 0 or more: how much each training example counts; None: alike."""
     test_weight: Array | None = None
     """Shape ``(m,)``."""
+    columns: tuple[str, ...] = ()
+    """What the columns of a table are called, as its inputs have them; empty for all else."""
+    target_names: tuple[str, ...] = ()
+    """What the labels are amounts of."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the data before learning from it."""
     strata: Array | None = None
     """Shape ``(n,)``, int64 from 0: what to stratify by; None: as the labels say."""
 
     def __post_init__(self) -> None:
-        _check_split(self.inputs, self.labels, self.classes, "")
-        _check_weight(self.weight, len(self.inputs), "")
-        _check_index(self.client, len(self.inputs), "client numbers")
-        _check_index(self.strata, len(self.inputs), "strata")
-        _check_index(self.domain, len(self.inputs), "domain numbers", len(self.domain_names))
+        check_split(self.inputs, self.labels, self.classes, "")
+        check_weight(self.weight, len(self.inputs), "")
+        check_index(self.client, len(self.inputs), "client numbers")
+        check_index(self.strata, len(self.inputs), "strata")
+        check_index(self.domain, len(self.inputs), "domain numbers", len(self.domain_names))
+        if self.columns and self.inputs.shape[1:] != (len(self.columns),):
+            shape = self.inputs.shape[1:]
+            raise DataError(f"{len(self.columns)} names of columns for inputs of {shape}")
         if self.class_names and len(self.class_names) != self.classes:
             raise DataError(f"{len(self.class_names)} class names for {self.classes} classes")
         if self.test_inputs is None or self.test_labels is None:
@@ -67,9 +74,9 @@ class Dataset:
                 raise DataError("a test split needs both inputs and labels; one of them is absent")
             return
         rows, names = len(self.test_inputs), len(self.domain_names)
-        _check_split(self.test_inputs, self.test_labels, self.classes, "test ")
-        _check_weight(self.test_weight, rows, "test ")
-        _check_index(self.test_domain, rows, "test domain numbers", names)
+        check_split(self.test_inputs, self.test_labels, self.classes, "test ")
+        check_weight(self.test_weight, rows, "test ")
+        check_index(self.test_domain, rows, "test domain numbers", names)
         kinds = [f"{part.dtype} {part.shape[1:]}" for part in (self.inputs, self.test_inputs)]
         if kinds[0] != kinds[1]:
             raise DataError(f"a training example is {kinds[0]}, a test example {kinds[1]}")
@@ -87,63 +94,6 @@ class Dataset:
             name: array[rows] for name in by_row if (array := getattr(self, name)) is not None
         }
         return replace(self, **(chosen | changes))
-
-
-def _check_split(inputs: Array, labels: Array, classes: int, which: str) -> None:
-    if not len(inputs):
-        raise DataError(f"the {which}inputs are empty; there must be at least one example")
-    if inputs.dtype not in (np.uint8, np.float32, np.int64):
-        must = "they must be uint8 or float32, or int64 for token ids"
-        raise DataError(f"the {which}inputs are {inputs.dtype}; {must}")
-    if inputs.dtype == np.int64 and inputs.size and int(inputs.min()) < 0:
-        raise DataError(f"the {which}inputs go down to {inputs.min()}; token ids start from 0")
-    if classes and labels.ndim == 1:
-        _check_index(labels, len(inputs), f"{which}labels", classes)
-    else:
-        _check_labels(labels, len(inputs), f"{which}labels", classes)
-    _check_finite(inputs, f"{which}inputs")
-
-
-def _check_labels(labels: Array, length: int, which: str, classes: int) -> None:
-    """Check labels that are no plain class numbers: of any shape, and of a type to learn from."""
-    if len(labels) != length:
-        raise DataError(f"there are {len(labels)} {which} for {length} inputs")
-    if classes:
-        _check_index(labels.reshape(-1), labels.size, which, classes)
-    elif labels.dtype not in (np.int64, np.float32, np.bool_):
-        raise DataError(f"the {which} are {labels.dtype}; they must be int64, float32 or bool")
-    _check_finite(labels, which)
-
-
-def _check_weight(weight: Array | None, length: int, which: str) -> None:
-    if weight is None:
-        return
-    if weight.shape != (length,) or weight.dtype != np.float32:
-        here = f"{weight.dtype} {weight.shape}"
-        raise DataError(f"the {which}weights are {here} where float32 ({length},) is expected")
-    _check_finite(weight, f"{which}weights")
-    if weight.min() < 0 or not weight.any():
-        raise DataError(f"the {which}weights must be 0 or more, and not all of them 0")
-
-
-def _check_finite(values: Array, which: str) -> None:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        bad = int(np.count_nonzero(~np.isfinite(values)))
-        raise DataError(f"the {which} hold {bad} values that are NaN or infinite")
-
-
-def _check_index(index: Array | None, length: int, which: str, below: int | None = None) -> None:
-    """Check that ``index`` is ``length`` integers from 0 (and less than ``below``)."""
-    if index is None:
-        return
-    if index.shape != (length,):
-        raise DataError(f"the {which} have the shape {index.shape} where ({length},) is expected")
-    if index.dtype.kind not in "iu":
-        raise DataError(f"the {which} are {index.dtype}; they must be integers from 0")
-    if int(index.min()) < 0:
-        raise DataError(f"the {which} go down to {index.min()}; they must be integers from 0")
-    if below is not None and int(index.max()) >= below:
-        raise DataError(f"the {which} go up to {index.max()}, of {below} that there are, from 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +132,9 @@ class Shares(Sequence[Array]):
 
 class Source(Protocol):
     """Where examples come from."""
+
+    # A source may also have a method peek(folder) -> fedsim.data.header.Header, which tells what
+    # headers tell, without torch and fast; and a class variable task, the name of a task.
 
     def load(self, seed: int, folder: Path) -> Dataset:
         """Return the examples; paths are relative to ``folder``.

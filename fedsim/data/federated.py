@@ -17,6 +17,7 @@ from fedsim.data.client_list import ClientList, train_sizes
 from fedsim.data.dataset import Array
 from fedsim.data.partitioning import Recipe, partition_examples
 from fedsim.data.scale import Scaling
+from fedsim.data.scenario_recipe import recipe_of
 from fedsim.data.target_spec import target_spec
 from fedsim.task import TargetSpec
 from fedsim.wire import ClientInfo
@@ -45,7 +46,7 @@ def prepare(scenario: Scenario, store: Path) -> FederatedData:
     """
     if stores.is_complete(store):
         return FederatedData.open(store)
-    return prepare_recipe(_recipe(scenario), store)
+    return prepare_recipe(recipe_of(scenario), store)
 
 
 def prepare_recipe(recipe: Recipe, store: Path) -> FederatedData:
@@ -53,37 +54,6 @@ def prepare_recipe(recipe: Recipe, store: Path) -> FederatedData:
     if not stores.is_complete(store):
         stores.write(partition_examples(recipe), store)
     return FederatedData.open(store)
-
-
-def _recipe(scenario: Scenario) -> Recipe:
-    from fedsim.plugins.registry import build
-
-    data, beside = scenario.data, scenario.folder
-    shift = data.feature_shift
-    return Recipe(
-        source=build("source", data.source, beside),
-        partition=build("partition", data.partition, beside),
-        shift=None if shift is None else build("shift", shift, beside),
-        clients=scenario.clients.count,
-        seed=scenario.seed,
-        folder=beside,
-        server_test=data.holdout.server_test.share,
-        client_val=data.holdout.client_val.share,
-        client_test=data.holdout.client_test.share,
-        normalize=data.normalize,
-        task=_task(scenario),
-    )
-
-
-def _task(scenario: Scenario) -> str:
-    """Return the name of what there is to learn: the scenario's, or else the source's."""
-    part = getattr(scenario, "task", None)
-    if part is not None:
-        return str(part.use)
-    from fedsim.plugins.registry import find
-
-    source = find("source", scenario.data.source.use, scenario.folder)
-    return str(getattr(source, "task", "classification"))
 
 
 class FederatedData:
@@ -111,6 +81,12 @@ class FederatedData:
             or tuple(str(number) for number in range(self.classes))
         )
         """The names of what :meth:`counts` counts."""
+        self.columns: tuple[str, ...] = tuple(meta.get("columns", ()))
+        """Of a table: what is learnt from."""
+        self.target_names: tuple[str, ...] = tuple(meta.get("target_names", ()))
+        """Of amounts; empty where they have no names."""
+        self.notes: tuple[str, ...] = tuple(meta.get("notes", ()))
+        """What a user should know of the data."""
         self.digest: str = meta["digest"]
         self.targets: TargetSpec = (
             TargetSpec.of(meta["targets"])

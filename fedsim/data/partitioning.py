@@ -82,6 +82,10 @@ class Partitioned:
     strata: Array | None = None
     """Shape ``(n,)``: what was stratified by, where that are not the labels."""
     strata_names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Of a table: what is learnt from."""
+    target_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def partition_examples(recipe: Recipe) -> Partitioned:
@@ -121,6 +125,9 @@ def partition_examples(recipe: Recipe) -> Partitioned:
         client_names=_client_names(dataset, owned),
         weight=None if dataset.weight is None else dataset.weight[order],
         strata=None if dataset.strata is None else dataset.strata[order],
+        columns=dataset.columns,
+        target_names=dataset.target_names,
+        notes=dataset.notes,
         strata_names=() if dataset.strata is None else strata_names,
         **_server_test(dataset),
     )

@@ -27,6 +27,8 @@ _HASHED = (
 _OPTIONAL = ("weight", "test_weight", "strata")
 """Only where the data has them: the digest of data without them stays what it was."""
 
+_NAMES = ("client_names", "strata_names", "columns", "target_names", "notes")
+
 
 def is_complete(store: Path) -> bool:
     """Return whether ``store`` was written to the end."""
@@ -52,9 +54,8 @@ def write(partitioned: Partitioned, store: Path) -> None:
         "classes": partitioned.classes,
         "targets": asdict(partitioned.targets),
         "class_names": partitioned.class_names,
-        "client_names": partitioned.client_names,
+        **{name: getattr(partitioned, name) for name in _NAMES},
         "domain_names": partitioned.domain_names,
-        "strata_names": partitioned.strata_names,
         "digest": _digest(arrays),
     }
     unfinished = store.with_name(f".{store.name}.{os.getpid()}")

@@ -1,0 +1,45 @@
+"""All that a scenario's partitioned examples depend on, as it says it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedsim.data.partitioning import Recipe
+from fedsim.plugins.registry import build, find
+
+if TYPE_CHECKING:
+    from fedsim.schema.scenario import Scenario
+
+__all__ = ["recipe_of"]
+
+
+def recipe_of(scenario: Scenario) -> Recipe:
+    """Return the recipe of a scenario's data.
+
+    Raises:
+        ScenarioError: if source, partition or shift cannot be built.
+    """
+    data, beside = scenario.data, scenario.folder
+    shift = data.feature_shift
+    return Recipe(
+        source=build("source", data.source, beside),
+        partition=build("partition", data.partition, beside),
+        shift=None if shift is None else build("shift", shift, beside),
+        clients=scenario.clients.count,
+        seed=scenario.seed,
+        folder=beside,
+        server_test=data.holdout.server_test.share,
+        client_val=data.holdout.client_val.share,
+        client_test=data.holdout.client_test.share,
+        normalize=data.normalize,
+        task=_task(scenario),
+    )
+
+
+def _task(scenario: Scenario) -> str:
+    """Return the name of what there is to learn: the scenario's, or else the source's."""
+    part = getattr(scenario, "task", None)
+    if part is not None:
+        return str(part.use)
+    source = find("source", scenario.data.source.use, scenario.folder)
+    return str(getattr(source, "task", "classification"))
