@@ -19,7 +19,7 @@ __all__ = ["Iris"]
 
 @dataclass(frozen=True)
 class Iris(Embedded):
-    """Three kinds of iris by the sizes of their leaves in cm; inputs have the shape ``(150, 4)``."""
+    """Three kinds of iris by their leaves in cm; inputs have the shape ``(150, 4)``."""
 
     rows: ClassVar[int] = 150
     columns: ClassVar[tuple[str, ...]] = (
