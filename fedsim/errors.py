@@ -77,6 +77,11 @@ class DataError(FedsimError):
 
     exit_code = 3
 
+    def __init__(self, message: str, parameter: str = "") -> None:
+        """Keep the message, and which parameter of the source is to blame, if one is."""
+        super().__init__(message)
+        self.parameter = parameter
+
 
 class MissingPackage(FedsimError):
     """An optional package is needed for what the scenario asks."""

@@ -40,6 +40,8 @@ def check(
                 plans += [planned] if (planned := check_study(file, sets or [], estimate)) else []
                 continue
             scenario = load(file, sets or [])
+            with placed(file, sets or []):
+                _check_data(scenario)
         except ScenarioError as error:
             faults += error.faults
             continue
@@ -55,6 +57,18 @@ def check(
     if screen.json:
         screen.dump(plans)
     screen.next(f"fedsim run {files[0]}")
+
+
+def _check_data(scenario: Scenario) -> None:
+    """Look at the headers of the data, if its source can.
+
+    Raises:
+        ScenarioError: if they do not fit the scenario.
+    """
+    from fedsim.data.fit import data_faults
+
+    if faults := data_faults(scenario):
+        raise ScenarioError(faults)
 
 
 def _plan(scenario: Scenario, screen: Screen) -> object:

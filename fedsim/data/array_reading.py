@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from fedsim.data.dataset import Array, Dataset
+from fedsim.data.header import laid_out
 from fedsim.data.label_kinds import class_count, typed_labels
-from fedsim.errors import DataError, FedsimError
+from fedsim.errors import DataError
 
-__all__ = ["Loaded", "as_inputs", "reading"]
-
-_CHANNELS = (1, 3, 4)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a reader of files raises into one line that names the file.
-
-    Raises:
-        DataError: if the block raises anything but another error of fedsim's own.
-    """
-    if not path.exists():
-        raise DataError(f"there is no {path}")
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except FedsimError:
-        raise
-    except Exception as error:  # Readers of foreign formats raise whatever their parsers do.
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"{path} cannot be read: {reason or type(error).__name__}") from error
+__all__ = ["Loaded", "as_inputs"]
 
 
 def as_inputs(values: Array) -> Array:
-    """Return ``values`` as uint8 or float32, images with their channels first.
-
-    ``(n, height, width)`` becomes ``(n, 1, height, width)``, ``(n, height, width, c)`` with 1, 3
-    or 4 channels becomes ``(n, c, height, width)``, and ``(n,)`` becomes ``(n, 1)``.
+    """Return ``values`` as uint8 or float32, laid out as :func:`fedsim.data.header.laid_out` says.
 
     Raises:
         DataError: if they are no numbers.
@@ -53,9 +26,10 @@ def as_inputs(values: Array) -> Array:
         raise DataError(f"the inputs have the shape {values.shape}: there is nothing to learn from")
     if values.dtype != np.uint8:
         values = values.astype(np.float32, copy=False)
-    if values.ndim in (1, 3):
-        return values[:, None]
-    if values.ndim == 4 and values.shape[3] in _CHANNELS and values.shape[1] not in _CHANNELS:
+    shape = laid_out(values.shape)
+    if len(shape) > values.ndim:
+        return values.reshape(shape)
+    if shape != values.shape:
         return np.ascontiguousarray(np.moveaxis(values, 3, 1))
     return values
 
@@ -79,6 +53,9 @@ class Loaded:
     weight: Array | None = None
     """Shape ``(n,)``: how much each example counts."""
     test_weight: Array | None = None
+    columns: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def dataset(self) -> Dataset:
         """Return all of it, checked, with labels, clients and domains numbered from 0.
@@ -108,6 +85,9 @@ class Loaded:
             domain=domain,
             domain_names=domain_names,
             test_domain=test_domain,
+            columns=self.columns,
+            target_names=self.target_names,
+            notes=self.notes,
             weight=None if self.weight is None else _floats(self.weight, "weights"),
             test_weight=None if self.test_weight is None else _floats(self.test_weight, "weights"),
         )

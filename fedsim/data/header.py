@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["FieldSpec", "Header"]
+__all__ = ["FieldSpec", "Header", "laid_out"]
+
+_CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,8 @@ class FieldSpec:
 
     dtype: str
     """As NumPy names it, such as ``float32``; ``text`` for texts."""
-    shape: tuple[int, ...] = ()
-    """Of one example."""
+    shape: tuple[int, ...] | None = ()
+    """Of one example; None where the headers do not tell."""
     kind: str = "numeric"
     """``numeric``, ``image`` or ``tokens``; of targets, ``classes`` where texts or integers may
     be class numbers."""
@@ -44,3 +46,16 @@ class Header:
     clients: int | None = None
     """How many natural clients there are."""
     has_domains: bool | None = None
+
+
+def laid_out(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of inputs with their channels first, as models take them.
+
+    ``(n, height, width)`` becomes ``(n, 1, height, width)``, ``(n, height, width, c)`` with 1, 3
+    or 4 channels becomes ``(n, c, height, width)``, and ``(n,)`` becomes ``(n, 1)``.
+    """
+    if len(shape) in (1, 3):
+        return (shape[0], 1, *shape[1:])
+    if len(shape) == 4 and shape[3] in _CHANNELS and shape[1] not in _CHANNELS:
+        return (shape[0], shape[3], *shape[1:3])
+    return shape

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedsim.data.fit import task_name
 from fedsim.data.partitioning import Recipe
-from fedsim.plugins.registry import build, find
+from fedsim.plugins.registry import build
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
@@ -32,14 +33,5 @@ def recipe_of(scenario: Scenario) -> Recipe:
         client_val=data.holdout.client_val.share,
         client_test=data.holdout.client_test.share,
         normalize=data.normalize,
-        task=_task(scenario),
+        task=task_name(scenario),
     )
-
-
-def _task(scenario: Scenario) -> str:
-    """Return the name of what there is to learn: the scenario's, or else the source's."""
-    part = getattr(scenario, "task", None)
-    if part is not None:
-        return str(part.use)
-    source = find("source", scenario.data.source.use, scenario.folder)
-    return str(getattr(source, "task", "classification"))

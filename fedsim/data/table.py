@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from fedsim.data.dataset import Array
+from fedsim.data.missing import Missing
 from fedsim.errors import DataError
 
-__all__ = ["Column", "Missing", "filled", "joined"]
-
-Missing = Literal["error", "mean", "zero"]
-"""What becomes of a number that is absent (NaN)."""
+__all__ = ["Column", "filled", "joined"]
 
 _MOST = 1000
 """Different values that a column may have before it looks like a name or a date."""
@@ -31,8 +28,14 @@ class Column:
     is_category: bool
 
 
-def joined(columns: Sequence[Column], missing: Missing) -> tuple[Array, Array | None]:
-    """Return the columns side by side: ``(n, width)`` and ``(m, width)``, float32.
+_Part = tuple[Array, Array | None, list[str]]
+"""The columns that a column becomes, of both splits, and their names."""
+
+
+def joined(
+    columns: Sequence[Column], missing: Missing
+) -> tuple[Array, Array | None, tuple[str, ...]]:
+    """Return the columns side by side, ``(n, width)`` and ``(m, width)``, float32, and their names.
 
     A category becomes one column of 0 and 1 for each value that the training examples have, in
     ascending order.  A value that is absent, or that only the test has, is a row of zeros.
@@ -43,12 +46,13 @@ def joined(columns: Sequence[Column], missing: Missing) -> tuple[Array, Array | 
     """
     if not columns:
         raise DataError("there is no column to learn from")
-    pairs = [
+    parts = [
         _one_hot(column) if column.is_category else _number(column, missing) for column in columns
     ]
-    train = np.concatenate([first for first, _ in pairs], axis=1)
-    tests = [second for _, second in pairs if second is not None]
-    return train, np.concatenate(tests, axis=1) if tests else None
+    train = np.concatenate([part for part, _, _ in parts], axis=1)
+    tests = [test for _, test, _ in parts if test is not None]
+    names = tuple(name for _, _, names in parts for name in names)
+    return train, np.concatenate(tests, axis=1) if tests else None, names
 
 
 def filled(
@@ -72,13 +76,14 @@ def filled(
     return complete[0], None if test is None else complete[1]
 
 
-def _number(column: Column, missing: Missing) -> tuple[Array, Array | None]:
+def _number(column: Column, missing: Missing) -> _Part:
     train = column.train.astype(np.float32)[:, None]
     test = None if column.test is None else column.test.astype(np.float32)[:, None]
-    return filled(train, test, missing, f"the cells of column '{column.name}'")
+    complete = filled(train, test, missing, f"the cells of column '{column.name}'")
+    return (*complete, [column.name])
 
 
-def _one_hot(column: Column) -> tuple[Array, Array | None]:
+def _one_hot(column: Column) -> _Part:
     train = column.train
     absent = np.isnan(train) if train.dtype.kind == "f" else train == ""
     values = np.unique(train[~absent])
@@ -89,4 +94,5 @@ def _one_hot(column: Column) -> tuple[Array, Array | None]:
         columns: Array = (part[:, None] == values).astype(np.float32)
         return columns
 
-    return hot(train), None if column.test is None else hot(column.test)
+    names = [f"{column.name}={value}" for value in values]
+    return hot(train), None if column.test is None else hot(column.test), names

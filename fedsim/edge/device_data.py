@@ -16,8 +16,9 @@ from fedsim.data.dataset import Array, Source
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.partitioning import Partitioned
 from fedsim.data.scale import Scaling, fitted
-from fedsim.data.sources._columns import Columns, Planned
+from fedsim.data.sources._columns import Columns
 from fedsim.data.split import cut
+from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
 from fedsim.plugins.registry import build, find

@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fedsim.data.dataset import Array, Dataset
+from fedsim.data.header import FieldSpec, Header
 from fedsim.data.packages import needed_by
+
+if TYPE_CHECKING:
+    from fedsim.data.dataset import Array, Dataset
 
 __all__ = ["Digits"]
 
@@ -31,6 +33,10 @@ class Digits:
 
     def load(self, seed: int, folder: Path) -> Dataset:
         """Return the digits; both arguments are of no account."""
+        import numpy as np
+
+        from fedsim.data.dataset import Dataset
+
         table = _table()  # (1797, 65)
         return Dataset(
             inputs=(table[:, :-1].reshape(-1, 1, 8, 8) / 16).astype(np.float32),
@@ -41,12 +47,26 @@ class Digits:
             class_names=tuple("0123456789"),
         )
 
+    def peek(self, folder: Path) -> Header:
+        """Return what is known of the digits."""
+        return Header(
+            fields={"inputs": FieldSpec("float32", (1, 8, 8), "image")},
+            targets=FieldSpec("int64", (), "classes"),
+            rows=1797,
+            test_rows=0,
+            classes=10,
+            has_clients=False,
+            has_domains=False,
+        )
+
 
 def _table() -> Array:
     """Return the digits as scikit-learn's file has them: 64 pixels, 0 to 16, and the label.
 
     The file is read without importing the package, which takes longer than all the rest.
     """
+    import numpy as np
+
     spec = find_spec("sklearn")
     if spec is not None and spec.origin is not None:
         file = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from fedsim.data.array_reading import Loaded, as_inputs, reading
-from fedsim.data.dataset import Array, Dataset
-from fedsim.data.table import Column, Missing, filled, joined
+from fedsim.data.header import FieldSpec, Header, laid_out
+from fedsim.data.missing import Missing
+from fedsim.data.npz_header import ArrayHeader, array_headers
+from fedsim.data.reading import reading
 from fedsim.errors import DataError
+
+if TYPE_CHECKING:
+    from fedsim.data.dataset import Dataset
 
 __all__ = ["Npz"]
 
-_USUAL = {
+_USUAL: dict[str, tuple[str, ...]] = {
     "inputs": ("inputs", "x_train", "x", "X_train", "X", "images", "data"),
     "labels": ("labels", "y_train", "y", "Y_train", "Y", "targets"),
     "test_inputs": ("test_inputs", "x_test", "X_test"),
@@ -33,7 +35,8 @@ _USUAL = {
 class Npz:
     """Arrays by key; the usual keys (x_train, y_train, x_test, x, y, client, ...) are found.
 
-    ``class_names``, ``client_names`` and ``domain_names`` are read where they are there.
+    ``class_names``, ``client_names``, ``domain_names`` and ``feature_names`` are read where they
+    are there.
     """
 
     path: str
@@ -70,78 +73,66 @@ class Npz:
         Raises:
             DataError: if there is no such file or key, or the arrays do not fit together.
         """
+        from fedsim.data.npz_reading import read_npz
+
+        return read_npz(self, folder / self.path)
+
+    def peek(self, folder: Path) -> Header:
+        """Return what the headers of the arrays tell.
+
+        Raises:
+            DataError: if there is no such file or key.
+        """
         path = folder / self.path
-        with reading(path), np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise DataError("it is one array (.npy); an archive (.npz) is needed")
-            arrays = {role: archive[key] for role in _USUAL if (key := self._key(role, archive))}
-            mask = archive[self._key("categorical", archive)] if self.categorical else None
-            if self._are_tokens(arrays["inputs"], mask):
-                arrays |= _tokens(arrays)
-            else:
-                arrays |= _inputs(arrays, mask, self.missing)
-            return Loaded(
-                **arrays,
-                class_names=_names(archive, "class_names"),
-                client_names=_names(archive, "client_names"),
-                domain_names=_names(archive, "domain_names"),
-            ).dataset()
+        with reading(path):
+            arrays = array_headers(path)
+            keys = self.keys(arrays)
+            labels = arrays[keys["labels"]]
+            test = arrays[keys["test_inputs"]].shape[0] if "test_inputs" in keys else 0
+            return Header(
+                fields={"inputs": self._inputs(arrays[keys["inputs"]])},
+                targets=FieldSpec(
+                    labels.dtype,
+                    labels.shape[1:],
+                    "numeric" if labels.dtype.startswith("float") else "classes",
+                ),
+                rows=arrays[keys["inputs"]].shape[0],
+                test_rows=test,
+                has_clients="client" in keys,
+                has_domains="domain" in keys,
+            )
 
-    def _are_tokens(self, inputs: Array, mask: Array | None) -> bool:
-        if self.inputs_as == "auto":
-            return mask is None and are_token_ids(inputs.dtype.str, inputs.shape)
-        return self.inputs_as == "tokens"
-
-    def _key(self, role: str, archive: Mapping[str, Array]) -> str:
-        """Return the key of the array for ``role``: the one said, a usual one, or an empty text.
+    def keys(self, present: Iterable[str]) -> dict[str, str]:
+        """Return the key of the array for each role: the one said, or a usual one that is there.
 
         Raises:
             DataError: if there is no such key, or none that must be.
         """
+        there = [*present]
+        keys = {role: self._key(role, there) for role in (*_USUAL, "categorical")}
+        return {role: key for role, key in keys.items() if key}
+
+    def are_tokens(self, dtype: str, shape: Sequence[int]) -> bool:
+        """Return whether inputs of this kind, such as ``int64``, are token ids."""
+        if self.inputs_as != "auto":
+            return self.inputs_as == "tokens"
+        is_integer = dtype.startswith(("int", "uint")) and dtype != "uint8"
+        return is_integer and len(shape) == 2 and self.categorical is None
+
+    def _inputs(self, array: ArrayHeader) -> FieldSpec:
+        if self.are_tokens(array.dtype, array.shape):
+            return FieldSpec("int64", array.shape[1:], "tokens")
+        shape = None if self.categorical else laid_out(array.shape)[1:]
+        kind = "image" if shape and len(shape) == 3 else "numeric"
+        return FieldSpec("uint8" if array.dtype == "uint8" else "float32", shape, kind)
+
+    def _key(self, role: str, there: Sequence[str]) -> str:
         named: str | None = getattr(self, role)
-        if named and named not in archive:
-            raise DataError(f"no array is called '{named}'; there are {', '.join(archive)}")
-        key_found = named or next((key for key in _USUAL[role] if key in archive), "")
-        if not key_found and role in ("inputs", "labels"):
-            raise DataError(f"no array looks like {role}; say {role}: one of {', '.join(archive)}")
-        return key_found
-
-
-def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:
-    return tuple(str(name) for name in archive[key]) if key in archive else ()
-
-
-def are_token_ids(dtype: str, shape: Sequence[int]) -> bool:
-    """Return whether an array of this kind is taken for token ids where nobody says."""
-    return len(shape) == 2 and dtype[1] in "iu" and dtype[1:] != "u1"
-
-
-def _tokens(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the inputs of both splits as token ids, int64."""
-    splits = {name: arrays[name] for name in ("inputs", "test_inputs") if name in arrays}
-    for values in splits.values():
-        if values.dtype.kind not in "iu":
-            raise DataError(f"the inputs are {values.dtype}; token ids are integers")
-        if values.size and values.min() < 0:
-            remedy = "say inputs_as: numbers if they are amounts"
-            raise DataError(
-                f"the inputs go down to {values.min()}; token ids start from 0: {remedy}"
-            )
-    return {name: values.astype(np.int64) for name, values in splits.items()}
-
-
-def _inputs(arrays: Mapping[str, Array], mask: Array | None, missing: Missing) -> dict[str, Array]:
-    """Return the inputs of both splits, as numbers, with nothing missing."""
-    train, test = as_inputs(arrays["inputs"]), arrays.get("test_inputs")
-    test = None if test is None else as_inputs(test)
-    if mask is None:
-        train, test = filled(train, test, missing)
-    elif train.ndim != 2 or mask.shape != train.shape[1:]:
-        raise DataError(f"the mask has the shape {mask.shape} for inputs of {train.shape}")
-    else:
-        columns = [
-            Column(str(k), train[:, k], None if test is None else test[:, k], bool(is_category))
-            for k, is_category in enumerate(mask)
-        ]
-        train, test = joined(columns, missing)
-    return {"inputs": train} | ({} if test is None else {"test_inputs": test})
+        if named and named not in there:
+            raise DataError(f"no array is called '{named}'; there are {', '.join(there)}", role)
+        usual = _USUAL.get(role, ())
+        key = named or next((key for key in usual if key in there), "")
+        if not key and role in ("inputs", "labels"):
+            choice = f"say {role}: one of {', '.join(there)}"
+            raise DataError(f"no array looks like {role}; {choice}", role)
+        return key

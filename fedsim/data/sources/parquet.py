@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedsim.data.packages import needed_by
+from fedsim.data.parquet_footer import read_footer
 from fedsim.data.sources._columns import Columns
+from fedsim.data.table_layout import TableHead
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,3 +32,8 @@ class Parquet(Columns):
         import pandas as pd
 
         return pd.read_parquet(path, engine="pyarrow")
+
+    def head(self, path: Path) -> TableHead:
+        """Return the columns and the number of rows that the footer says."""
+        footer = read_footer(path)
+        return TableHead(footer.columns, footer.rows)

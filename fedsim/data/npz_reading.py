@@ -1,0 +1,104 @@
+"""The arrays of an ``.npz`` file as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from fedsim.data.array_reading import Loaded, as_inputs
+from fedsim.data.dataset import Array, Dataset
+from fedsim.data.missing import Missing
+from fedsim.data.reading import reading
+from fedsim.data.table import Column, filled, joined
+from fedsim.errors import DataError
+
+__all__ = ["NpzLayout", "read_npz"]
+
+
+class NpzLayout(Protocol):
+    """Which array of an archive is what."""
+
+    @property
+    def missing(self) -> Missing:
+        """What a NaN becomes."""
+        ...
+
+    def keys(self, present: Iterable[str]) -> dict[str, str]:
+        """Return the key of the array for each role, of those that are ``present``."""
+        ...
+
+    def are_tokens(self, dtype: str, shape: Sequence[int]) -> bool:
+        """Return whether inputs of this kind are token ids."""
+        ...
+
+
+def read_npz(source: NpzLayout, path: Path) -> Dataset:
+    """Return what the archive at ``path`` holds, under the keys that ``source`` names.
+
+    Raises:
+        DataError: if there is no such file or key, or the arrays do not fit together.
+    """
+    with reading(path), np.load(path, allow_pickle=False) as archive:
+        if isinstance(archive, np.ndarray):
+            raise DataError("it is one array (.npy); an archive (.npz) is needed")
+        arrays = {role: archive[key] for role, key in source.keys(archive).items()}
+        mask = arrays.pop("categorical", None)
+        names = _names(archive, "feature_names")
+        inputs = arrays["inputs"]
+        columns: tuple[str, ...] = ()
+        if source.are_tokens(inputs.dtype.name, inputs.shape):
+            arrays |= _tokens(arrays)
+        else:
+            numbers, columns = _inputs(arrays, mask, source.missing, names)
+            arrays |= numbers
+        return Loaded(
+            **arrays,
+            columns=columns,
+            class_names=_names(archive, "class_names"),
+            client_names=_names(archive, "client_names"),
+            domain_names=_names(archive, "domain_names"),
+        ).dataset()
+
+
+def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:
+    return tuple(str(name) for name in archive[key]) if key in archive else ()
+
+
+def _tokens(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the inputs of both splits as token ids, int64."""
+    splits = {name: arrays[name] for name in ("inputs", "test_inputs") if name in arrays}
+    for values in splits.values():
+        if values.dtype.kind not in "iu":
+            raise DataError(f"the inputs are {values.dtype}; token ids are integers")
+        if values.size and values.min() < 0:
+            remedy = "say inputs_as: numbers if they are amounts"
+            raise DataError(
+                f"the inputs go down to {values.min()}; token ids start from 0: {remedy}"
+            )
+    return {name: values.astype(np.int64) for name, values in splits.items()}
+
+
+def _inputs(
+    arrays: Mapping[str, Array], mask: Array | None, missing: Missing, names: tuple[str, ...]
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the inputs of both splits, as numbers, with nothing missing, and their columns."""
+    train, test = as_inputs(arrays["inputs"]), arrays.get("test_inputs")
+    test = None if test is None else as_inputs(test)
+    if mask is None:
+        train, test = filled(train, test, missing)
+        columns = names if train.shape[1:] == (len(names),) else ()
+    elif train.ndim != 2 or mask.shape != train.shape[1:]:
+        raise DataError(f"the mask has the shape {mask.shape} for inputs of {train.shape}")
+    else:
+        called = names if len(names) == len(mask) else [str(number) for number in range(len(mask))]
+        train, test, columns = joined(
+            [
+                Column(name, train[:, k], None if test is None else test[:, k], bool(mask[k]))
+                for k, name in enumerate(called)
+            ],
+            missing,
+        )
+    return {"inputs": train} | ({} if test is None else {"test_inputs": test}), columns

@@ -1,0 +1,69 @@
+"""How a table's columns become numbers, written down, so that another table becomes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedsim.data.dataset import Array
+from fedsim.data.missing import Missing
+from fedsim.data.reading import reading
+from fedsim.data.table_cells import values_of
+from fedsim.data.table_layout import Planned, TableLayout
+from fedsim.data.table_reading import features_of, labels_of, rows_of
+from fedsim.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["followed", "plan_of"]
+
+
+def plan_of(source: TableLayout, folder: Path) -> list[Planned]:
+    """Return how each column of the source's file becomes numbers.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    frame = rows_of(source, folder / source.path)
+    return [
+        _planned(name, values_of(name, frame, name in source.categorical), source.missing)
+        for name in features_of(source, frame)
+    ]
+
+
+def followed(source: TableLayout, plan: Sequence[Planned], folder: Path) -> tuple[Array, Array]:
+    """Return the inputs, ``(n, width)``, and the labels of the source's file, as ``plan`` says.
+
+    Raises:
+        DataError: if a column of the plan is absent, or holds what the plan does not know.
+    """
+    frame = rows_of(source, folder / source.path)
+    with reading(folder / source.path):
+        inputs = [_followed(column, frame) for column in plan]
+        return np.concatenate(inputs, axis=1), labels_of(source, frame)
+
+
+def _planned(name: str, values: Array, missing: Missing) -> Planned:
+    if values.dtype.kind == "U":
+        return Planned(name, values=tuple(np.unique(values[values != ""]).tolist()))
+    fill = {"error": None, "zero": 0.0, "mean": float(np.nanmean(values))}[missing]
+    return Planned(name, fill=fill)
+
+
+def _followed(plan: Planned, frame: pd.DataFrame) -> Array:
+    if plan.name not in frame.columns:
+        raise DataError(f"no column '{plan.name}'; there are {', '.join(frame.columns)}")
+    values = values_of(plan.name, frame, plan.values is not None)
+    if plan.values is not None:
+        hot: Array = (values[:, None] == np.array(plan.values)).astype(np.float32)
+        return hot
+    if values.dtype.kind == "U":
+        raise DataError(f"column '{plan.name}' holds texts; the scenario's holds numbers")
+    absent = np.isnan(values)
+    if plan.fill is None and absent.any():
+        raise DataError(f"column '{plan.name}' lacks {int(absent.sum())} values")
+    return np.where(absent, np.float32(plan.fill or 0), values).astype(np.float32)[:, None]

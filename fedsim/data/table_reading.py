@@ -1,0 +1,126 @@
+"""A table's rows as examples: which columns become which numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedsim.data.array_reading import Loaded
+from fedsim.data.dataset import Array, Dataset
+from fedsim.data.reading import reading
+from fedsim.data.table import Column, joined
+from fedsim.data.table_cells import refuse_empty, values_of
+from fedsim.data.table_layout import TableLayout
+from fedsim.data.table_notes import table_notes
+from fedsim.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["features_of", "labels_of", "read_table", "rows_of"]
+
+
+def read_table(source: TableLayout, folder: Path) -> Dataset:
+    """Return the rows of a source's files as examples.
+
+    Raises:
+        DataError: if a file or a column is not there, or holds what cannot be learnt from.
+    """
+    train = rows_of(source, folder / source.path)
+    test = None if source.test is None else rows_of(source, folder / source.test)
+    with reading(folder / source.path):
+        return _dataset(source, train, test)
+
+
+def rows_of(source: TableLayout, path: Path) -> pd.DataFrame:
+    """Return the table in ``path``, once every column that the source names is in it.
+
+    Raises:
+        DataError: if one is not.
+    """
+    with reading(path):
+        frame = source.read(path)
+        source.check_names([*frame.columns])
+        return frame
+
+
+def features_of(source: TableLayout, frame: pd.DataFrame) -> list[str]:
+    """Return the columns that are learnt from: a row's number without a name is none of them."""
+    names = [str(name) for name in source.chosen([*frame.columns])]
+    if source.features:
+        return names
+    return [name for name in names if not _is_row_number(name, frame)]
+
+
+def labels_of(source: TableLayout, frame: pd.DataFrame) -> Array:
+    """Return the labels, ``(n,)``, or ``(n, k)`` where several columns are labels.
+
+    Raises:
+        DataError: if one is empty in a row, or several are not all numbers.
+    """
+    if isinstance(source.label, str):
+        return _whole(source.label, frame)
+    columns = [_whole(name, frame) for name in source.label]
+    for name, values in zip(source.label, columns, strict=True):
+        if values.dtype.kind not in "biuf":
+            raise DataError(f"column '{name}' holds texts; several labels must be numbers", "label")
+    return np.stack(columns, axis=1)
+
+
+def _dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
+    features = features_of(source, train)
+    columns = [_column(name, source, train, test) for name in features]
+    inputs, test_inputs, names = joined(columns, source.missing)
+    labels = labels_of(source, train)
+    notes = [*table_notes(columns, labels)]
+    if left_out := set(source.chosen([*train.columns])) - set(features):
+        notes.append(f"a column without a name counts the rows: it is left out ({min(left_out)})")
+    weight = source.weight
+    return Loaded(
+        inputs=inputs,
+        labels=labels,
+        test_inputs=test_inputs,
+        test_labels=None if test is None else labels_of(source, test),
+        client=None if source.client is None else _whole(source.client, train),
+        domain=None if source.domain is None else _whole(source.domain, train),
+        test_domain=(
+            None if source.domain is None or test is None else _whole(source.domain, test)
+        ),
+        weight=None if weight is None else _whole(weight, train),
+        test_weight=None if weight is None or test is None else _whole(weight, test),
+        columns=names,
+        target_names=source.labels,
+        notes=tuple(notes),
+    ).dataset()
+
+
+def _column(
+    name: str, source: TableLayout, train: pd.DataFrame, test: pd.DataFrame | None
+) -> Column:
+    refuse_empty(name, train)
+    is_category = name in source.categorical
+    values = values_of(name, train, is_category)
+    others = None if test is None else values_of(name, test, is_category)
+    is_text = [part.dtype.kind == "U" for part in (values, others) if part is not None]
+    if any(is_text) and not all(is_text):
+        raise DataError(f"column '{name}' holds texts in one file and numbers in the other")
+    return Column(name, values, others, any(is_text))
+
+
+def _is_row_number(name: str, frame: pd.DataFrame) -> bool:
+    """Return whether a column has no name and counts the rows, from 0 or 1: pandas' index."""
+    if not name.startswith("Unnamed: "):
+        return False
+    values = frame[name].to_numpy()
+    return values.dtype.kind in "iu" and bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
+
+
+def _whole(name: str, frame: pd.DataFrame) -> Array:
+    """Return a column of numbers or texts in which no row is empty."""
+    series = frame[name]
+    if series.isna().any():
+        raise DataError(f"column '{name}' is empty in {int(series.isna().sum())} rows")
+    values = series.to_numpy()
+    return values if values.dtype.kind in "biuf" else values.astype(np.str_)
