@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Adapting(Sgd):
     max_norm: Annotated[float, Gt(0)] = 5.0
     """Gradients of the objective are cut to this length: domains that pull against each other
     can pull each other away."""
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch, for the client's role."""

@@ -47,6 +47,7 @@ class PrivateSet(PlainSgd, PrivateRule):
     coding: Coding = "fp32"
     """How pixels travel: 4, 2 or 1 bytes each."""
     protects: ClassVar[tuple[str, ...]] = ("match",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def match(
         self,
@@ -129,6 +130,7 @@ class _PrivateSetRule(Client):
 
     rule: PrivateSet
     terms: PrivacyParameters
+    tasks: ClassVar[tuple[str, ...]] = PrivateSet.tasks
 
     def train(
         self,

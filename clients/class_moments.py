@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class ClassMoments(Sgd):
     """Loss of the support vector machine, one class against the rest."""
     max_width: Annotated[int, Ge(1)] = 2048
     """More values than this in one example are refused: moments grow with their square."""
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def source(
         self,

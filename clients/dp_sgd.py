@@ -49,6 +49,7 @@ class DpSgd(PrivateRule):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Momentum of the noisy steps; it starts from rest in every round."""
     protects: ClassVar[tuple[str, ...]] = ("train",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def under(self, terms: PrivacyParameters) -> _PrivateDpSgd:
         """Return the rule that trains under ``terms``."""
@@ -65,6 +66,7 @@ class _PrivateDpSgd(Client):
 
     rule: DpSgd
     terms: PrivacyParameters
+    tasks: ClassVar[tuple[str, ...]] = DpSgd.tasks
 
     def train(
         self,

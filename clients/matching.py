@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -66,6 +66,7 @@ class Matching(PlainSgd):
     """Random shift, scale and flip, the same for real and synthetic images: part of DSA."""
     memorisation: bool = False
     """Measure how near the images come to real ones: reports means over private data."""
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     @property
     def notes(self) -> tuple[str, ...]:

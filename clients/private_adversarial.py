@@ -67,6 +67,7 @@ class PrivateAdversarial(PrivateRule):
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Momentum of the noisy steps; it starts from rest in every round."""
     protects: ClassVar[tuple[str, ...]] = ("gls", "adversary", "embed", "train")
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def under(self, terms: PrivacyParameters) -> _PrivateAdversarialRule:
         """Return the rule that takes part under ``terms``."""
@@ -115,6 +116,7 @@ class _PrivateAdversarialRule(Client):
 
     rule: PrivateAdversarial
     terms: PrivacyParameters
+    tasks: ClassVar[tuple[str, ...]] = PrivateAdversarial.tasks
 
     def gls(
         self,
@@ -133,7 +135,7 @@ class _PrivateAdversarialRule(Client):
             with torch.no_grad():
                 share = model.eval()(part.inputs)[:count].double().softmax(dim=1)
             if at_source:
-                true = F.one_hot(part.labels[:count], classes).double()
+                true = F.one_hot(part.labels[:count], classes).to(share)
                 share = torch.einsum("np,nt->npt", share, true)
             total += snap(share * SHRINK, grid(std)).sum(dim=0).cpu()
         released = total + gaussian(total, std, source_of(self.terms.rng, generator))
@@ -195,9 +197,7 @@ class _PrivateAdversarialRule(Client):
         at_source, broadcast = instruction.client.role == "source", instruction.broadcast
         psi = Discriminator.weights_in(broadcast)
         contest = self._contest(model, instruction) if psi else None
-        labelled = (
-            labelled_with_zeros(examples) if psi else Examples(examples.inputs, examples.labels)
-        )
+        labelled = labelled_with_zeros(examples) if psi else examples
         turn = DomainLossModule(model, contest, psi, at_source)
 
         def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class PrivateMoments(PrivateRule):
     max_width: Annotated[int, Ge(1)] = 256
     """More values than this in one example are refused: noise grows with their square."""
     protects: ClassVar[tuple[str, ...]] = ("source", "label")
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     def under(self, terms: PrivacyParameters) -> _PrivateMomentsRule:
         """Return the rule that takes part under ``terms``."""
@@ -58,6 +59,7 @@ class _PrivateMomentsRule(Client):
 
     max_width: int
     terms: PrivacyParameters
+    tasks: ClassVar[tuple[str, ...]] = PrivateMoments.tasks
 
     def source(
         self,

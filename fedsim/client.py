@@ -63,7 +63,7 @@ class Examples:
         Each counts by its weight: equation 1 of :mod:`fedsim.task`.
         """
         weights = None if self.weights is None else self.weights[rows]
-        return self.task.loss(model(self.inputs[rows]), self.labels[rows], weights)
+        return self.task.batch_loss(model(self.inputs[rows]), self.labels[rows], weights)
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,8 @@ class Client:
 
     reads: ClassVar[frozenset[str]] = frozenset()
     """The settings of stock Flower strategies that the rule heeds, by Flower's own keys."""
+    tasks: ClassVar[tuple[str, ...]] = ()
+    """The tasks that the rule is for, such as ``classification``; empty: any."""
     unbounded: ClassVar[str] = ""
     """Why one example's share in what the rule sends has no bound, where that is so: a strategy
     that needs the rule is then refused under record-level privacy."""

@@ -22,7 +22,6 @@ from fedsim.metrics.likelihood import TaskLoss
 from fedsim.metrics.scored import ScoredBatch, Statistic
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["Computed", "TargetSpec", "Task"]
@@ -91,6 +90,11 @@ class Task:
         """How many numbers the model has to return for an example, or for each place of it."""
         return self.targets.classes
 
+    @property
+    def is_cross_entropy(self) -> bool:
+        """Whether the loss is that of plain classification, which some paths compute themselves."""
+        return False
+
     def refusal(self) -> str:
         """Return why these targets are not for this task, and what would be; empty if they are.
 
@@ -111,7 +115,7 @@ class Task:
         """Return what the outputs say: labels, probabilities, values, by name."""
         raise NotImplementedError(f"{type(self).__name__} has no predict")
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def batch_loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the loss of a batch, equation 1.
 
         Args:
@@ -143,7 +147,3 @@ class Task:
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return ``d losses_i / d outputs_i``, or None: then autograd finds it."""
         return None
-
-    def strata(self, targets: NDArray[Any]) -> NDArray[Any]:
-        """Return what partitions and hold-outs stratify by, int64 `(n,)`."""
-        return targets

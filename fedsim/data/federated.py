@@ -111,6 +111,11 @@ class FederatedData:
         arrays, meta = stores.read(store)
         return cls(arrays, meta, cache_bytes)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether examples count by weights of their own."""
+        return "weight" in self._arrays
+
     def terms(self) -> dict[str, Any]:
         """Return, as plain values, what a device needs to prepare examples of its own alike."""
         arrays = self._arrays

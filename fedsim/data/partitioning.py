@@ -14,8 +14,8 @@ from fedsim.data.label_kinds import as_targets
 from fedsim.data.partition_check import checked_shares
 from fedsim.data.scale import Scaling, fitted, plain
 from fedsim.data.split import cut
-from fedsim.data.target_spec import target_spec
 from fedsim.data.strata import named_strata, strata_of
+from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
 from fedsim.seeds import numpy_stream
 from fedsim.task import TargetSpec
@@ -109,17 +109,18 @@ def partition_examples(recipe: Recipe) -> Partitioned:
     )
     order, offsets = _parts(owned, strata_of(dataset), recipe)
     inputs = _shifted(dataset.inputs[order], offsets, recipe)
+    labels = _stored(dataset.labels[order], dataset.classes)
     domain = _domains(dataset.domain, owned)
     return Partitioned(
         inputs=inputs,
-        labels=_stored(dataset.labels[order], dataset.classes),
+        labels=labels,
         offsets=offsets,
         origin=rows[order],
         domain=domain,
         target=_targets(domain, dataset.domain_names, recipe.partition),
         scale=fitted(inputs, offsets) if recipe.normalize else plain(inputs),
         classes=dataset.classes,
-        targets=target_spec(_stored(dataset.labels[order], dataset.classes), offsets, dataset.classes),
+        targets=target_spec(labels, offsets, dataset.classes),
         class_names=dataset.class_names,
         domain_names=dataset.domain_names,
         client_names=_client_names(dataset, owned),

@@ -68,7 +68,7 @@ def verbs_of(worker: Worker, phases: Sequence[str]) -> dict[str, Verb]:
 
     def evaluate(_: int, client: ClientId, broadcast: Broadcast, memory: Memory) -> Update:
         result = worker.score(client, broadcast.weights, str(broadcast.settings["part"]))
-        extras = ScoreReply(result.sums).to_extras()
+        extras = ScoreReply.of(result).to_extras()
         return Update(client, {}, result.examples, result.exact, extras, memory)
 
     def reference(number: int, _: ClientId, broadcast: Broadcast, memory: Memory) -> Update:

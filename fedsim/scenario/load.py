@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fedsim.errors import Fault, ScenarioError
 from fedsim.kernels import pin
-from fedsim.scenario import metric_rules, rules
+from fedsim.scenario import rules, task_rules
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import SourceLocation, Step, YamlNode
@@ -74,8 +74,7 @@ def complete(tree: YamlNode, path: Path, faults: Sequence[Fault] = ()) -> Scenar
     settled = settle(tree)
     values = _complete(tree, path, settled)
     schema_faults, scenario = _validated(values, tree, path.parent.absolute(), settled)
-    task, use = settled.signatures.get(("task",)), values.get("task", {}).get("use", "")
-    between_keys = [*rules.faults(tree), *metric_rules.faults(tree, task, use)]
+    between_keys = [*rules.faults(tree), *task_rules.faults(tree, settled)]
     every = [*faults, *settled.faults, *schema_faults, *between_keys]
     if every or scenario is None:
         raise ScenarioError(list(_first_per_place(every)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import Fault, ScenarioError
-from fedsim.scenario import metric_rules
+from fedsim.scenario import task_rules
 from fedsim.scenario.inherit import overlaid
 from fedsim.scenario.load import complete
 from fedsim.scenario.node import YamlNode
@@ -187,7 +187,7 @@ def _primary(tree: YamlNode, head: StudyHeader, scenario: Scenario) -> Iterator[
     if metric.startswith(ON_DOMAIN) and domains and name not in domains:
         message = f"there is no domain {name!r} here"
         yield place.fault("report.primary", message, f"domains: {', '.join(sorted(domains))}")
-    names = metric_rules.measured(scenario, scenario.folder)
+    names = task_rules.measured(scenario, scenario.folder)
     if not metric.startswith(ON_DOMAIN) and metric not in compared_names(names):
         message = f"the runs do not measure {metric!r}"
         hint = did_you_mean(metric, compared_names(names)) or f"they measure {', '.join(names)}"

@@ -48,17 +48,18 @@ class Classification(Task):
         if not self.targets.classes:
             return f"the targets are {self.targets.dtype}, no class numbers: say task: regression"
         weights = self.class_weights
-        if isinstance(weights, tuple) and len(weights) != self.targets.classes:
+        is_counted = bool(self.targets.counts)  # not where headers alone are known
+        if is_counted and isinstance(weights, tuple) and len(weights) != self.targets.classes:
             return f"{len(weights)} class_weights for {self.targets.classes} classes"
         return ""
 
-    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    def batch_loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean cross-entropy of a batch, equation 1 of :mod:`fedsim.task`."""
         from torch.nn.functional import cross_entropy
 
-        if weights is None and self._is_plain:
+        if weights is None and self.is_cross_entropy:
             return cross_entropy(outputs, targets)
-        return super().loss(outputs, targets, weights)
+        return super().batch_loss(outputs, targets, weights)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return each example's cross-entropy times its class's weight, and that weight."""
@@ -77,7 +78,7 @@ class Classification(Task):
         """Return what evaluation sums; the plain loss is summed as it always was, bit by bit."""
         from torch.nn.functional import cross_entropy
 
-        if weights is not None or not self._is_plain:
+        if weights is not None or not self.is_cross_entropy:
             return super().scored(outputs, targets, weights)
         total = cross_entropy(outputs.double(), targets, reduction="sum")
         units = total.new_tensor(float(len(targets)))
@@ -107,14 +108,15 @@ class Classification(Task):
 
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return softmax minus one-hot, `(n, classes)`, for the plain loss."""
-        if not self._is_plain:
+        if not self.is_cross_entropy:
             return None
         from torch.nn.functional import one_hot
 
         return outputs.softmax(dim=1) - one_hot(targets, outputs.shape[1])
 
     @property
-    def _is_plain(self) -> bool:
+    def is_cross_entropy(self) -> bool:
+        """Whether the loss is plain cross-entropy, every example counted the same."""
         return self.class_weights is None and not self.smoothing and not self.focal
 
     @property

@@ -25,6 +25,10 @@ MOST_EXAMPLES = 512
 """In a batch.  Batches depend on shapes alone, so that a score never depends on where it was
 computed."""
 
+_PLACES, _VALUES, _SHAPE = "@places", "@values", "@shape"
+_SHORT = 64
+"""Numbers that travel as they are."""
+
 MOST_OUTPUTS = 1 << 24
 """Numbers that a model returns for a batch: 512 windows of text would take gigabytes."""
 
@@ -50,7 +54,21 @@ class ScoreReply(Message):
     """From a client that is evaluated."""
 
     statistics: Weights
-    """The sums of its :class:`Score`."""
+    """The sums of its :class:`Score`; of long and mostly empty ones the places that are not 0."""
+
+    @classmethod
+    def of(cls, score: Score) -> ScoreReply:
+        """Return the message that says ``score``'s sums."""
+        statistics: Weights = {}
+        for name, value in score.sums.items():
+            places = value.flatten().nonzero()[:, 0]
+            if value.numel() < _SHORT or 2 * len(places) > value.numel():
+                statistics[name] = value
+            else:
+                statistics[f"{name}{_PLACES}"] = places
+                statistics[f"{name}{_VALUES}"] = value.flatten()[places]
+                statistics[f"{name}{_SHAPE}"] = places.new_tensor(value.shape)
+        return cls(statistics)
 
     @classmethod
     def score_of(cls, update: Update) -> Score:
@@ -59,7 +77,15 @@ class ScoreReply(Message):
         Raises:
             RunError: if it sent none.
         """
-        sums = cls.from_update(update, "sgd").statistics
+        statistics = cls.from_update(update, "sgd").statistics
+        sums = {name: value for name, value in statistics.items() if "@" not in name}
+        for key, shape in statistics.items():
+            if key.endswith(_SHAPE):
+                name = key.removesuffix(_SHAPE)
+                values = statistics[f"{name}{_VALUES}"]
+                whole = values.new_zeros(math.prod(shape.tolist()))
+                whole[statistics[f"{name}{_PLACES}"]] = values
+                sums[name] = whole.reshape(shape.tolist())
         return Score(update.examples, sums, update.metrics)
 
 

@@ -67,6 +67,9 @@ class Worker:
         self.notes: list[str] = []
         """What a user should know; whoever passes it on empties it."""
         self.measures = measures_of(scenario, task_of(scenario, data.targets))
+        if client.tasks and data.has_weights:
+            name = type(client).__name__
+            raise RunError(f"data.source.weight: {name} counts every example the same")
         self.model = build(
             scenario.model, data.shape, self.measures.task.outputs, scenario.seed, scenario.folder
         ).to(self._device)

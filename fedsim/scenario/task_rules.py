@@ -1,30 +1,53 @@
-"""Metrics by name: does the task measure what a scenario or a study asks for?"""
+"""What is wrong between the task of a scenario and the rest: metrics, and who can learn it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fedsim.errors import Fault
 from fedsim.plugins import registry
 from fedsim.plugins.signature import Signature
 from fedsim.scenario.node import YamlNode
+from fedsim.scenario.plugin_parameters import Settled
 from fedsim.schema.scenario import Scenario
 from fedsim.schema.wording import did_you_mean
 
 __all__ = ["faults", "measured", "unknown_metric"]
 
 
-def faults(tree: YamlNode, task: Signature | None, use: str) -> Iterator[Fault]:
-    """Yield what is wrong with ``evaluation.metrics`` and ``evaluation.targets``.
+def faults(tree: YamlNode, settled: Settled) -> Iterator[Fault]:
+    """Yield what is wrong between the task and metrics, targets, and the local update rule.
 
     Args:
         tree: of the scenario.
-        task: the signature of its task; None where that could not be read.
-        use: the task's name in the scenario.
+        settled: its parts; where the task's could not be read, that fault is enough.
     """
-    if task is None:
+    task, part = settled.signatures.get(("task",)), settled.parts.get(("task",))
+    if task is None or part is None:
         return
+    yield from _learnable(tree, settled, part)
+    yield from _metrics(tree, task, str(part["use"]))
+
+
+def _learnable(tree: YamlNode, settled: Settled, part: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault where the local update rule has a loss of its own, for another task."""
+    rule, strategy = settled.signatures.get(("local",)), settled.signatures.get(("strategy",))
+    tasks = rule.constants.get("tasks", ()) if rule else ()
+    if rule is None or not tasks:
+        return
+    place = (tree.child("task") or tree.deepest(("strategy",))).place
+    who = f"{rule.name}, the local update rule of strategy {strategy.name if strategy else '?'},"
+    if part["use"] not in tasks:
+        yield place.fault(("task",), f"{who} is for {' and '.join(tasks)} alone, not {part['use']}")
+        return
+    changed = [name for name, value in part.items() if name != "use" and value not in (None, 0)]
+    if changed:
+        yield place.fault(("task", changed[0]), f"{who} knows plain cross-entropy alone")
+
+
+def _metrics(tree: YamlNode, task: Signature, use: str) -> Iterator[Fault]:
     metrics, targets = tree.at(("evaluation", "metrics")), tree.at(("evaluation", "targets"))
     written = metrics.value if metrics is not None and isinstance(metrics.value, list) else []
     for at, item in enumerate(written):
