@@ -25,6 +25,7 @@ class ShelfKind(StrEnum):
     samplers = "samplers"
     shifts = "shifts"
     trackers = "trackers"
+    tasks = "tasks"
 
     @property
     def one(self) -> str:
