@@ -24,6 +24,7 @@ from fedsim.cli.formatting import (
     verdict,
 )
 from fedsim.cli.screen import Screen
+from fedsim.data.naming import columns_text, names_text
 from fedsim.runlog.events import (
     Data,
     Event,
@@ -147,11 +148,18 @@ class _Lines:
 def _data_lines(data: Data) -> list[str]:
     low, middle, high = data.client_sizes
     fewest, most = data.labels_per_client
+    kind = "target" if data.targets else "label"
+    named = [
+        ("columns", columns_text(data.columns) if data.columns else ""),
+        ("classes", names_text(data.classes) if data.classes else ""),
+        ("targets", names_text(data.targets) if data.targets else ""),
+    ]
     return [
         f"data    {part_name(data.source)} · {data.examples} training examples, "
         f"{data.server_test} for the test",
         f"clients {low}-{high} examples each (median {middle}) · {fewest}-{most} labels · "
-        f"label skew {data.label_skew:.2f}",
+        f"{kind} skew {data.label_skew:.2f}",
+        *(f"{name} {text}" for name, text in named if text),
     ]
 
 

@@ -14,6 +14,7 @@ from fedsim.cli.options import Run
 from fedsim.cli.progress import result_lines
 from fedsim.cli.screen import Screen
 from fedsim.cli.study_command import is_study_folder, show_study
+from fedsim.data.naming import columns_text, names_text
 from fedsim.errors import RunFolderError
 from fedsim.runlog.events import RoundRecord
 from fedsim.runlog.run_folder import RunFolder
@@ -86,18 +87,34 @@ def _text(folder: RunFolder, glance: RunRow, records: list[RoundRecord], screen:
         screen.say(f"curve   {number(low)} {curve} {number(high)}  rounds {first} to {last}")
     for record in records[-_LAST:]:
         screen.say(round_line(record, glance.rounds, infos))
-    for line in _dropped(records):
+    named: dict[str, list[str]] = folder.read_json("data.json") or {}
+    for line in _named(named):
+        screen.say(line)
+    for line in _dropped(records, named.get("clients", [])):
         screen.say(f"dropped {line}", "yellow")
     files = sorted(path.name for path in folder.path.iterdir() if not path.name.startswith("."))
     screen.say(f"files   {folder.path}")
     screen.say(f"        {'  '.join(files)}")
 
 
-def _dropped(records: list[RoundRecord]) -> list[str]:
+def _named(named: dict[str, list[str]]) -> list[str]:
+    """Return what was learnt from, and what, in lines."""
+    lines = [
+        f"{name} {(columns_text if name == 'columns' else names_text)(named[name])}"
+        for name in ("columns", "classes", "targets")
+        if name in named
+    ]
+    return [*lines, *(f"note    {note}" for note in named.get("notes", ()))]
+
+
+def _dropped(records: list[RoundRecord], names: list[str]) -> list[str]:
     """Return who was dropped how often and why, the most frequent first."""
     counts = Counter((drop.client, drop.reason) for record in records for drop in record.dropped)
     common = counts.most_common(10)
-    lines = [f"client {client}, {times}x: {reason}" for (client, reason), times in common]
+    lines = [
+        f"client {client}{f' ({names[client]})' if names else ''}, {times}x: {reason}"
+        for (client, reason), times in common
+    ]
     remaining = sum(counts.values()) - sum(times for _, times in common)
     return [*lines, f"and {remaining} more; see rounds.jsonl"] if remaining else lines
 

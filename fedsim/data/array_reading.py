@@ -8,7 +8,7 @@ import numpy as np
 
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.header import laid_out
-from fedsim.data.label_kinds import class_count, typed_labels
+from fedsim.data.label_kinds import class_count, class_notes, typed_labels
 from fedsim.errors import DataError
 
 __all__ = ["Loaded", "as_inputs"]
@@ -73,12 +73,13 @@ class Loaded:
         domain, test_domain, domain_names = _groups(
             self.domain, self.test_domain, self.domain_names
         )
+        classes = class_count(labels, test_labels, class_names)
         return Dataset(
             inputs=self.inputs,
             labels=labels,
             test_inputs=self.test_inputs,
             test_labels=test_labels,
-            classes=class_count(labels, test_labels, class_names),
+            classes=classes,
             class_names=class_names,
             client=client,
             client_names=client_names,
@@ -87,7 +88,7 @@ class Loaded:
             test_domain=test_domain,
             columns=self.columns,
             target_names=self.target_names,
-            notes=self.notes,
+            notes=(*self.notes, *class_notes(labels, test_labels, classes, class_names)),
             weight=None if self.weight is None else _floats(self.weight, "weights"),
             test_weight=None if self.test_weight is None else _floats(self.test_weight, "weights"),
         )

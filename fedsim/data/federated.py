@@ -15,6 +15,7 @@ from fedsim.data import store as stores
 from fedsim.data.client_cache import ClientCache
 from fedsim.data.client_list import ClientList, train_sizes
 from fedsim.data.dataset import Array
+from fedsim.data.naming import is_plain
 from fedsim.data.partitioning import Recipe, partition_examples
 from fedsim.data.scale import Scaling
 from fedsim.data.scenario_recipe import recipe_of
@@ -129,6 +130,17 @@ class FederatedData:
             "targets": asdict(self.targets),
             **{name: arrays[name].tolist() for name in numbers},
         }
+
+    def named(self) -> dict[str, list[str]]:
+        """Return the names of what is learnt from and what there is to learn; notes too."""
+        named = {
+            "columns": self.columns,
+            "classes": () if is_plain(self.class_names) else self.class_names,
+            "targets": () if self.classes else self.target_names,
+            "clients": self.client_names,
+            "notes": self.notes,
+        }
+        return {name: list(values) for name, values in named.items() if values}
 
     @property
     def stored(self) -> Mapping[str, Array]:

@@ -55,7 +55,7 @@ def draw(data: FederatedData, skew: float, path: Path) -> None:
 
     shown = sample(len(data.clients), _MOST)
     counts = data.counts()
-    heights = (1.3, float(np.clip(0.24 * data.classes, 1.6, 7)))
+    heights = (1.3, float(np.clip(0.24 * len(data.strata), 1.6, 7)))
     with rc_context({"svg.hashsalt": "fedsim", "font.size": 9}):
         figure = Figure(figsize=(9, sum(heights) + 0.9), dpi=150, layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=heights)
@@ -115,8 +115,8 @@ def _ticks(axes: Axes, shown: Sequence[int], data: FederatedData) -> None:
     most = 20 if len(data.clients) <= 1000 else 10  # Longer numbers need more room.
     columns = range(0, len(shown), math.ceil(len(shown) / most))
     axes.set_xticks(columns, [f"{shown[x]:,}" for x in columns])
-    rows = range(0, data.classes, math.ceil(data.classes / 26))
-    names = data.class_names or [str(label) for label in range(data.classes)]
+    names = data.strata
+    rows = range(0, len(names), math.ceil(len(names) / 26))
     axes.set_yticks(rows, [names[label] for label in rows])
 
 

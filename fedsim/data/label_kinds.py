@@ -10,7 +10,7 @@ import numpy as np
 from fedsim.data.dataset import Array, Dataset
 from fedsim.errors import DataError
 
-__all__ = ["MOST_CLASSES", "as_targets", "class_count", "typed_labels"]
+__all__ = ["MOST_CLASSES", "as_targets", "class_count", "class_notes", "typed_labels"]
 
 MOST_CLASSES = 1 << 16
 """Integers that go further are amounts, or identities: as class numbers they would ask for a model
@@ -80,6 +80,32 @@ def class_count(labels: Array, test_labels: Array | None, names: Sequence[str]) 
     if most > max(MOST_CLASSES, len(names)) or any(int(part.min()) < 0 for part in present):
         return 0
     return max(most, len(names))
+
+
+def class_notes(
+    labels: Array, test_labels: Array | None, classes: int, names: Sequence[str]
+) -> list[str]:
+    """Return what a user should know of class numbers: those that no training example has.
+
+    Args:
+        labels: typed, `(n, ...)`.
+        test_labels: of the test split.
+        classes: how many there are; 0 where labels are no class numbers.
+        names: of the classes.
+    """
+    if not classes:
+        return []
+    present = np.unique(labels)
+    notes = []
+    if test_labels is not None and len(alone := np.setdiff1d(test_labels, present)):
+        which = ", ".join(names[number] if names else str(number) for number in alone[:5])
+        notes.append(f"no training example is of class {which}, which the test split has")
+    if len(present) < classes and labels.ndim == 1 and not names:
+        notes.append(
+            f"of the classes 0 to {classes - 1} only {len(present)} have training examples, "
+            f"and a model gets an output for each: number them from 0 to {len(present) - 1}"
+        )
+    return notes
 
 
 def _no_classes(labels: Array, classes: int) -> str:

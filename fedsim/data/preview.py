@@ -12,6 +12,7 @@ import numpy as np
 
 from fedsim.data import heatmap
 from fedsim.data.dataset import Array
+from fedsim.data.naming import columns_text, is_plain, names_text
 
 if TYPE_CHECKING:
     from fedsim.data.federated import FederatedData
@@ -64,7 +65,8 @@ def write_partition(data: FederatedData, folder: Path) -> None:
         for at, lines in enumerate(_lines(data)):
             separator = ",\n  "
             file.write((separator if at else "") + separator.join(lines))
-        file.write(f'\n], "label_skew": {skew}}}\n')
+        strata = "" if is_plain(data.strata) else f', "strata": {json.dumps(data.strata)}'
+        file.write(f'\n], "label_skew": {skew}{strata}}}\n')
 
 
 def _lines(data: FederatedData) -> Iterator[Iterator[str]]:
@@ -72,11 +74,16 @@ def _lines(data: FederatedData) -> Iterator[Iterator[str]]:
     quoted = [json.dumps(name) for name in (*data.domain_names, "")]  # -1, no domain, is the last
     # A column for each class: a list for each client would keep the garbage collector busy.
     roles, columns = ("source", "target"), (*data.holders, *data.counts().T)
+    names = data.client_names
+
+    def named(client: int) -> str:
+        return f', "name": {json.dumps(names[client])}' if names else ""
+
     for first in range(0, len(data.clients), _BLOCK):
         block = (column[first : first + _BLOCK].tolist() for column in columns)
         yield (
             f'{{"id": {client}, "examples": {size}, "domain": {quoted[domain]}, '
-            f'"role": "{roles[target]}", "labels": {labels}}}'
+            f'"role": "{roles[target]}", "labels": {labels}{named(client)}}}'
             for client, (size, domain, target, *labels) in enumerate(
                 zip(*block, strict=True), first
             )
@@ -103,12 +110,14 @@ def text(data: FederatedData, most: int = 40) -> str:
     counts, shown = data.counts(), heatmap.sample(len(data.clients), most)
     shares = counts / counts.sum(axis=1, keepdims=True)
     heights = np.ceil(shares * (len(_BLOCKS) - 1) / shares.max()).astype(int)[:, :60]
-    rows = [f"{'client':>8} {'examples':>9}  labels 0 to {heights.shape[1] - 1}"]
+    kind, kinds = ("label", "labels") if data.classes else ("target", "strata")
+    rows = [f"{'client':>8} {'examples':>9}  {kinds} 0 to {heights.shape[1] - 1}"]
     for client in shown:
         info = data.clients[client]
         blocks = "".join(_BLOCKS[height] for height in heights[client])
         role = " (target)" if info.role == "target" else ""
-        rows.append(f"{client:>8} {info.examples:>9,}  {blocks}  {info.domain}{role}".rstrip())
+        who = f"{info.domain}{role} {data.client_names[client] if data.client_names else ''}"
+        rows.append(f"{client:>8} {info.examples:>9,}  {blocks}  {who}".rstrip())
     if len(shown) < len(data.clients):
         rows.append(f"     ... {len(shown)} of {len(data.clients):,} clients shown")
     sizes, labels = counts.sum(axis=1), (counts > 0).sum(axis=1)
@@ -117,8 +126,17 @@ def text(data: FederatedData, most: int = 40) -> str:
         f" {len(data.server_test()):,} test examples on the server\n"
         f"examples per client: least {sizes.min():,}, median {np.median(sizes):,.0f},"
         f" most {sizes.max():,}\n"
-        f"labels per client:   {labels.min()} to {labels.max()} of {data.classes}\n"
-        f"label skew:          {label_skew(data):.2f}"
-        " (0: all alike, towards 1: each its own)"
+        f"{f'{kinds} per client:':<20} {labels.min()} to {labels.max()} of {len(data.strata)}\n"
+        f"{f'{kind} skew:':<20} {label_skew(data):.2f} (0: all alike, towards 1: each its own)"
     )
-    return "\n".join(rows)
+    return "\n".join([*rows, *_named(data)])
+
+
+def _named(data: FederatedData) -> list[str]:
+    """Return the names of columns, classes or strata, in lines, and the notes."""
+    lines = [f"columns: {columns_text(data.columns)}"] if data.columns else []
+    if data.target_names and not data.classes:
+        lines.append(f"targets: {names_text(data.target_names)}")
+    if not is_plain(data.strata):
+        lines.append(f"{'classes' if data.classes else 'strata'}: {names_text(data.strata)}")
+    return [*lines, *(f"note: {note}" for note in data.notes)]

@@ -13,6 +13,7 @@ import torch
 
 from fedsim.data.federated import FederatedData
 from fedsim.engine.experiment import Experiment
+from fedsim.engine.failed_start import cleared_if_not_started
 from fedsim.engine.loop import TrainingLoop
 from fedsim.engine.setup import (
     ask_devices,
@@ -31,6 +32,7 @@ from fedsim.flower.server_app import Grid, ServerApp, make_server_app
 from fedsim.kernels import require
 from fedsim.runlog.events import (
     Finished,
+    Note,
     Result,
     Watch,
 )
@@ -47,9 +49,10 @@ def run_scenario(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     """Run ``scenario`` from its first round; everything it leaves behind is in ``folder``.
 
     Raises:
-        FedsimError: of any kind; what was finished before it is kept, and can be resumed.
+        FedsimError: of any kind; what was finished before it is kept, and can be resumed.  A run
+            that could not start leaves no folder.
     """
-    with folder.lock(), interruptible(folder):
+    with folder.lock(), interruptible(folder), cleared_if_not_started(folder):
         result = _begin(scenario, folder, watch)
     watch(Finished(result, folder.metrics()))
     _tell(result)
@@ -90,6 +93,8 @@ def _play(scenario: Scenario, folder: RunFolder, data: FederatedData, watch: Wat
     torch.set_num_threads(1)  # As in the workers: sums split over threads depend on their number.
     experiment = Experiment.settled(scenario, data)
     with with_trackers(scenario, folder, with_partition_drawing(data, folder, watch)) as watched:
+        for note in data.notes:
+            watched(Note(note))
         experiment = tried(experiment, folder, watched)
         shared = sharing(experiment.scenario, data, experiment.strategy, folder.store)
         experiment = experiment.with_scenario(shared)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.federated import FederatedData, prepare
+from fedsim.data.naming import is_plain
 from fedsim.data.preview import draw, label_skew, write_partition
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.transport import Transport
@@ -82,6 +83,8 @@ def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> F
     write_partition(data, folder.path)
     measures = measures_of(scenario, task_of(scenario, data.targets))
     folder.write("metrics.json", [info_of(metric) for metric in measures.metrics])
+    if named := data.named():
+        folder.write("data.json", named)
     where = scenario.compute.repeatable
     folder.write("manifest.json", manifest(text, data.digest, scenario.seed, command, where))
     return data
@@ -184,4 +187,7 @@ def described(scenario: Scenario, data: FederatedData) -> Event:
             max(int(counts.max()) for counts in labels),
         ),
         label_skew=label_skew(data),
+        columns=data.columns,
+        classes=() if is_plain(data.class_names) else data.class_names,
+        targets=() if data.classes else data.target_names,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
         partition = json.loads(path.read_bytes())
         labels = np.array([client["labels"] for client in partition["clients"]], dtype=np.float64)
         skew = float(partition["label_skew"])
+        names = [str(name) for name in partition.get("strata", ())]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the page goes without the picture
     if labels.ndim != 2 or not labels.size:
@@ -63,7 +65,7 @@ def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
     shares = (labels / np.maximum(sizes[:, None], 1))[order]
 
     def fill(axes: Axes) -> None:
-        _map(axes, shares)
+        _map(axes, shares, names)
 
     about = f"{len(labels)} clients of {sizes.min():.0f} to {sizes.max():.0f} examples"
     height = float(np.clip(0.8 + 0.16 * labels.shape[1], 1.6, 4))
@@ -77,7 +79,7 @@ def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
     )
 
 
-def _map(axes: Axes, shares: Values) -> None:
+def _map(axes: Axes, shares: Values, names: Sequence[str]) -> None:
     """Draw each client's label shares as a column of ink, in eight shades."""
     shades = 8
     for shade in range(1, shades + 1):
@@ -91,7 +93,7 @@ def _map(axes: Axes, shares: Values) -> None:
     axes.locator_params(axis="x", nbins=8, integer=True)
     axes.grid(visible=False)
     if labels <= 12:
-        axes.set_yticks(range(labels))
+        axes.set_yticks(range(labels), [name[:12] for name in names] or None)
 
 
 def _square(client: int, label: int) -> list[tuple[float, float]]:

@@ -136,6 +136,12 @@ class Data:
     """Fewest, most."""
     label_skew: float
     """Mean Jensen-Shannon distance of the clients' label shares to the pooled ones."""
+    columns: tuple[str, ...] = ()
+    """Of a table: what is learnt from."""
+    classes: tuple[str, ...] = ()
+    """The classes' names; empty where they are but numbers."""
+    targets: tuple[str, ...] = ()
+    """What labels are amounts of; empty where they are classes."""
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,11 @@ class RunFolder:
                 left_over.unlink()
             yield
 
+    def forget(self) -> None:
+        """Let the folder be no run any more: ``latest`` points to the newest of the others."""
+        self.scenario.unlink(missing_ok=True)
+        runs.unlink_latest(self.path)
+
     def status(self) -> Status:
         """Return what state the run is in."""
         if lock.is_held(self.path):

@@ -6,7 +6,7 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-__all__ = ["SCENARIO", "link_target", "point_link", "runs_in", "similar_runs"]
+__all__ = ["SCENARIO", "link_target", "point_link", "runs_in", "similar_runs", "unlink_latest"]
 
 SCENARIO = "scenario.resolved.yaml"
 """The first file that a run writes: a folder that has it is a run."""
@@ -40,6 +40,18 @@ def point_link(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     os.replace(temporary, link)
+
+
+def unlink_latest(run: Path) -> None:
+    """Let ``latest`` beside ``run`` point to the newest other run, if it points to ``run``."""
+    link = run.parent / "latest"
+    if not link.is_symlink() or link.readlink().name != run.name:
+        return
+    others = [path for path in runs_in(run.parent.parent) if path.parent == run.parent]
+    if others := [path for path in others if path != run]:
+        point_link(link, others[-1].name)
+    else:
+        link.unlink()
 
 
 def link_target(path: Path) -> Path:

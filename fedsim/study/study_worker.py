@@ -67,6 +67,7 @@ def answer(scenario: str, folder: str, sets: list[str]) -> dict[str, object]:
     except FedsimError as error:
         if (done := run.result()) is not None:  # ended early, as its privacy budget asks
             return {"status": "finished", **_primary(run, done)}
+        path.mkdir(parents=True, exist_ok=True)  # a run that could not start leaves no folder
         run.log(str(error))
         return {"status": "failed", "why": " ".join(str(error).split())}
     except (Exception, SystemExit) as error:  # a plug-in's; the next cell is none of its business
