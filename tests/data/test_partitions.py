@@ -178,3 +178,48 @@ def test_splitting_prints_nothing(toy: Toy, capfd: pytest.CaptureFixture[str]) -
     Dirichlet(alpha=0.05, min_size=5).deal(toy(200, classes=10), 10, 1)
     Shards().deal(toy(), 4, 1)
     assert capfd.readouterr() == ("", "")
+
+
+def uneven(toy: Toy) -> Dataset:
+    """Return natural clients 0 to 9 with 1, 2, ... 10 examples."""
+    return toy(55, client=np.repeat(np.arange(10), np.arange(1, 11)))
+
+
+def owners(dataset: Dataset, owned: Sequence[Array]) -> list[int]:
+    assert dataset.client is not None
+    return [int(dataset.client[indices[0]]) for indices in owned]
+
+
+def test_natural_takes_clients_by_how_much_they_hold(toy: Toy) -> None:
+    dataset = uneven(toy)
+    owned = Natural(min_examples=4, max_examples=7).deal(dataset, None, 1)
+    assert sizes(owned) == [4, 5, 6, 7]
+    first = Natural(min_examples=4, most_clients=3).deal(dataset, 3, 1)
+    assert owners(dataset, first) == [3, 4, 5]
+
+
+def test_natural_takes_any_clients_by_the_seed(toy: Toy) -> None:
+    dataset = uneven(toy)
+    some = [
+        owners(dataset, Natural(most_clients=4, choose="random").deal(dataset, None, seed))
+        for seed in range(200)
+    ]
+    assert all(len(set(taken)) == 4 and taken == sorted(taken) for taken in some)
+    counts = np.bincount(np.concatenate(some), minlength=10)
+    assert counts.min() > 50, "each of ten is taken about 80 times of 200"
+    again = Natural(most_clients=4, choose="random").deal(dataset, None, 7)
+    assert owners(dataset, again) == some[7]
+
+
+@pytest.mark.parametrize(
+    ("partition", "message"),
+    [
+        (Natural(most_clients=11), "most_clients is 11, but 10 natural clients fit"),
+        (Natural(min_examples=3, max_examples=2), "no natural client has 3 to 2 examples"),
+    ],
+)
+def test_natural_says_which_clients_there_are_not(
+    toy: Toy, partition: Natural, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        partition.deal(uneven(toy), None, 1)
