@@ -56,6 +56,8 @@ class Loaded:
     columns: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    has_gaps: bool = False
+    """Whether absent numbers are still NaN, to become means."""
 
     def dataset(self) -> Dataset:
         """Return all of it, checked, with labels, clients and domains numbered from 0.
@@ -88,10 +90,15 @@ class Loaded:
             test_domain=test_domain,
             columns=self.columns,
             target_names=self.target_names,
+            has_gaps=self.has_gaps and (_has_nan(self.inputs) or _has_nan(self.test_inputs)),
             notes=(*self.notes, *class_notes(labels, test_labels, classes, class_names)),
             weight=None if self.weight is None else _floats(self.weight, "weights"),
             test_weight=None if self.test_weight is None else _floats(self.test_weight, "weights"),
         )
+
+
+def _has_nan(values: Array | None) -> bool:
+    return values is not None and values.dtype.kind == "f" and bool(np.isnan(values).any())
 
 
 def _groups(

@@ -55,11 +55,13 @@ class Dataset:
     """What the labels are amounts of."""
     notes: tuple[str, ...] = ()
     """What a user should know of the data before learning from it."""
+    has_gaps: bool = False
+    """Whether NaN stands for an absent number, which becomes the mean of the training parts."""
     strata: Array | None = None
     """Shape ``(n,)``, int64 from 0: what to stratify by; None: as the labels say."""
 
     def __post_init__(self) -> None:
-        check_split(self.inputs, self.labels, self.classes, "")
+        check_split(self.inputs, self.labels, self.classes, "", self.has_gaps)
         check_weight(self.weight, len(self.inputs), "")
         check_index(self.client, len(self.inputs), "client numbers")
         check_index(self.strata, len(self.inputs), "strata")
@@ -74,7 +76,7 @@ class Dataset:
                 raise DataError("a test split needs both inputs and labels; one of them is absent")
             return
         rows, names = len(self.test_inputs), len(self.domain_names)
-        check_split(self.test_inputs, self.test_labels, self.classes, "test ")
+        check_split(self.test_inputs, self.test_labels, self.classes, "test ", self.has_gaps)
         check_weight(self.test_weight, rows, "test ")
         check_index(self.test_domain, rows, "test domain numbers", names)
         kinds = [f"{part.dtype} {part.shape[1:]}" for part in (self.inputs, self.test_inputs)]

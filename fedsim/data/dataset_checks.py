@@ -14,7 +14,9 @@ __all__ = ["Array", "check_index", "check_split", "check_weight"]
 Array = NDArray[Any]
 
 
-def check_split(inputs: Array, labels: Array, classes: int, which: str) -> None:
+def check_split(
+    inputs: Array, labels: Array, classes: int, which: str, has_gaps: bool = False
+) -> None:
     """Check the examples of one split, which errors call ``which``.
 
     Raises:
@@ -31,7 +33,10 @@ def check_split(inputs: Array, labels: Array, classes: int, which: str) -> None:
         check_index(labels, len(inputs), f"{which}labels", classes)
     else:
         _check_labels(labels, len(inputs), f"{which}labels", classes)
-    _check_finite(inputs, f"{which}inputs")
+    if has_gaps and np.isinf(inputs).any():
+        raise DataError(f"the {which}inputs hold {int(np.isinf(inputs).sum())} infinite values")
+    if not has_gaps:
+        _check_finite(inputs, f"{which}inputs")
 
 
 def _check_labels(labels: Array, length: int, which: str, classes: int) -> None:

@@ -120,7 +120,7 @@ class FederatedData:
     def terms(self) -> dict[str, Any]:
         """Return, as plain values, what a device needs to prepare examples of its own alike."""
         arrays = self._arrays
-        numbers = ("centre", "spread", "domain", "target")
+        numbers = ("centre", "spread", "domain", "target", *(["fill"] if "fill" in arrays else []))
         return {
             "shape": list(self.shape),
             "dtype": arrays["inputs"].dtype.name,

@@ -57,6 +57,7 @@ def read_npz(source: NpzLayout, path: Path) -> Dataset:
         return Loaded(
             **arrays,
             columns=columns,
+            has_gaps=source.missing == "mean",
             class_names=_names(archive, "class_names"),
             client_names=_names(archive, "client_names"),
             domain_names=_names(archive, "domain_names"),

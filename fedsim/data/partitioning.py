@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.dataset import Array, Dataset, Partition, Shares, Shift, Source
+from fedsim.data.hold_out import hold_out, in_floats
+from fedsim.data.imputation import imputed, training_means
 from fedsim.data.label_kinds import as_targets
 from fedsim.data.partition_check import checked_shares
 from fedsim.data.scale import Scaling, fitted, plain
@@ -82,6 +84,8 @@ class Partitioned:
     strata: Array | None = None
     """Shape ``(n,)``: what was stratified by, where that are not the labels."""
     strata_names: tuple[str, ...] = ()
+    fill: Array | None = None
+    """What an absent number became, of the shape of one example; None where none may be absent."""
     columns: tuple[str, ...] = ()
     """Of a table: what is learnt from."""
     target_names: tuple[str, ...] = ()
@@ -102,12 +106,13 @@ def partition_examples(recipe: Recipe) -> Partitioned:
     if strata is not dataset.labels:
         dataset = replace(dataset, strata=strata)
     if recipe.shift is not None:
-        dataset = _in_floats(dataset)
-    dataset, rows = _hold_out(dataset, recipe)
+        dataset = in_floats(dataset)
+    dataset, rows = hold_out(dataset, recipe.server_test, recipe.seed)
     owned = checked_shares(
         recipe.partition.deal(dataset, recipe.clients, recipe.seed), len(dataset)
     )
     order, offsets = _parts(owned, strata_of(dataset), recipe)
+    dataset, fill = _complete(dataset, order, offsets)
     inputs = _shifted(dataset.inputs[order], offsets, recipe)
     labels = _stored(dataset.labels[order], dataset.classes)
     domain = _domains(dataset.domain, owned)
@@ -126,6 +131,7 @@ def partition_examples(recipe: Recipe) -> Partitioned:
         client_names=_client_names(dataset, owned),
         weight=None if dataset.weight is None else dataset.weight[order],
         strata=None if dataset.strata is None else dataset.strata[order],
+        fill=fill,
         columns=dataset.columns,
         target_names=dataset.target_names,
         notes=dataset.notes,
@@ -134,35 +140,26 @@ def partition_examples(recipe: Recipe) -> Partitioned:
     )
 
 
-def _in_floats(dataset: Dataset) -> Dataset:
-    """Return the data set with bytes divided by 255, in both splits: a shift adds fractions."""
-    if dataset.inputs.dtype != np.uint8:
-        return dataset
+def _complete(dataset: Dataset, order: Array, offsets: Array) -> tuple[Dataset, Array | None]:
+    """Return the data set with means in place of absent numbers, and these means.
+
+    Args:
+        dataset: with gaps, maybe.
+        order: the rows of all clients' parts.
+        offsets: where the parts begin; every third is a training part.
+    """
+    if not dataset.has_gaps:
+        return dataset, None
+    is_training = np.repeat(np.arange(len(offsets) - 1) % 3 == 0, np.diff(offsets))
+    fill = training_means(dataset.inputs, np.sort(order[is_training]), bool(dataset.columns))
     test = dataset.test_inputs
-    return replace(
+    complete = replace(
         dataset,
-        inputs=dataset.inputs / np.float32(255),
-        test_inputs=None if test is None else test / np.float32(255),
+        has_gaps=False,
+        inputs=imputed(dataset.inputs, fill),
+        test_inputs=None if test is None else imputed(test, fill),
     )
-
-
-def _hold_out(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Array]:
-    """Return the data set with a test split, and the rows of the source that it trains on."""
-    everything = np.arange(len(dataset))
-    if dataset.test_inputs is not None or not recipe.server_test:
-        return dataset, everything
-    generator = numpy_stream(recipe.seed, "server_test")
-    remaining, test = cut(strata_of(dataset), [recipe.server_test], generator)
-    if not len(test):
-        return dataset, everything
-    reduced = dataset.subset(
-        remaining,
-        test_inputs=dataset.inputs[test],
-        test_labels=dataset.labels[test],
-        test_domain=None if dataset.domain is None else dataset.domain[test],
-        test_weight=None if dataset.weight is None else dataset.weight[test],
-    )
-    return reduced, remaining
+    return complete, fill
 
 
 def _stored(labels: Array, classes: int) -> Array:

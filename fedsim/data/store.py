@@ -49,6 +49,8 @@ def write(partitioned: Partitioned, store: Path) -> None:
         if (array := getattr(partitioned, name)) is not None
     }
     scale = {"centre": partitioned.scale.centre, "spread": partitioned.scale.spread}
+    if partitioned.fill is not None:
+        scale["fill"] = partitioned.fill
     meta = {
         "format": 1,
         "classes": partitioned.classes,
@@ -82,7 +84,7 @@ def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
         meta = json.loads((store / _META).read_text(encoding="utf-8"))
         if meta["format"] != 1:
             raise DataError(f"{store} has format {meta['format']}; this fedsim reads format 1")
-        optional = [name for name in _OPTIONAL if (store / f"{name}.npy").is_file()]
+        optional = [name for name in (*_OPTIONAL, "fill") if (store / f"{name}.npy").is_file()]
         names = (*_HASHED, *optional, "centre", "spread")
         # Plain arrays upon the mappings: a slice of a memmap takes several times as long.
         arrays = {

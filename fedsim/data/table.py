@@ -58,7 +58,7 @@ def joined(
 def filled(
     train: Array, test: Array | None, missing: Missing, what: str = "the inputs"
 ) -> tuple[Array, Array | None]:
-    """Return float arrays without NaN; ``mean`` is that of the training examples, by column.
+    """Return float arrays without NaN; with ``mean`` it is left for :mod:`fedsim.data.imputation`.
 
     Raises:
         DataError: if there is a NaN and ``missing`` is ``error``.
@@ -69,10 +69,9 @@ def filled(
         return train, test
     if missing == "error":
         raise DataError(f"{what} lack {absent} values (NaN); say missing: mean or missing: zero")
-    is_present = ~np.isnan(train)
-    total = np.where(is_present, train, 0).sum(axis=0, dtype=np.float64)
-    value = total / np.maximum(is_present.sum(axis=0), 1) if missing == "mean" else np.zeros(1)
-    complete = [np.where(np.isnan(part), value, part).astype(np.float32) for part in parts]
+    if missing == "mean":
+        return train, test
+    complete = [np.where(np.isnan(part), 0, part).astype(np.float32) for part in parts]
     return complete[0], None if test is None else complete[1]
 
 

@@ -91,6 +91,7 @@ def _dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame | None
         weight=None if weight is None else _whole(weight, train),
         test_weight=None if weight is None or test is None else _whole(weight, test),
         columns=names,
+        has_gaps=source.missing == "mean",
         target_names=source.labels,
         notes=tuple(notes),
     ).dataset()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedsim.data import store as stores
-from fedsim.data.dataset import Array, Source
+from fedsim.data.dataset import Array, Dataset, Source
 from fedsim.data.federated import FederatedData, prepare
+from fedsim.data.imputation import imputed, training_means
 from fedsim.data.partitioning import Partitioned
 from fedsim.data.scale import Scaling, fitted
 from fedsim.data.sources._columns import Columns
@@ -48,8 +49,16 @@ def data_terms(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
     """
     source = build("source", scenario.data.source, scenario.folder)
     plan = source.plan(scenario.folder) if isinstance(source, Columns) else None
-    columns = None if plan is None else [vars(column) for column in plan]
-    return {**data.terms(), "columns": columns}
+    terms = data.terms()
+    columns = None if plan is None else [_column(column, data, terms) for column in plan]
+    return {**terms, "columns": columns}
+
+
+def _column(column: Planned, data: FederatedData, terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a column's plan as plain values; absent numbers become what they became in the run."""
+    if column.fill is None or "fill" not in terms:
+        return vars(column)
+    return {**vars(column), "fill": terms["fill"][data.columns.index(column.name)]}
 
 
 def open_data(
@@ -86,6 +95,10 @@ def dealt_alone(path: Path, scenario: Scenario, client: int, clients: int) -> Pa
     """
     dataset = _source(path, scenario).load(scenario.seed, path.parent)
     rows = len(dataset)
+    if dataset.has_gaps:
+        dataset = replace(
+            dataset, has_gaps=False, inputs=imputed(dataset.inputs, _own_means(dataset))
+        )
     scale = fitted(dataset.inputs, np.array([0, rows, rows, rows]))
     terms = {
         "shape": dataset.inputs.shape[1:],
@@ -171,7 +184,16 @@ def _read(path: Path, scenario: Scenario, terms: Mapping[str, Any]) -> tuple[Arr
     labels = dataset.labels
     if dataset.class_names and terms["class_names"]:
         labels = _numbered(np.array(dataset.class_names)[labels], terms, path)
-    return dataset.inputs, _numbered(labels, terms, path)
+    inputs = dataset.inputs
+    if dataset.has_gaps:
+        gaps = terms.get("fill")
+        fill = np.array(gaps) if gaps is not None else _own_means(dataset)
+        inputs = imputed(inputs, fill)
+    return inputs, _numbered(labels, terms, path)
+
+
+def _own_means(dataset: Dataset) -> Array:
+    return training_means(dataset.inputs, np.arange(len(dataset)), bool(dataset.columns))
 
 
 def _source(path: Path, scenario: Scenario) -> Source:
