@@ -1,4 +1,4 @@
-"""CDAN: features that no discriminator can tell apart, given what is predicted of them.
+"""CDAN: adversarial domain adaptation, conditioned on the model's predictions.
 
 References:
     Long, Cao, Wang, Jordan, "Conditional Adversarial Domain Adaptation", NeurIPS 2018,

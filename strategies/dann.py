@@ -1,4 +1,4 @@
-"""DANN: features from which no discriminator can tell a source from a target.
+"""DANN: adversarial domain adaptation with a domain discriminator.
 
 References:
     Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky,

@@ -1,4 +1,4 @@
-"""FedAvg: average what the clients learned, weighted by their examples.
+"""FedAvg: average the clients' updates, weighted by their examples.
 
 References:
     McMahan, Moore, Ramage, Hampson, Agüera y Arcas, "Communication-Efficient Learning of Deep

@@ -1,4 +1,4 @@
-"""FedMedian: take the middle client, coordinate by coordinate.
+"""FedMedian: the coordinate-wise median of the clients' updates.
 
 References:
     Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal

@@ -1,4 +1,4 @@
-"""FedNova: average what the clients learned per step, so that more steps buy no more say.
+"""FedNova: average updates after dividing each by its number of local steps.
 
 References:
     Wang, Liu, Liang, Joshi, Poor, "Tackling the Objective Inconsistency Problem in

@@ -1,4 +1,4 @@
-"""FedProx: keep each client near the global model while it trains.
+"""FedProx: a proximal term keeps each client near the global model while it trains.
 
 References:
     Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith, "Federated Optimization in Heterogeneous

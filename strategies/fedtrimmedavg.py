@@ -1,4 +1,4 @@
-"""FedTrimmedAvg: leave out the extreme clients, coordinate by coordinate, and average.
+"""FedTrimmedAvg: the coordinate-wise trimmed mean of the clients' updates.
 
 References:
     Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal

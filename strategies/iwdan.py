@@ -1,4 +1,4 @@
-"""IWDAN: DANN for domains in which classes are not equally common.
+"""IWDAN: DANN with class weights, for label shift between domains.
 
 References:
     Tachet des Combes, Zhao, Wang, Gordon, "Domain Adaptation with Conditional Distribution

@@ -1,4 +1,4 @@
-"""IWJAN: JAN for domains in which classes are not equally common.
+"""IWJAN: JAN with class weights, for label shift between domains.
 
 References:
     Tachet des Combes, Zhao, Wang, Gordon, "Domain Adaptation with Conditional Distribution

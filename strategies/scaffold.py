@@ -1,4 +1,4 @@
-"""SCAFFOLD: take out of each client's gradients the direction in which it alone drifts.
+"""SCAFFOLD: correct each client's gradients with control variates that estimate its drift.
 
 References:
     Karimireddy, Kale, Mohri, Reddi, Stich, Suresh, "SCAFFOLD: Stochastic Controlled Averaging
