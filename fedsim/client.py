@@ -1,4 +1,4 @@
-"""What a client is: a local update rule, whose methods turn an instruction into an update.
+"""The contract of a client: a local update rule that turns an instruction into an update.
 
 A local update rule is a frozen dataclass whose fields a scenario sets under ``local``.  To write
 one, derive it from :class:`Client` and override what your paper changes:

@@ -1,4 +1,4 @@
-"""Typed messages: what the two sides of an algorithm tell each other, written down once.
+"""Typed messages between a strategy and its clients, defined once for both sides.
 
 A message is a frozen dataclass in a file that strategy and client both import.  It crosses as the
 settings and extras of a :class:`~fedsim.wire.Broadcast`, or as the extras of an

@@ -1,4 +1,4 @@
-"""What a strategy is: a few pure verbs, each a line of the papers' pseudo-code.
+"""The contract of a strategy: a few pure methods, each a line of the papers' pseudo-code.
 
 A strategy is a frozen dataclass.  Its fields are the parameters that a scenario may set; what
 changes from round to round lives in the :class:`ServerState` that it is handed and hands back.
@@ -110,7 +110,7 @@ class ReplySpec:
     """Of one example."""
     classes: int
     local: Mapping[str, Any]
-    """The parameters of the client half."""
+    """The parameters of the local update rule."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,12 @@ class Strategy:
     """FedAvg's verbs, to be overridden one at a time."""
 
     client: ClassVar[str] = "sgd"
-    """The client half, as a scenario would name it."""
+    """The local update rule, as a scenario would name it."""
     deltas: ClassVar[tuple[str, ...]] = ("train",)
     """The phases in which clients send a delta; a reply that lacks it there is refused."""
 
     def phases(self) -> Sequence[str]:
-        """Return the exchanges of one round: the names of the client half's methods, in order."""
+        """Return the exchanges of one round: names of the local update rule's methods, in order."""
         return ("train",)
 
     def participates(self, phase: str, client: ClientInfo) -> bool:

@@ -69,7 +69,7 @@ class Instruction:
     round: int
     """From 1."""
     phase: str
-    """The verb of the client half that is asked for: ``train``, or a strategy's own."""
+    """The verb of the local update rule that is asked for: ``train``, or a strategy's own."""
     client: ClientInfo
     broadcast: Broadcast
     memory: Mapping[str, Weights] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A client half that misbehaves on purpose, for tests of what becomes of such clients."""
+"""A local update rule that misbehaves on purpose, for tests of what becomes of such clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The losses of one client's turn against a domain discriminator, as the server asks for them."""
+"""The losses of one client's training against a domain discriminator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DANN, CDAN, their reweighted forms and their clients tell each other."""
+"""The messages between DANN, CDAN, their reweighted forms and their clients."""
 
 from __future__ import annotations
 

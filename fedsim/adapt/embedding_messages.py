@@ -1,4 +1,4 @@
-"""What JAN, its reweighted form and their clients tell each other."""
+"""The messages between JAN, its reweighted form and their clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DMPN and its clients tell each other."""
+"""The messages between DMPN and its clients."""
 
 from __future__ import annotations
 

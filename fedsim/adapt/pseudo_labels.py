@@ -1,4 +1,4 @@
-"""Rows as JDME's kernels take them, and a target's labels as a model guesses them."""
+"""Rows as JDME's kernels take them, and pseudo-labels of a target by a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a model may be on a target, told without a label of it: higher is better.
+"""How good a model may be on a target, estimated without its labels: higher is better.
 
 References:
     You, Wang, Long, Jordan, "Towards Accurate Model Selection in Deep Unsupervised Domain

@@ -1,4 +1,4 @@
-"""How far one example moves what domains tell of themselves: the L2 sensitivity of each sum.
+"""The L2 sensitivity of each sum that domains release: how far one example moves it.
 
 Neighbours differ by one example of one client, added or removed.  A statistic that is not here
 has no bound that is known, and does not leave a client under privacy.

@@ -1,4 +1,4 @@
-"""What JDME and its clients tell each other."""
+"""The messages between JDME and its clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for JDME's subspace where every cost and slope is a question to all clients."""
+"""The search for JDME's subspace; each cost and gradient takes an exchange with all clients."""
 
 from __future__ import annotations
 

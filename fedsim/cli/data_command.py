@@ -1,4 +1,4 @@
-"""``fedsim data preview``: who holds what, before anything is trained."""
+"""``fedsim data preview``: which client holds how much, before anything is trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of an error: a message, an exit code, and a file for a traceback nobody foresaw."""
+"""From an error to a message, an exit code, and a file for an unexpected traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fedsim list``: what can be named in a scenario, and what it can be told."""
+"""``fedsim list``: the plug-ins that a scenario can name, and their parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fedsim privacy``: what a promise takes, what a run has spent, and whether it holds."""
+"""``fedsim privacy``: plan, show, export and audit privacy guarantees."""
 
 from __future__ import annotations
 

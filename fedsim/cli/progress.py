@@ -1,4 +1,4 @@
-"""What is seen of a run while it runs: a live bar, plain lines, or JSON lines."""
+"""The live output of a run: a bar, plain lines, or JSON lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fedsim rerun``: the same run once more, and whether the same comes of it."""
+"""``fedsim rerun``: repeat a run and compare the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a command speaks: results to stdout, notes to stderr, and the options every command has."""
+"""Output of commands: results to stdout, notes to stderr, and the options every command has."""
 
 from __future__ import annotations
 

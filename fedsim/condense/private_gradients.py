@@ -1,4 +1,4 @@
-"""The mathematics of matching images under differential privacy; nothing here keeps the books.
+"""The mathematics of matching images under differential privacy, without the accounting.
 
 The gradient of equation 1 with respect to the images splits exactly into one part per example:
 with ``u = [h; z]`` and ``U`` the mean of ``u`` over the class's images,

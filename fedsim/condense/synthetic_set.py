@@ -97,7 +97,7 @@ def table_of(update: Update, sender: str) -> Weights:
 
     Args:
         update: its synthetic set is a table.
-        sender: the client half that makes such sets.
+        sender: the local update rule that makes such sets.
 
     Raises:
         RunError: if it sent none.

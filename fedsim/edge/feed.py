@@ -1,4 +1,4 @@
-"""What a run's events are written to by the server's part, and read from by who started it.
+"""The file of a run's events: written by the server's part, read by who started the run.
 
 One JSON object a line, in the run's folder.  The last line says how the part ended, unless it
 was killed.

@@ -1,4 +1,4 @@
-"""A device joins, and joins again after whatever happens: crash, restart, loss of network."""
+"""A device joins the federation, and rejoins after a crash, a restart or a loss of network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device calls its server: what it is told, or in one line why that did not work."""
+"""A device calls its server: the reply, or in one line why the call failed."""
 
 from __future__ import annotations
 

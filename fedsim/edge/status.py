@@ -1,4 +1,4 @@
-"""Who of a federation is there, and taking one out."""
+"""Shows which devices of a federation are connected, and revokes one."""
 
 from __future__ import annotations
 

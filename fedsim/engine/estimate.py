@@ -1,4 +1,4 @@
-"""What a run would take, judged by one client's turn that is really taken."""
+"""Estimates the cost of a run from one client's turn that is really taken."""
 
 from __future__ import annotations
 

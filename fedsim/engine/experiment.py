@@ -1,4 +1,4 @@
-"""An experiment, settled once: what a run is made of, before anything is trained."""
+"""An experiment: the parts of a run, built once, before anything is trained."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What federated learning is compared with: everyone's examples pooled, and each client alone.
 
-Both train with the scenario's own client half, model, first weights and number of rounds, and
+Both train with the scenario's own local update rule, model, first weights and number of rounds, and
 both are judged on the server's test set.  They are asked for as Flower messages, so they are
 spread over the workers like everything else.
 """

@@ -1,4 +1,4 @@
-"""What a run comes to: the hash of its weights, and when it reached its targets."""
+"""The result of a run: the hash of its weights, and when it reached its targets."""
 
 from __future__ import annotations
 

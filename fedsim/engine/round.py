@@ -1,4 +1,4 @@
-"""One round, from top to bottom: who takes part, what they are sent, what comes of it."""
+"""One round: sampling of clients, broadcast, exchange of updates, and the server's step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run needs before its first round: data dealt and written down, trials, trackers."""
+"""What a run needs before its first round: partitioned data, trials, trackers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes to a worker at once, and what it makes of it."""
+"""A chunk of clients' work for a worker, and the worker's reply."""
 
 from __future__ import annotations
 

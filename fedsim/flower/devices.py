@@ -1,4 +1,4 @@
-"""The devices of a federation, asked over any Flower grid: which node each is, and until when.
+"""Sends requests to a federation's devices over any Flower grid: which node each is, by when.
 
 A message goes to the node that is registered for a client, never to one by its place in a
 list.  Whoever has not answered at the deadline is named and the round goes on; an answer that

@@ -1,4 +1,4 @@
-"""Every touch of Flower's private names, in one file; ``tests/flower/test_private.py`` guards it.
+"""All uses of Flower's private names, in one file; ``tests/flower/test_private.py`` checks them.
 
 Holds for Flower 1.41 and 1.42.  Two things have no public way yet: a process that creates
 messages needs an identity, and a message in flight needs an id.  And two are slow by its

@@ -1,4 +1,4 @@
-"""A stock Flower strategy in the dress of ours, so that a scenario can name any of them.
+"""Adapts a stock Flower strategy, so that a scenario can name any of them.
 
 fedsim draws the cohort and carries the messages; the stock strategy says what the clients are
 told (``configure_train``) and what their models come to (``aggregate_train``).
@@ -42,7 +42,7 @@ class FromFlower(Strategy):
 
     @property
     def sends(self) -> frozenset[str]:
-        """The settings that a client half must read for the rule to be what its name says."""
+        """The settings that a local update rule must read for the rule to be what its name says."""
         return frozenset({"proximal-mu"} if hasattr(self.rule, "proximal_mu") else ())
 
     def broadcast(self, state: ServerState, to: ClientInfo) -> Broadcast:

@@ -1,4 +1,4 @@
-"""The strategy and the client half that a scenario names; stock Flower strategies are adapted."""
+"""The strategy and local update rule of a scenario; stock Flower strategies are adapted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _fault(scenario: Scenario, key: str, what: str) -> ScenarioError:
 
 
 def client_of(scenario: Scenario, strategy: Strategy) -> Client:
-    """Return the client half: the one under ``local``, or the one that the strategy needs.
+    """Return the local update rule: the one under ``local``, or the one that the strategy needs.
 
     Under privacy that is not central it adds its noise itself, as the settled scenario says.
     """

@@ -1,4 +1,4 @@
-"""How much a client half that protects its records really gives away: canaries among them.
+"""How much a local update rule that protects its records really gives away: canaries among them.
 
 One client holds canary records, each in or out by a coin flip, on a model where every record
 pulls in a direction of its own, harder than the clip allows.  The half takes its turns by its own

@@ -1,4 +1,4 @@
-"""The other way round: how much noise, or how many turns, a budget is worth."""
+"""Inverse accounting: how much noise, or how many turns, a budget allows."""
 
 from __future__ import annotations
 

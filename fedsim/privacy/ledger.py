@@ -1,4 +1,4 @@
-"""The write-ahead ledger of a run: every charge is on the disk before what it pays for exists.
+"""The write-ahead ledger of a run: every charge is on disk before the release it pays for.
 
 ``privacy.jsonl`` holds one line per charge.  Each line carries the hash of the line before and
 of itself, so an edit anywhere breaks the chain; a checkpoint keeps the length and the last hash,

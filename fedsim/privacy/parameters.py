@@ -1,4 +1,4 @@
-"""What a record-level local update rule is told, and what it must be able to say of itself.
+"""The privacy parameters of a record-level local update rule, and the contract of such a rule.
 
 A rule that protects its own records adds its own noise, so the server need not be trusted.
 """

@@ -1,4 +1,4 @@
-"""What a wished epsilon would take: more noise, fewer rounds, or a smaller cohort."""
+"""What a target epsilon needs: more noise, fewer rounds, or a smaller cohort."""
 
 from __future__ import annotations
 

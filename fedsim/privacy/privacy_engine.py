@@ -1,4 +1,4 @@
-"""What stands between a run and its clients: no round is asked for that is not paid for.
+"""Charges the ledger before each round, and stops a run before its budget is exceeded.
 
 Central noise is charged when the sum is known and before the noise is drawn.  Clients that add
 their own noise release it by answering, so they are charged before they are asked.

@@ -1,4 +1,4 @@
-"""What a scenario promises: unit, neighbours, delta, accountant, and what that comes to.
+"""A scenario's privacy guarantee: unit, neighbours, delta, accountant, and its epsilon.
 
 A turn is what is paid for.  Under central privacy it is a round, and everybody pays; where
 clients add the noise themselves it is one client's turn, and only that client pays.
@@ -36,7 +36,7 @@ class PrivacySpec:
     """With its noise multiplier."""
     crowd: Population
     half: PrivateRule | None = None
-    """The client half, where it protects its own records."""
+    """The local update rule, where it protects its own records."""
 
     @property
     def noise_multiplier(self) -> float:
@@ -80,7 +80,7 @@ class PrivacySpec:
 
     @property
     def terms(self) -> PrivacyParameters:
-        """What a client half that adds its own noise is told."""
+        """What a local update rule that adds its own noise is told."""
         return PrivacyParameters(self.privacy.clip, self.noise_multiplier, self.privacy.rng)
 
     @property

@@ -1,4 +1,4 @@
-"""What a run's privacy comes to, on one page: for whoever has to sign it off."""
+"""A run's privacy statement, on one page."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _sampling(claim: PrivacySpec) -> str:
 
 
 def _release(release: Release) -> str:
-    """Return one kind of release of a client half, in words."""
+    """Return one kind of release of a local update rule, in words."""
     who = "of all examples: no amplification"
     if release.sample_rate < 1:
         who = f"of samples, each example in with chance {release.sample_rate:g}: amplification"

@@ -1,4 +1,4 @@
-"""A look at a cluster before a run: what each node has, what differs, how well it is reached."""
+"""Checks a cluster before a run: what each node has, what differs, how fast it is reached."""
 
 from __future__ import annotations
 

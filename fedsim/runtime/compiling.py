@@ -83,7 +83,7 @@ def compiling(
         fast = Host(settled, store, device_of(scenario)).worker
         seconds_spent = {"before": before, "warm_up": time.perf_counter() - start}
         return _tried(scenario, instruction, (plain.host.worker, fast), seconds_spent)
-    except Exception as error:  # no compiler, or a model or client half that raises
+    except Exception as error:  # no compiler, or a model or local update rule that raises
         return Compiling(False, f"nothing is compiled: {said(error)}")
 
 

@@ -1,4 +1,4 @@
-"""The way of a run's data to a node: by its path where that leads to it, else through Ray, once.
+"""Ships a run's data to a node: by its path where that exists there, else through Ray, once.
 
 A node that was shipped the data keeps it in a folder of the user's own among the temporary
 files; whatever no worker has open there makes way for the next shipment.

@@ -1,4 +1,4 @@
-"""How much of a GPU each worker holds: at least what a turn was seen to take of its memory."""
+"""How much of a GPU each worker gets: at least the memory that a turn was measured to need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Flower Grid that deals messages in chunks to workers; how a chunk gets there is left open."""
+"""A Flower Grid that sends messages in chunks to workers; the transport is left to subclasses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lives where clients run: one ClientApp, through which a chunk of clients takes its turns."""
+"""The host in a worker process: one ClientApp that trains a chunk of clients."""
 
 from __future__ import annotations
 

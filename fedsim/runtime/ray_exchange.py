@@ -1,4 +1,4 @@
-"""What is left of an exchange on Ray: chunks that wait, are under way, or are done."""
+"""The state of an exchange on Ray: chunks that wait, are under way, or are done."""
 
 from __future__ import annotations
 

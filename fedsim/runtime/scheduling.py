@@ -1,4 +1,4 @@
-"""Who works with whom, and where: an exchange's tasks cut into chunks for the workers."""
+"""Scheduling: an exchange's tasks cut into chunks for the workers."""
 
 from __future__ import annotations
 

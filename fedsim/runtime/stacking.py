@@ -94,7 +94,7 @@ def _refusal(trial: TimingTrial) -> str:
     try:
         many = worker.turns(pair)
         alone = [worker.turn(instruction) for instruction in pair]
-    except Exception as error:  # whatever a model or a client half may raise
+    except Exception as error:  # whatever a model or a local update rule may raise
         return said(error)
     difference = max(_apart(single, stacked) for single, stacked in zip(alone, many, strict=True))
     return (

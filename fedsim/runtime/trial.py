@@ -1,4 +1,4 @@
-"""A few clients' turns of a first round, taken before it to see what the machine does best."""
+"""A timing trial: a few clients' turns, run before round 1 to find the fastest settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study would take, judged by one client's turn for each strategy that is in it."""
+"""Estimates the cost of a study from one client's turn for each of its strategies."""
 
 from __future__ import annotations
 

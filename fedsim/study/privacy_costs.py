@@ -1,4 +1,4 @@
-"""What a study's private cells would spend, each method's promise said once."""
+"""What a study's private cells would spend, one line for each guarantee."""
 
 from __future__ import annotations
 

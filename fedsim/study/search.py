@@ -1,4 +1,4 @@
-"""Which values to try next, and which were best: Optuna, asked anew for every trial.
+"""The parameter search: which values to try next, by Optuna.
 
 A proposal is a pure function of the seed, the trial's number and the trials before it, so a study
 that was killed goes on with the very trials that it would have made.

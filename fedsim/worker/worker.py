@@ -36,7 +36,7 @@ Held = TypeVar("Held", Examples, Unlabelled, Examples | Unlabelled)
 
 
 class Worker:
-    """Holds what all turns of a run share: the data, one model, the client half."""
+    """Holds what all turns of a run share: the data, one model, the local update rule."""
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class Worker:
     def turn(self, instruction: Instruction) -> Update:
         """Return the update of ``instruction``'s client.
 
-        Whatever the client half did to the model is undone before the next turn.
+        Whatever the local update rule did to the model is undone before the next turn.
 
         Raises:
-            AttributeError: if the client half has no verb of the phase's name.
+            AttributeError: if the local update rule has no verb of the phase's name.
             RunError: if that method returns something else than an update.
         """
         verb = getattr(self.client, instruction.phase)
@@ -135,7 +135,7 @@ class Worker:
             instructions: of one round and phase, all with the same broadcast.
 
         Raises:
-            RunError: if the client half has no verb for that, or the model cannot be stacked.
+            RunError: if the local update rule has no verb for that, or the model cannot be stacked.
             OutOfMemoryError: of PyTorch's, if there is no room for a single one.
         """
         try:
@@ -177,7 +177,7 @@ class Worker:
     def reference(self, client: ClientId, rounds: int) -> Score:
         """Return how far ``client`` gets alone, judged on the server's test set.
 
-        The client half trains for as many rounds as the federation does, with nobody to talk
+        The local update rule trains for as many rounds as the federation does, with nobody to talk
         to; :data:`POOL` holds all that may be trained on and so gives the centralized reference.
         """
         weights = self._tensors(self.initial)
@@ -186,7 +186,7 @@ class Worker:
         for number in range(1, rounds + 1):
             generator = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
             instruction = Instruction(number, "train", info, Broadcast(weights))
-            # A client half that needs labels is refused them by the type of a target's examples.
+            # A rule that needs labels is refused them by the type of a target's examples.
             update = train(self._fresh(weights), examples, instruction, generator)
             weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
         test = self._placed(self.data.server_test())

@@ -1,4 +1,4 @@
-"""The client halves against slow truths: torch's optimiser, autograd, closed forms."""
+"""The local update rules against slow truths: torch's optimiser, autograd, closed forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every client half on the shelf keeps a client's contract."""
+"""Every local update rule on the shelf keeps a client's contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client half of FedDM: what it computes, all classes at once, is what the paper writes."""
+"""FedDM's local update rule: what it computes, all classes at once, is what the paper writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client half that ends its worker in one round, and in the next the whole node that it is on."""
+"""A local update rule that ends its worker in one round, and in the next the whole node."""
 
 from __future__ import annotations
 
