@@ -1,4 +1,4 @@
-"""Noisy class means of features and logits, released once per round; matching them costs no privacy.
+"""Noisy class means of features and logits, released once a round; matching costs no privacy.
 
 Experimental.  Instead of noise on thousands of pixels in every step, as in ``_clipped_matching``,
 there is noise on a few hundred means for each of a few models; images are then made from what

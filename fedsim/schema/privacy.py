@@ -1,4 +1,4 @@
-"""The section ``privacy`` of a scenario: what is promised, to whom, and how it is paid for."""
+"""The section ``privacy`` of a scenario: unit, mechanism, noise and budget."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Budget(Section):
 
 
 class Privacy(Section):
-    """What is promised, to whom, and how it is paid for."""
+    """The privacy guarantee: unit, mechanism, noise and budget."""
 
     unit: Literal["client", "record"]
     """Whose presence is hidden: a whole client's, or one training example's of one client."""
     mechanism: Literal["gaussian"] = "gaussian"
     """Gaussian noise on clipped sums."""
     clip: Annotated[float, Ge(1e-6), Le(1e6)]
-    """The L2 norm that one unit's share is cut to; with adaptive clipping, that of round 1."""
+    """The L2 norm that one unit's share is clipped to; with adaptive clipping, that of round 1."""
     noise_multiplier: Multiplier | None = None
     """The noise's standard deviation over the clip; null: what the budget needs."""
     budget: Budget | None = None

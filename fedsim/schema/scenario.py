@@ -77,7 +77,7 @@ class Holdout(Section):
 
 
 class DataSection(Section):
-    """Where the examples come from and who gets which."""
+    """Where the examples come from and how they are partitioned."""
 
     source: Part
     """What gives the examples: `digits`, `npz:PATH`, `csv:PATH`, `folder:PATH`, `hf:REPO`, ..."""
@@ -122,7 +122,7 @@ class Evaluation(Section):
 
 
 class Compute(Section):
-    """What the run may use of which machine."""
+    """Which machines, processors and GPUs the run uses."""
 
     backend: Literal["auto", "local", "ray"] = "auto"
     """Where the clients run: in this process, on Ray, or whichever suits the machine."""
@@ -184,7 +184,7 @@ class Scenario(Section):
     rounds: Count
     """How many rounds are run."""
     data: DataSection
-    """Where the examples come from and who gets which."""
+    """Where the examples come from and how they are partitioned."""
     task: Part = Part(use="classification")
     """What there is to learn: the loss, what a model returns, what is measured; by default what
     the source says, else classification."""
@@ -197,7 +197,7 @@ class Scenario(Section):
     strategy: Part
     """What the server does with the clients' updates."""
     privacy: Privacy | None = None
-    """What is promised about the clients' data, and at what price; null: nothing."""
+    """The privacy guarantee for the clients' data: unit, noise and budget; null: none."""
     adapt: Adapt = Adapt()
     """Where there are target domains: which round's model is the result."""
     evaluation: Evaluation = Evaluation()
@@ -208,7 +208,7 @@ class Scenario(Section):
     """What the result is compared with: training on pooled data, each client alone, and an
     oracle that is given the targets' labels too."""
     compute: Compute = Compute()
-    """What the run may use of which machine."""
+    """Which machines, processors and GPUs the run uses."""
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     """What is kept so that a run can be resumed."""
     tracking: Texts = ()
