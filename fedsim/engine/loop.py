@@ -214,7 +214,7 @@ class TrainingLoop:
         return computed
 
     def _finish(self, state: ServerState, stopped: str) -> Result:
-        write_trace(self.folder, state.round, self.fed.carrier.stints)
+        write_trace(self.folder, state.round, self.fed.carrier.trace)
         weights = self.fed.strategy.evaluate(state)
         if SELECTED in state.memory:
             weights = state.memory[SELECTED]

@@ -79,7 +79,7 @@ class Transport:
         return self._grid.workers if isinstance(self._grid, ChunkGrid) else len(self._nodes)
 
     @property
-    def stints(self) -> Iterator[TraceEntry]:
+    def trace(self) -> Iterator[TraceEntry]:
         """When and where the clients worked since the last round began, where hosts are ours."""
         for phase, worker, at, turns in self._shifts:
             for turn in turns:

@@ -41,7 +41,7 @@ class Shipment:
 
     @classmethod
     def of(cls, store: Path) -> Shipment:
-        """Return the parcel of a prepared store."""
+        """Return the shipment of a prepared store."""
         return cls(store.absolute(), stores.read(store)[1]["digest"])
 
     @property
@@ -60,37 +60,37 @@ class ShippedFile:
     sha256: str
 
 
-def at_hand(parcel: Shipment) -> Path | None:
+def at_hand(shipment: Shipment) -> Path | None:
     """Return where this node has the data; None: it has not."""
-    if _is(parcel.store, parcel.digest):
-        return parcel.store
+    if _is(shipment.store, shipment.digest):
+        return shipment.store
     with cache_folder() as folder:
-        store = folder / parcel.digest
-        if not _is(store, parcel.digest):
+        store = folder / shipment.digest
+        if not _is(store, shipment.digest):
             return None
         _hold(store)
         return store
 
 
-def pack(parcel: Shipment) -> list[ShippedFile]:
+def pack(shipment: Shipment) -> list[ShippedFile]:
     """Put the data to Ray's object store, as long as somebody holds what is returned."""
-    return [_crate(path) for path in sorted(parcel.store.iterdir())]
+    return [_shipped_file(path) for path in sorted(shipment.store.iterdir())]
 
 
-def unpack(parcel: Shipment, crates: Sequence[ShippedFile]) -> Path:
+def unpack(shipment: Shipment, files: Sequence[ShippedFile]) -> Path:
     """Write the data to this node, unless another worker did, and return where it is.
 
     Raises:
         RunError: if it cannot be written, or is not what was sent.
     """
     with cache_folder() as folder:
-        store, half = folder / parcel.digest, folder / f".{parcel.digest}"
-        if not _is(store, parcel.digest):
+        store, half = folder / shipment.digest, folder / f".{shipment.digest}"
+        if not _is(store, shipment.digest):
             try:
                 _make_way(folder)
                 half.mkdir()
-                for crate in crates:
-                    _write(half / crate.name, crate)
+                for file in files:
+                    _write(half / file.name, file)
                 half.rename(store)
             except OSError as error:
                 raise RunError(f"the data cannot be kept in {folder}: {error}") from error
@@ -107,7 +107,7 @@ def _is(store: Path, digest: str) -> bool:
         return False
 
 
-def _crate(path: Path) -> ShippedFile:
+def _shipped_file(path: Path) -> ShippedFile:
     digest, pieces = hashlib.sha256(), []
     with path.open("rb") as file:
         while (piece := np.fromfile(file, np.uint8, PIECE)).size:
@@ -116,15 +116,15 @@ def _crate(path: Path) -> ShippedFile:
     return ShippedFile(path.name, pieces, digest.hexdigest())
 
 
-def _write(path: Path, crate: ShippedFile) -> None:
+def _write(path: Path, shipped: ShippedFile) -> None:
     digest = hashlib.sha256()
     with path.open("wb") as file:
-        for ref in crate.pieces:
+        for ref in shipped.pieces:
             piece = ray.get(ref)
             digest.update(piece.data)
             file.write(piece.data)
-    if digest.hexdigest() != crate.sha256:
-        raise RunError(f"the data arrived damaged: {crate.name}")
+    if digest.hexdigest() != shipped.sha256:
+        raise RunError(f"the data arrived damaged: {shipped.name}")
 
 
 @contextmanager

@@ -36,9 +36,9 @@ class Schedule:
 class ChunkGrid(Grid):
     """Everything of a grid but the way to the workers."""
 
-    def __init__(self, clients: int, dealing: Scheduler) -> None:
+    def __init__(self, clients: int, scheduler: Scheduler) -> None:
         """Make the grid of a run with so many clients."""
-        self.workers = dealing.workers
+        self.workers = scheduler.workers
         self.states: dict[ClientId, Memory] = {}
         """What each client keeps between its turns; on real devices it stays there."""
         self.set_aside: dict[ClientId, str] = {}
@@ -46,7 +46,7 @@ class ChunkGrid(Grid):
         self.notes: list[str] = []
         """What a user should know of the workers; whoever passes it on empties it."""
         self._told: set[str] = set()
-        self._clients, self._dealing = clients, dealing
+        self._clients, self._scheduler = clients, scheduler
         self._run = empty_run(RUN_ID)
         self._pushed = 0
         self._waiting: dict[str, Message] = {}
@@ -72,14 +72,14 @@ class ChunkGrid(Grid):
             self._told.update(new)
             self.notes += new
             yield reply
-        self._dealing.costs.learn(phase, turns)
+        self._scheduler.costs.learn(phase, turns)
 
     def _deal(self, requests: Asks, phase: str, summed: bool) -> Schedule:
         contents = {id(content): content for _, content in requests}
         number = {key: at for at, key in enumerate(contents)}
         whose = [(node - FIRST_NODE, number[id(content)]) for node, content in requests]
         chunks = []
-        for home, groups in self._dealing.chunks(phase, whose):
+        for home, groups in self._scheduler.chunks(phase, whose):
             clients = [client for group in groups for client in group.clients]
             chunk = Chunk(
                 clients=clients,

@@ -112,7 +112,7 @@ class RayGrid(ChunkGrid):
         try:
             reply: ChunkReply = ray.get(future)
         except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError):
-            yield from self._bury(flight, work)
+            yield from self._handle_dead_worker(flight, work)
         except ray.exceptions.RayTaskError as error:
             raise RunError(f"a worker failed: {cause(error)}") from error
         else:
@@ -127,8 +127,8 @@ class RayGrid(ChunkGrid):
             else:
                 yield reply
 
-    def _bury(self, flight: PendingChunk, work: ExchangeWork) -> Iterator[ChunkReply]:
-        """Deal a dead worker's clients again; set aside who killed it twice."""
+    def _handle_dead_worker(self, flight: PendingChunk, work: ExchangeWork) -> Iterator[ChunkReply]:
+        """Replace a dead worker and redo its work; set aside a client that killed two workers."""
         queue, node = work.queues[flight.worker], self._team.nodes[flight.worker]
         self._replace([flight.worker], work)
         if self._team.is_gone(node):  # nobody's turn did that

@@ -1,6 +1,6 @@
 """The worker processes of a run on Ray; they load their libraries while the driver loads its own.
 
-Nothing heavy is imported here but Ray, so that a crew can be called before anything else is done.
+Nothing heavy is imported here but Ray, so that a pool can be started before anything else is done.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ class RayWorker:
         self._exchange = -1  # which one the sum is of
         self._sums: Sums
 
-    def open(self, scenario: Scenario, parcel: Shipment) -> WorkerReady | None:
+    def open(self, scenario: Scenario, shipment: Shipment) -> WorkerReady | None:
         """Open the run's data where it is; None: it is not on this node."""
         from fedsim.runtime.data_shipping import at_hand
 
-        store = at_hand(parcel)
+        store = at_hand(shipment)
         return None if store is None else self._opened(scenario, store, was_shipped=False)
 
     def receive(
-        self, scenario: Scenario, parcel: Shipment, crates: Sequence[ShippedFile]
+        self, scenario: Scenario, shipment: Shipment, files: Sequence[ShippedFile]
     ) -> WorkerReady:
-        """Open the run's data, which the first worker of a node takes out of ``crates``."""
+        """Open the run's data, which the first worker of a node takes out of ``files``."""
         from fedsim.runtime.data_shipping import unpack
 
-        return self._opened(scenario, unpack(parcel, crates), was_shipped=True)
+        return self._opened(scenario, unpack(shipment, files), was_shipped=True)
 
     def _opened(self, scenario: Scenario, store: Path, was_shipped: bool) -> WorkerReady:
         from fedsim.runtime.host import Host
@@ -158,7 +158,7 @@ class RayPool:
 
 
 class _EarlyPool:
-    """A crew on its way, and the thread that called it.
+    """A pool that is being started, and the thread that starts it.
 
     The kernel ends Ray's processes with the thread that started them, so that thread stays.
     """
@@ -166,28 +166,28 @@ class _EarlyPool:
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
         self._is_here, self._is_done = Event(), Event()
-        self._crew: RayPool | None = None
+        self._pool: RayPool | None = None
         self._thread = Thread(target=self._stay, daemon=True)
         self._thread.start()
 
     def _stay(self) -> None:
         try:
-            self._crew = RayPool(self._compute)
-        except Exception:  # whoever asks for the crew calls another, and meets the error
+            self._pool = RayPool(self._compute)
+        except Exception:  # whoever needs the pool starts another, and gets the error
             pass
         finally:
             self._is_here.set()
         self._is_done.wait()
 
-    def crew(self) -> RayPool | None:
-        """Return the crew, once it is here; None if it does not come."""
+    def pool(self) -> RayPool | None:
+        """Return the pool once it is ready; None if it failed to start."""
         self._is_here.wait()
-        return self._crew
+        return self._pool
 
     def close(self) -> None:
-        """End the crew, if nobody did."""
-        if (crew := self.crew()) is not None:
-            crew.close()
+        """Close the pool."""
+        if (pool := self.pool()) is not None:
+            pool.close()
         self._is_done.set()
         self._thread.join()
 
@@ -198,7 +198,7 @@ _CALLED: list[_EarlyPool] = []
 
 @contextmanager
 def started_early(compute: Compute) -> Iterator[None]:
-    """Let a crew come while the block does other things, such as loading torch."""
+    """Start a pool while the block does other things, such as loading torch."""
     if ray.is_initialized():
         yield
         return
@@ -210,9 +210,9 @@ def started_early(compute: Compute) -> Iterator[None]:
 
 
 def ready_pool(compute: Compute) -> RayPool:
-    """Return the crew that was called ahead, or a new one.
+    """Return the pool that was started early, or a new one.
 
     Raises:
         ScenarioError: as :class:`RayPool`.
     """
-    return (_CALLED[-1].crew() if _CALLED else None) or RayPool(compute)
+    return (_CALLED[-1].pool() if _CALLED else None) or RayPool(compute)

@@ -32,14 +32,14 @@ class Workers:
             RunError: if one does not start.
             ScenarioError: if the cluster cannot be joined, or is too small.
         """
-        self._scenario, self._parcel, self._note = scenario, Shipment.of(store), note
-        self._crates: list[ShippedFile] = []
+        self._scenario, self._shipment, self._note = scenario, Shipment.of(store), note
+        self._files: list[ShippedFile] = []
         self._failures: Counter[int] = Counter()
         self._met: set[str] = set()
         self.opening: dict[Any, int] = {}
         """Which worker each of these futures says to be ready."""
-        self._crew = ready_pool(scenario.compute)
-        self.actors = self._crew.actors
+        self._pool = ready_pool(scenario.compute)
+        self.actors = self._pool.actors
         self.nodes = [""] * len(self.actors)
         """Where each worker is, once it is ready."""
         self._here = driver_node()
@@ -70,8 +70,8 @@ class Workers:
             self.replace([worker])
             return None
         if ready_worker is None:
-            self._crates = self._crates or pack(self._parcel)
-            ready = self.actors[worker].receive.remote(self._scenario, self._parcel, self._crates)
+            self._files = self._files or pack(self._shipment)
+            ready = self.actors[worker].receive.remote(self._scenario, self._shipment, self._files)
             self.opening[ready] = worker
             return None
         self._failures[worker] = 0
@@ -80,7 +80,7 @@ class Workers:
             self._meet(ready_worker)
         self.nodes[worker] = ready_worker.node
         if not self.opening:
-            self._crates = []  # the object store has better use for the room
+            self._files = []  # the object store has better use for the room
         return worker
 
     def replace(self, workers: Iterable[int]) -> None:
@@ -88,7 +88,7 @@ class Workers:
         for worker in workers:
             ray.kill(self.actors[worker])
             self.nodes[worker] = ""
-            self.actors[worker] = self._crew.spawn()
+            self.actors[worker] = self._pool.spawn()
             self._open(worker)
 
     def is_gone(self, node: str) -> bool:
@@ -101,10 +101,10 @@ class Workers:
 
     def close(self) -> None:
         """End the workers, and Ray too if it was started for them."""
-        self._crew.close()
+        self._pool.close()
 
     def _open(self, worker: int) -> None:
-        self.opening[self.actors[worker].open.remote(self._scenario, self._parcel)] = worker
+        self.opening[self.actors[worker].open.remote(self._scenario, self._shipment)] = worker
 
     def _failure(self, error: BaseException) -> RunError:
         is_cluster = self._scenario.compute.address is not None
@@ -119,9 +119,9 @@ class Workers:
         for text in what.notes:
             self._note(f"node {ready.node[:8]} has {text}: last bits may differ")
         if ready.was_shipped:
-            size = self._parcel.bytes / 1e6
+            size = self._shipment.bytes / 1e6
             self._note(
-                f"node {ready.node[:8]} does not see {self._parcel.store}: "
+                f"node {ready.node[:8]} does not see {self._shipment.store}: "
                 f"{size:.1f} MB were shipped to it"
             )
 

@@ -37,7 +37,7 @@ class SgdRule(Protocol):
 def train_stacked(
     rule: SgdRule, model: nn.Module, members: Sequence[StackedClient]
 ) -> list[Update]:
-    """Return the updates that ``rule.train`` would give each seat, up to rounding.
+    """Return the updates that ``rule.train`` would give each client, up to rounding.
 
     Every client draws what it would draw alone, so it meets the same batches in the same order.
     A shorter batch is filled up with examples that do not count, and a client that is done leaves
