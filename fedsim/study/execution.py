@@ -103,9 +103,9 @@ def go_on(folder: Path, jobs: int, watch: Watch, retry_failed: bool = False) -> 
             check_installed()
         scenarios = [load(_scenario(folder, line.name)) for line in todo if not line.trial]
         _wait(folder / "cells" / line.name for line in todo)
-        with shared(scenarios, min(jobs, len(todo))) as crew:
-            pool = Pool(crew.jobs, folder / "study.log", crew.environment)
-            ledger = _CellQueue(folder, pool, again, crew.sets).play(ledger, watch)
+        with shared(scenarios, min(jobs, len(todo))) as resources:
+            pool = Pool(resources.jobs, folder / "study.log", resources.environment)
+            ledger = _CellQueue(folder, pool, again, resources.sets).play(ledger, watch)
     failed = ledger.counts()["failed"]
     if failed:
         message = f"{failed} of {len(ledger.cells)} cells failed; the others are finished"

@@ -24,7 +24,7 @@ class StudyResources:
 
 @contextmanager
 def shared(scenarios: Sequence[Scenario], jobs: int) -> Iterator[StudyResources]:
-    """Give the crew for ``scenarios``, with Ray started for it where they ask for Ray.
+    """Yield the resources for ``scenarios``, with Ray started for it where they ask for Ray.
 
     Cells of one process each take one core.  Cells on Ray all live in one Ray, which is started
     here or is the cluster that they name, and each takes its share of the workers.
