@@ -122,7 +122,7 @@ def test_stock_fedprox_is_refused_with_a_client_that_does_not_hold_back(scenario
 
 
 def test_stock_trees_are_refused(scenario, play) -> None:
-    with pytest.raises(ScenarioError, match="FedXgbBagging grows trees"):
+    with pytest.raises(ScenarioError, match="FedXgbBagging trains tree ensembles"):
         play(scenario(strategy="flwr.serverapp.strategy:FedXgbBagging"))
 
 
