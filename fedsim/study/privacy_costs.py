@@ -33,7 +33,7 @@ def privacy_costs(study: Study, population: Callable[[Scenario], int]) -> list[s
             )
     lines = [f"{promise}: {_few(names)}" for promise, names in cells_by_promise.items()]
     if lines and study.trials:
-        lines.append("each trial of the search spends its own budget, which no statement covers")
+        lines.append("each trial of the search spends as a run does; no statement covers them")
     return lines
 
 
