@@ -158,11 +158,7 @@ class RunFolder:
         return content if isinstance(content, dict) else {}
 
     def write_weights(self, weights: Weights) -> None:
-        """Write the final weights to ``model.safetensors``.
-
-        Raises:
-            RunError: if the disk is full.
-        """
+        """Write the final weights to ``model.safetensors``, as :meth:`write` does."""
         from safetensors.torch import save
 
         self.write("model.safetensors", save(dict(weights)))

@@ -165,8 +165,8 @@ def faults(folder: Path, path: str, **words: Any) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("path", "words", "key", "message"),
     [
-        ("floats.npz", {}, "data.source", "the labels are float32, and a classification takes"),
-        ("marks.npz", {}, "data.source", "each label has the shape (3,)"),
+        ("floats.npz", {}, "data.source", "the targets are float32, no class numbers"),
+        ("marks.npz", {}, "data.source", "each target has the shape (3,)"),
         ("tokens.npz", {}, "model", "mlp takes numbers, and the inputs are token ids"),
         ("good.npz", {"partition": "natural", "count": "null"}, "data.partition",
          "the natural partition needs each example's client"),
@@ -205,5 +205,5 @@ def test_check_says_it_at_the_line_and_imports_no_numpy(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "s.yaml:4:" in done.stderr
-    assert "data.source: the labels are float32" in done.stderr
+    assert "data.source: the targets are float32" in done.stderr
     assert "imported" not in done.stderr
