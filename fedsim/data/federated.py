@@ -181,7 +181,7 @@ class FederatedData:
         at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
         if (examples := self._cache.get(at)) is None:
             rows = slice(*self._arrays["offsets"][at : at + 2])
-            examples = self._cache.put(at, self._examples(rows))
+            examples = self._cache.put(at, self._examples(rows, owner=client))
         return examples
 
     def server_test(self, domain: str | None = None) -> Examples:
@@ -201,8 +201,8 @@ class FederatedData:
             targets: take the targets' too, with their labels: what an oracle would train on.
         """
         owner, rows = self._training_rows()
-        rows = rows if targets else rows[~self._arrays["target"][owner]]
-        return self._examples(rows)
+        taken = targets | ~self._arrays["target"][owner]
+        return self._examples(rows[taken], owner=owner[taken])
 
     def counts(self) -> Array:
         """Return each client's training examples of each stratum, ``(clients, strata)``.
@@ -236,11 +236,13 @@ class FederatedData:
         owner = np.repeat(np.arange(len(self.clients)), train_sizes(offsets))
         return owner, np.flatnonzero(part == 0)
 
-    def _examples(self, rows: slice | Array, split: Literal["", "test_"] = "") -> Examples:
+    def _examples(
+        self, rows: slice | Array, split: Literal["", "test_"] = "", owner: int | Array = -1
+    ) -> Examples:
         import torch
 
         # All are copies: torch warns of a mapping that cannot be written to.
-        ready = self._scale.normalised(self._arrays[f"{split}inputs"][rows])
+        ready = self._scale.normalised(self._arrays[f"{split}inputs"][rows], owner)
         labels = np.array(self._arrays[f"{split}labels"][rows])
         weight = self._arrays.get(f"{split}weight")
         weights = None if weight is None else torch.from_numpy(np.array(weight[rows]))

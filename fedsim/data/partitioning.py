@@ -13,8 +13,9 @@ from fedsim.data.dataset import Array, Dataset, Partition, Shares, Shift, Source
 from fedsim.data.hold_out import hold_out, in_floats
 from fedsim.data.imputation import imputed, training_means
 from fedsim.data.label_kinds import as_targets
+from fedsim.data.normalisation import Normalize, scale_for
 from fedsim.data.partition_check import checked_shares
-from fedsim.data.scale import Scaling, fitted, plain
+from fedsim.data.scale import Scaling
 from fedsim.data.split import cut
 from fedsim.data.strata import named_strata, strata_of
 from fedsim.data.target_spec import target_spec
@@ -44,7 +45,7 @@ class Recipe:
     client_val: Fraction = Fraction(0)
     """Share of each client's examples."""
     client_test: Fraction = Fraction(0)
-    normalize: bool = True
+    normalize: Normalize = True
     task: str = "classification"
     """What there is to learn: it says how labels are read, and what to stratify by."""
 
@@ -123,7 +124,7 @@ def partition_examples(recipe: Recipe) -> Partitioned:
         origin=rows[order],
         domain=domain,
         target=_targets(domain, dataset.domain_names, recipe.partition),
-        scale=fitted(inputs, offsets) if recipe.normalize else plain(inputs),
+        scale=scale_for(recipe.normalize, inputs, offsets),
         classes=dataset.classes,
         targets=target_spec(labels, offsets, dataset.classes),
         class_names=dataset.class_names,

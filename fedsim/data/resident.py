@@ -52,16 +52,17 @@ class Resident:
             inputs, labels = (every[rows] for every in self._held)
         else:
             inputs, labels = self._moved(self._inputs[rows]), self._moved(self._labels[rows])
-        ready = self._normalised(inputs)
+        ready = self._normalised(inputs, client)
         if self._arrays["target"][client]:
             return Unlabelled(ready)
         weight = self._arrays.get("weight")
         return Examples(ready, labels, None if weight is None else self._moved(weight[rows]))
 
-    def _normalised(self, inputs: Tensor) -> Tensor:
+    def _normalised(self, inputs: Tensor, client: int) -> Tensor:
         if inputs.dtype == torch.int64:  # token ids
             return inputs.clone()
-        centre, spread = (part.view(-1, *(1,) * (inputs.dim() - 2)) for part in self._scale)
+        own = [part if part.dim() == 1 else part[client] for part in self._scale]
+        centre, spread = (part.view(-1, *(1,) * (inputs.dim() - 2)) for part in own)
         return inputs.to(torch.float32, copy=True).sub_(centre).div_(spread)
 
     def _moved(self, array: Array) -> Tensor:

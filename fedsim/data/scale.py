@@ -8,7 +8,7 @@ import numpy as np
 
 from fedsim.data.dataset import Array
 
-__all__ = ["Scaling", "fitted", "plain"]
+__all__ = ["Scaling", "columns_of", "fitted", "flat_is_one", "plain"]
 
 _BLOCK = 1 << 22
 """Numbers that are turned to float64 at once: 32 MiB."""
@@ -19,21 +19,29 @@ class Scaling:
     """What to subtract and what to divide by, per channel of an image or column of a table."""
 
     centre: Array
-    """Shape ``(channels,)``, float32."""
+    """Shape ``(channels,)``, float32; or ``(clients + 1, channels)`` where each client has its
+    own, and the server the last."""
     spread: Array
-    """Shape ``(channels,)``, float32, never 0."""
+    """Of the same shape, never 0."""
 
-    def normalised(self, inputs: Array) -> Array:
+    def normalised(self, inputs: Array, owner: int | Array = -1) -> Array:
         """Return ``(inputs - centre) / spread`` as a new float32 array of the same shape.
 
         Token ids (int64) are copied as they are.
+
+        Args:
+            inputs: shape ``(n, channels, ...)``.
+            owner: which client's they are, or that of each, ``(n,)``; -1: the server's.
         """
         if inputs.dtype == np.int64:
             return np.array(inputs)
         out: Array = np.array(inputs, dtype=np.float32)
-        along = (-1,) + (1,) * (inputs.ndim - 2)
-        out -= self.centre.reshape(along)
-        out /= self.spread.reshape(along)
+        centre, spread = self.centre, self.spread
+        if centre.ndim == 2:
+            centre, spread = centre[owner], spread[owner]
+        along = (*centre.shape, *(1,) * (inputs.ndim - 2))
+        out -= centre.reshape(along)
+        out /= spread.reshape(along)
         return out
 
 
@@ -64,7 +72,7 @@ def fitted(inputs: Array, offsets: Array) -> Scaling:
     blocks = _training_blocks(inputs, offsets)
     total, count, binary = np.zeros(width), 0, np.full(width, inputs.ndim == 2)
     for block in blocks:
-        columns = _columns(block, width)
+        columns = columns_of(block, width)
         total += columns.sum(axis=0)
         count += len(columns)
         if binary.any():
@@ -72,8 +80,19 @@ def fitted(inputs: Array, offsets: Array) -> Scaling:
     mean = total / count
     squares = np.zeros(width)
     for block in blocks:
-        squares += np.square(_columns(block, width) - mean).sum(axis=0)
-    spread = np.sqrt(squares / count)
+        squares += np.square(columns_of(block, width) - mean).sum(axis=0)
+    return flat_is_one(mean, np.sqrt(squares / count), binary)
+
+
+def flat_is_one(mean: Array, spread: Array, binary: Array) -> Scaling:
+    """Return the scale, with a spread of 1 where nothing varies; one-hots are left as they are.
+
+    Args:
+        mean: float64, ``(channels,)``.
+        spread: the standard deviation, likewise.
+        binary: which are one-hots, likewise.
+    """
+    mean, spread = mean.copy(), spread.copy()
     # Less variation than float32 can tell from rounding is none.
     spread[spread <= 1e-6 * np.abs(mean)] = 1
     mean[binary], spread[binary] = 0, 1
@@ -92,7 +111,7 @@ def _training_blocks(inputs: Array, offsets: Array) -> list[Array]:
     ]
 
 
-def _columns(block: Array, width: int) -> Array:
+def columns_of(block: Array, width: int) -> Array:
     """Return ``block`` as float64 of shape ``(everything else, channels)``."""
     flat = block.reshape(len(block), width, -1).astype(np.float64)
     return flat.transpose(0, 2, 1).reshape(-1, width)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedsim.data.fit import task_name
+from fedsim.data.normalisation import Normalize, PublicConstants
 from fedsim.data.partitioning import Recipe
 from fedsim.plugins.registry import build
+from fedsim.schema.public_scale import PublicScale
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
@@ -32,6 +34,13 @@ def recipe_of(scenario: Scenario) -> Recipe:
         server_test=data.holdout.server_test.share,
         client_val=data.holdout.client_val.share,
         client_test=data.holdout.client_test.share,
-        normalize=data.normalize,
+        normalize=_normalize(scenario),
         task=task_name(scenario),
     )
+
+
+def _normalize(scenario: Scenario) -> Normalize:
+    how = scenario.data.normalize
+    if isinstance(how, PublicScale):
+        return PublicConstants(how.mean, how.std)
+    return how

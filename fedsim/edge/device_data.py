@@ -158,12 +158,21 @@ def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int
         test_inputs=inputs[:0],
         test_labels=labels[:0],
         test_domain=np.zeros(0, np.int64),
-        scale=Scaling(*(np.array(terms[name], np.float32) for name in ("centre", "spread"))),
+        scale=_scale(inputs[parts[0]], terms),
         classes=terms["classes"],
         targets=TargetSpec.of(terms["targets"]),
         class_names=tuple(terms["class_names"]),
         domain_names=tuple(terms["domain_names"]),
     )
+
+
+def _scale(training: Array, terms: Mapping[str, Any]) -> Scaling:
+    """Return the scale that the run reads inputs on, or the device's own where each has one."""
+    scale = Scaling(*(np.array(terms[name], np.float32) for name in ("centre", "spread")))
+    if scale.centre.ndim == 1:
+        return scale
+    rows = len(training)
+    return fitted(training, np.array([0, rows, rows, rows]))
 
 
 def _read(path: Path, scenario: Scenario, terms: Mapping[str, Any]) -> tuple[Array, Array]:

@@ -133,7 +133,11 @@ def _validated(
             others[path] = _missing(path, tree)
         else:
             others[steps] = _misfit(steps, values, tree)
-    return unknown + [fault for path, fault in others.items() if path not in meant], None
+    # Of a value that fits no branch of a union, what is wrong inside it says more.
+    above = {path[:length] for path in others for length in range(len(path))}
+    return unknown + [
+        fault for path, fault in others.items() if path not in meant and path not in above
+    ], None
 
 
 def _unknown_key(path: tuple[Step, ...], tree: YamlNode, settled: Settled) -> tuple[Fault, str]:

@@ -18,6 +18,7 @@ from fedsim.schema.adapt import Adapt
 from fedsim.schema.count_or_share import Amount, Cohort, CountOrShare, Share
 from fedsim.schema.part import Part, Section
 from fedsim.schema.privacy import Privacy
+from fedsim.schema.public_scale import PublicScale
 from fedsim.schema.wording import Wording
 
 __all__ = [
@@ -87,8 +88,12 @@ class DataSection(Section):
     """What changes the inputs from client to client: noise, rotation, ..."""
     holdout: Holdout = Holdout()
     """Which part of the examples is kept from training."""
-    normalize: bool = True
-    """Subtract the training mean and divide by the training standard deviation."""
+    normalize: Annotated[
+        bool | Literal["clients", "each"] | PublicScale,
+        Wording("true, false, clients, each or a mapping with mean and std"),
+    ] = True
+    """Subtract a mean and divide by a standard deviation: those of all training parts pooled
+    (true), summed by the clients, each client's own, or public constants {mean, std}."""
 
 
 class Clients(Section):

@@ -141,7 +141,10 @@ def _inside(kind: Any, step: str | int) -> Any:
         return inner[1]
     if origin in (tuple, list) and inner and isinstance(step, int):
         return inner[step] if step < len(inner) and ... not in inner else inner[0]
-    return Any
+    field = getattr(kind, "model_fields", {}).get(step)
+    if field is None:
+        return Any
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
 def shown(value: object) -> str:
