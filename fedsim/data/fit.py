@@ -18,7 +18,7 @@ from fedsim.task import TargetSpec
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
 
-__all__ = ["data_faults", "peeked", "task_name"]
+__all__ = ["data_faults", "model_faults", "peeked", "task_name"]
 
 
 def task_name(scenario: Scenario) -> str:
@@ -67,17 +67,29 @@ def _classes(targets: FieldSpec) -> int:
 
 
 def _inputs(scenario: Scenario, header: Header) -> Iterator[Fault]:
-    inputs, model = header.fields.get("inputs"), scenario.model.use
-    if inputs is None or model not in names("model"):
+    inputs = header.fields.get("inputs")
+    if inputs is not None:
+        yield from model_faults(scenario, inputs.dtype, inputs.kind == "tokens")
+
+
+def model_faults(scenario: Scenario, dtype: str, are_tokens: bool) -> Iterator[Fault]:
+    """Yield what is wrong between a model of the shelf and inputs of a type, if anything is.
+
+    Args:
+        scenario: its ``model`` alone matters.
+        dtype: of the inputs.
+        are_tokens: whether they are token ids.
+    """
+    model = scenario.model.use
+    if model not in names("model"):
         return
     takes_tokens = _takes_tokens(model)
-    if inputs.kind == "tokens" and not takes_tokens:
-        message = f"{model} takes numbers, and the inputs are token ids ({inputs.dtype})"
+    if are_tokens and not takes_tokens:
+        message = f"{model} takes numbers, and the inputs are token ids ({dtype})"
         yield Fault("", 0, 0, "model", message, "for amounts: data.source.inputs_as: numbers")
-    if inputs.kind != "tokens" and takes_tokens:
-        yield Fault(
-            "", 0, 0, "model", f"{model} takes token ids, and the inputs are {inputs.dtype}"
-        )
+    if takes_tokens and not are_tokens:
+        message = f"{model} takes token ids, and the inputs are {dtype}"
+        yield Fault("", 0, 0, "model", message)
 
 
 def _takes_tokens(model: str) -> bool:

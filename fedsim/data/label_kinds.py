@@ -100,10 +100,11 @@ def class_notes(
     if test_labels is not None and len(alone := np.setdiff1d(test_labels, present)):
         which = ", ".join(names[number] if names else str(number) for number in alone[:5])
         notes.append(f"no training example is of class {which}, which the test split has")
-    if len(present) < classes and labels.ndim == 1 and not names:
+    every = present if test_labels is None else np.union1d(present, test_labels)
+    if len(every) < classes and labels.ndim == 1 and not names:
         notes.append(
-            f"of the classes 0 to {classes - 1} only {len(present)} have training examples, "
-            f"and a model gets an output for each: number them from 0 to {len(present) - 1}"
+            f"of the classes 0 to {classes - 1} only {len(every)} have examples, and a model "
+            f"gets an output for each: number them from 0 to {len(every) - 1}"
         )
     return notes
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.federated import FederatedData, prepare
+from fedsim.data.fit import model_faults
 from fedsim.data.naming import is_plain
 from fedsim.data.preview import draw, label_skew, write_partition
 from fedsim.engine.experiment import Experiment
@@ -76,10 +77,18 @@ def opened(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> Fed
 
 
 def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> FederatedData:
-    """Return the data of a new run, dealt; scenario, deal and manifest are written down."""
+    """Return the data of a new run, dealt; scenario, deal and manifest are written down.
+
+    Raises:
+        DataError: if the data cannot be read or split so.
+        ScenarioError: if the model does not take such inputs.
+    """
     text = dump(scenario.resolved())
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
+    dtype = data.stored["inputs"].dtype
+    if faults := [*model_faults(scenario, dtype.name, dtype == np.int64)]:
+        raise ScenarioError(faults)
     write_partition(data, folder.path)
     measures = measures_of(scenario, task_of(scenario, data.targets))
     folder.write("metrics.json", [info_of(metric) for metric in measures.metrics])

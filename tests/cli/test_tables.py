@@ -84,6 +84,26 @@ def test_a_run_that_cannot_start_leaves_no_folder_and_latest_as_it_was(
     assert "interrupted" not in capsys.readouterr().out
 
 
+def test_token_ids_for_a_model_of_numbers_are_refused_before_round_1(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.py").write_text(
+        '"""A source."""\n\nimport numpy as np\nfrom fedsim.data.dataset import Dataset\n\n\n'
+        'class Mine:\n    """Sequences of token ids."""\n\n'
+        "    def load(self, seed, folder):\n"
+        "        ids = np.arange(80).reshape(20, 4)\n"
+        "        return Dataset(ids, np.arange(20) % 2, None, None, 2)\n"
+    )
+    text = SCENARIO.replace("{use: csv, path: a.csv, client: site}", "./mine.py:Mine")
+    text = text.replace("natural", "iid") + "clients: {count: 2}\n"
+    scenario.write_text(text)
+    assert main(["run", str(scenario)]) == 2
+    assert "s.yaml:8:8: model: mlp takes numbers, and the inputs are token ids" in (
+        capsys.readouterr().err
+    )
+    assert not [*Path("runs").rglob("scenario.resolved.yaml")]
+
+
 def test_a_first_run_that_cannot_start_leaves_no_latest(scenario: Path) -> None:
     Path("a.csv").write_text("age,label\n1,1\n")
     assert main(["run", str(scenario)]) == 3

@@ -130,7 +130,7 @@ def test_class_numbers_with_gaps_or_in_the_test_alone_are_said(tmp_path: Path) -
     np.savez(tmp_path / "a.npz", x=x, y=[0, 1, 900, 1], x_test=x[:1], y_test=[5])
     notes = Npz("a.npz").load(1, tmp_path).notes
     assert notes[0] == "no training example is of class 5, which the test split has"
-    assert "of the classes 0 to 900 only 3 have training examples" in notes[1]
+    assert "of the classes 0 to 900 only 4 have examples" in notes[1]
 
 
 def test_class_numbers_beyond_a_bound_are_refused_before_anything_is_allocated(
