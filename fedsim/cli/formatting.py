@@ -161,4 +161,4 @@ def _apart(value: float, other: float, info: MetricInfo) -> str:
     if info.is_share:
         return f"{100 * apart:.1f} points {way}"
     unit = f" {info.unit}" if info.unit else ""
-    return f"{apart:.3g}{unit} ({info.title}) {way}"
+    return f"{info.title} {apart:.3g}{unit} {way}"

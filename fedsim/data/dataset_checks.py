@@ -43,8 +43,8 @@ def _check_labels(labels: Array, length: int, which: str, classes: int) -> None:
     """Check labels that are no plain class numbers: of any shape, and of a type to learn from."""
     if len(labels) != length:
         raise DataError(f"there are {len(labels)} {which} for {length} inputs")
-    if classes:
-        check_index(labels.reshape(-1), labels.size, which, classes)
+    if classes:  # at some places of an example there may be none, which is -1
+        check_index(np.maximum(labels.reshape(-1), 0), labels.size, which, classes)
     elif labels.dtype not in (np.int64, np.float32, np.bool_):
         raise DataError(f"the {which} are {labels.dtype}; they must be int64, float32 or bool")
     _check_finite(labels, which)

@@ -150,7 +150,7 @@ def test_the_verdict_is_one_plain_sentence(
 
 def test_where_lower_is_better_a_lower_error_helps() -> None:
     rmse = MetricInfo("rmse", "RMSE", "lower", "mg/dl")
-    sentence = "helps here: 5 mg/dl (RMSE) below local-only training."
+    sentence = "helps here: RMSE 5 mg/dl below local-only training."
     assert sentence in verdict(50.0, {"local": 55.0}, rmse)
     assert "does not help here" in verdict(55.0, {"local": 50.0}, rmse)
     assert "little difference" in verdict(50.1, {"local": 50.0}, rmse)
