@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedsim.cli.formatting import duration, number, size
 from fedsim.cli.ls_command import row
 from fedsim.cli.screen import Screen
-from fedsim.errors import StudyIncomplete
+from fedsim.errors import ScenarioError, StudyIncomplete
 from fedsim.runlog import lock
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.study_ledger import LEDGER, StudyEntry, StudyLedger
 
 if TYPE_CHECKING:
+    from fedsim.scenario.study_schema import Study
+    from fedsim.schema.scenario import Scenario
     from fedsim.study.execution import Progress
 
 __all__ = ["check_study", "is_study_folder", "resume_study", "run_study", "show_study"]
@@ -37,6 +39,7 @@ def check_study(file: Path, sets: list[str], plan: bool) -> object:
 
     screen = Screen.current()
     study = load_study(file, sets)
+    _check_data(study, file)
     if not screen.json:
         screen.say(f"{file}: ok ({study.shape()})")
         if note := study.note():
@@ -58,6 +61,26 @@ def check_study(file: Path, sets: list[str], plan: bool) -> object:
         for promise in planned.promises:
             screen.say(f"  spent  {promise}")
     return planned
+
+
+def _check_data(study: Study, file: Path) -> None:
+    """Look at the headers of the data of each cell, once where cells have the same.
+
+    Raises:
+        ScenarioError: if they do not fit a cell.
+    """
+    from fedsim.data.fit import data_faults
+
+    distinct: dict[tuple[str, ...], Scenario] = {}
+    for cell in study.cells:
+        scenario = cell.scenario
+        # The task is a section of scenarios that know tasks.
+        parts = [getattr(scenario, name, None) for name in ("data", "model", "clients", "task")]
+        key = tuple(part.model_dump_json() for part in parts if part is not None)
+        distinct.setdefault(key, scenario)
+    faults = {fault for scenario in distinct.values() for fault in data_faults(scenario)}
+    if faults:
+        raise ScenarioError([replace(fault, file=str(file)) for fault in faults])
 
 
 def run_study(

@@ -19,6 +19,7 @@ from fedsim.data.partitioning import Partitioned
 from fedsim.data.scale import Scaling, fitted
 from fedsim.data.sources._columns import Columns
 from fedsim.data.split import cut
+from fedsim.data.strata import strata_of
 from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
@@ -140,7 +141,10 @@ def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int
     holdout = scenario.data.holdout
     shares = [holdout.client_val.share, holdout.client_test.share]
     generator = numpy_stream(scenario.seed, "split", client)
-    parts = cut(labels, shares, generator) if any(shares) else [np.arange(len(labels))]
+    parts = [np.arange(len(labels))]
+    if any(shares):
+        dataset = Dataset(inputs, labels, None, None, terms["classes"])
+        parts = cut(strata_of(dataset), shares, generator)
     order = np.concatenate(parts)
     clients = len(terms["target"])
     offsets = np.zeros(3 * clients + 1, np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedsim.cli import main
 from fedsim.data.fit import data_faults
 from fedsim.data.header import Header
 from fedsim.data.parquet_footer import read_footer
@@ -207,3 +208,27 @@ def test_check_says_it_at_the_line_and_imports_no_numpy(tmp_path: Path) -> None:
     assert "s.yaml:4:" in done.stderr
     assert "data.source: the targets are float32" in done.stderr
     assert "imported" not in done.stderr
+
+
+STUDY = """\
+kind: study
+name: two
+base: base.yaml
+axes:
+  strategy: [fedavg, fedavgm]
+seeds: [1, 2]
+"""
+
+
+def test_check_looks_at_the_data_of_a_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=Y)
+    base = SCENARIO.format(use="npz", path="a.npz", more="", partition="iid", count=2)
+    (tmp_path / "base.yaml").write_text(base)
+    (tmp_path / "s.yaml").write_text(STUDY)
+    assert main(["check", str(tmp_path / "s.yaml")]) == 0
+    np.savez(tmp_path / "a.npz", x=X, y=Y.astype(np.float32))
+    capsys.readouterr()
+    assert main(["check", str(tmp_path / "s.yaml")]) == 2
+    assert capsys.readouterr().err.count("the labels are float32") == 1
