@@ -114,7 +114,8 @@ def _ticks(axes: Axes, shown: Sequence[int], data: FederatedData) -> None:
     """Name the clients below and the labels at the left: all of them, or every so many."""
     most = 20 if len(data.clients) <= 1000 else 10  # Longer numbers need more room.
     columns = range(0, len(shown), math.ceil(len(shown) / most))
-    axes.set_xticks(columns, [f"{shown[x]:,}" for x in columns])
+    few = data.client_names if len(shown) <= 10 else ()
+    axes.set_xticks(columns, [few[shown[x]][:12] if few else f"{shown[x]:,}" for x in columns])
     names = data.strata
     rows = range(0, len(names), math.ceil(len(names) / 26))
     axes.set_yticks(rows, [names[label] for label in rows])

@@ -17,7 +17,7 @@ from fedsim.data.dataset import Array
 from fedsim.data.partitioning import Partitioned
 from fedsim.errors import DataError
 
-__all__ = ["is_complete", "read", "write"]
+__all__ = ["is_complete", "key", "read", "write"]
 
 _META = "meta.json"
 _HASHED = (
@@ -94,6 +94,19 @@ def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{store} holds no complete prepared data: {error}") from error
     return arrays, meta
+
+
+def key(store: Path) -> str:
+    """Return a hash over the examples, who holds them, and the scale that they are read on.
+
+    Raises:
+        DataError: if the store is not complete.
+    """
+    arrays, meta = read(store)
+    digest = hashlib.sha256(meta["digest"].encode())
+    for name in ("centre", "spread"):
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def _give_name(unfinished: Path, store: Path) -> None:

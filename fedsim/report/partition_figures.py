@@ -21,6 +21,8 @@ __all__ = ["PartitionFigure", "partition_figures"]
 
 MOST = 150
 """Clients of a figure; more make no other picture."""
+_NAMED, _LETTERS = 10, 12
+"""Clients that are named, and letters of a name."""
 Values = npt.NDArray[np.float64]
 
 
@@ -56,6 +58,7 @@ def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
         labels = np.array([client["labels"] for client in partition["clients"]], dtype=np.float64)
         skew = float(partition["label_skew"])
         names = [str(name) for name in partition.get("strata", ())]
+        who = [str(client["name"]) for client in partition["clients"] if "name" in client]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the page goes without the picture
     if labels.ndim != 2 or not labels.size:
@@ -66,6 +69,8 @@ def _deal(path: Path, trial: Trial, number: int) -> PartitionFigure | None:
 
     def fill(axes: Axes) -> None:
         _map(axes, shares, names)
+        if 0 < len(who) <= _NAMED:
+            axes.set_xticks(range(len(who)), [name[:_LETTERS] for name in who])
 
     about = f"{len(labels)} clients of {sizes.min():.0f} to {sizes.max():.0f} examples"
     height = float(np.clip(0.8 + 0.16 * labels.shape[1], 1.6, 4))
@@ -93,7 +98,7 @@ def _map(axes: Axes, shares: Values, names: Sequence[str]) -> None:
     axes.locator_params(axis="x", nbins=8, integer=True)
     axes.grid(visible=False)
     if labels <= 12:
-        axes.set_yticks(range(labels), [name[:12] for name in names] or None)
+        axes.set_yticks(range(labels), [name[:_LETTERS] for name in names] or None)
 
 
 def _square(client: int, label: int) -> list[tuple[float, float]]:

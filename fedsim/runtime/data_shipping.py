@@ -38,11 +38,12 @@ class Shipment:
 
     store: Path
     digest: str
+    """Of the examples and of the scale that they are read on."""
 
     @classmethod
     def of(cls, store: Path) -> Shipment:
         """Return the shipment of a prepared store."""
-        return cls(store.absolute(), stores.read(store)[1]["digest"])
+        return cls(store.absolute(), stores.key(store))
 
     @property
     def bytes(self) -> int:
@@ -102,7 +103,7 @@ def unpack(shipment: Shipment, files: Sequence[ShippedFile]) -> Path:
 
 def _is(store: Path, digest: str) -> bool:
     try:
-        return bool(stores.read(store)[1]["digest"] == digest)
+        return stores.key(store) == digest
     except DataError:
         return False
 

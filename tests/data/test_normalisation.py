@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fedsim.client import Examples
+from fedsim.data import store as stores
 from fedsim.data.dataset import Dataset
 from fedsim.data.federated import FederatedData
 from fedsim.data.normalisation import PublicConstants
@@ -94,6 +95,20 @@ def test_rows_that_are_held_out_move_no_constant(
     after = partitioned(toy(inputs=other), "after", normalize=how, **SHARES)
     for name in ("centre", "spread"):
         assert (after.stored[name] == before.stored[name]).all()
+
+
+def test_stores_on_another_scale_have_another_key_and_the_same_digest(
+    toy: Toy, partitioned: Partition, tmp_path: Path
+) -> None:
+    # A node of a cluster keeps shipped data by this key: two scales must not be one.
+    ways = {"pooled": True, "plain": False, "each": "each", "again": True}
+    digests = {
+        partitioned(toy(inputs=TABLE), name, normalize=how).digest for name, how in ways.items()
+    }
+    keys = {name: stores.key(tmp_path / name) for name in ways}
+    assert len(digests) == 1
+    assert len(set(keys.values())) == 3
+    assert keys["again"] == keys["pooled"]
 
 
 SCENARIO = """\
