@@ -231,4 +231,4 @@ def test_check_looks_at_the_data_of_a_study(
     np.savez(tmp_path / "a.npz", x=X, y=Y.astype(np.float32))
     capsys.readouterr()
     assert main(["check", str(tmp_path / "s.yaml")]) == 2
-    assert capsys.readouterr().err.count("the labels are float32") == 1
+    assert capsys.readouterr().err.count("the targets are float32") == 1
