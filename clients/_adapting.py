@@ -17,6 +17,7 @@ from fedsim.adapt.gls_messages import GlsReply, GlsSums
 from fedsim.adapt.heeded import Heeded
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
+from fedsim.optimizers.stepping import Stepping
 from fedsim.seeds import generator_from
 from fedsim.wire import Instruction, Update, Weights
 
@@ -100,22 +101,23 @@ class Adapting(Sgd):
         examples: Examples,
         instruction: Instruction,
         generator: torch.Generator,
+        stepping: Stepping,
     ) -> float:
         """Take the steps on the objective and return the mean loss of the last pass."""
         if not self.adapts(instruction):
-            return super()._descend(model, examples, instruction, generator)
+            return super()._descend(model, examples, instruction, generator, stepping)
         loss_of = self.objective(model, instruction)
         labels = examples.labels if instruction.client.role == "source" else None
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         weights = {name: parameter.detach() for name, parameter in trained.items()}
-        optimizer, velocity = self.optimizer(instruction), Weights()
+        stepping.start(weights)
         passed: deque[tuple[Tensor, int]] = deque(maxlen=-(-len(examples) // self.batch_size))
         for batch in self._batches(len(examples), generator, examples.inputs.device):
             loss = loss_of(examples.inputs[batch], None if labels is None else labels[batch])
             passed.append((loss.detach(), len(batch)))
             gradients = slopes(loss, trained)
             self._tame(gradients)
-            optimizer.step(weights, gradients, velocity)
+            stepping.step(weights, gradients)
         losses, sizes = zip(*passed, strict=True)
         return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
 

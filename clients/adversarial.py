@@ -112,8 +112,9 @@ class Adversarial(Adapting):
         values = {name: leaf.detach() for name, leaf in leaves.items()}
         anchor = {name: value.clone() for name, value in values.items()}
         dual = instruction.memory.get("dual") or {n: torch.zeros_like(x) for n, x in values.items()}
-        pull, optimizer = terms.penalty or 0.0, self.of_role(instruction).optimizer(instruction)
-        velocity: Weights = {}
+        pull = terms.penalty or 0.0
+        stepping = self.of_role(instruction).stepping(instruction, len(examples))
+        stepping.start(values)
         labels = examples.labels if instruction.client.role == "source" else None
         with seeded_layers(generator, examples.inputs.device):
             for batch in self._batches(len(examples), generator, examples.inputs.device):
@@ -122,7 +123,7 @@ class Adversarial(Adapting):
                 self._tame(gradients)
                 for name, slope in gradients.items():
                     slope.add_(dual[name]).add_(values[name] - anchor[name], alpha=pull)
-                optimizer.step(values, gradients, velocity)
+                stepping.step(values, gradients)
         went = {name: value - anchor[name] for name, value in values.items()}
         dual = {name: old + pull * went[name] for name, old in dual.items()}
         shift = terms.penalty_now or pull

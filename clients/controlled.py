@@ -16,8 +16,8 @@ from torch import nn
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.normalized import effective_steps
 from fedsim.clients.sgd import Sgd
-from fedsim.local_sgd import Correction, StackableCorrection
 from fedsim.messages import ControlVariate
+from fedsim.optimizers.optimizer import Correction, StackableCorrection
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["Controlled"]

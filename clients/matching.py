@@ -25,8 +25,8 @@ from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.pixel_coding import PIXEL_BYTES, Coding
 from fedsim.condense.synthetic_set import SyntheticSetTerms, sent_set
 from fedsim.errors import RunError
-from fedsim.local_sgd import LocalSgd
 from fedsim.models._split import at_once, check_split, class_means, embedded, mismatch
+from fedsim.optimizers.update_rules import SGD
 from fedsim.seeds import generator_on
 from fedsim.wire import Instruction, Update
 
@@ -135,7 +135,7 @@ class Matching(PlainSgd):
     ) -> tuple[Tensor, Tensor]:
         """Return the images, `(classes, per class, *features)`, and the last step's mismatch."""
         model, batch = sphere.model, Batch(by_class, self.real_batch)
-        optimizer = LocalSgd(self.image_lr, self.image_momentum)
+        optimizer = SGD(self.image_lr, self.image_momentum)
         velocity, loss = torch.zeros_like(images), images.new_zeros(())
         for _ in range(self.steps):
             sphere.move(generator)

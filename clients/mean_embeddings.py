@@ -18,7 +18,7 @@ from fedsim.clients._private_set import PrivateSet
 from fedsim.condense.embedding_means import Steps, matched, released_means
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import PrivateExamples
-from fedsim.local_sgd import LocalSgd
+from fedsim.optimizers.update_rules import SGD
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource
 from fedsim.privacy.parameters import PrivacyParameters
@@ -54,7 +54,7 @@ class MeanEmbeddings(PrivateSet):
         means = [
             released_means(sphere, examples, (terms.clip, std), seed, source) for seed in seeds
         ]
-        steps = Steps(self.steps, LocalSgd(self.image_lr, self.image_momentum))
+        steps = Steps(self.steps, SGD(self.image_lr, self.image_momentum))
         return matched(images, sphere, means, terms.clip, steps)
 
     def releases(self, noise_multiplier: float, turns: int) -> tuple[Release, ...]:

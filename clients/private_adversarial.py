@@ -26,7 +26,7 @@ from fedsim.adapt.heeded import Heeded
 from fedsim.adapt.sensitivity import CONFUSION, PREDICTION
 from fedsim.client import Client, Examples
 from fedsim.errors import RunError
-from fedsim.local_sgd import LocalSgd
+from fedsim.optimizers.update_rules import SGD
 from fedsim.per_sample.batches import MOST, in_slots, labelled_with_zeros, padded_sample, sampled
 from fedsim.per_sample.clipped_sums import Gradients, clipped_sum, gradient_of_each
 from fedsim.per_sample.row_check import outputs_are_exact
@@ -207,7 +207,7 @@ class _PrivateAdversarialRule(Client):
 
         source, slopes = source_of(self.terms.rng, generator), gradient_of_each(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-        optimizer = LocalSgd(self.rule.lr, self.rule.momentum)
+        optimizer = SGD(self.rule.lr, self.rule.momentum)
         velocity = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         with seeded_layers(secret_generator(source), examples.inputs.device):
             for _ in range(self.rule.steps):

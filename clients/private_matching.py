@@ -19,7 +19,7 @@ from torch import Tensor
 from fedsim.clients._private_set import PrivateSet
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import ImageMechanism, PrivateExamples, released
-from fedsim.local_sgd import LocalSgd
+from fedsim.optimizers.update_rules import SGD
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource
 from fedsim.privacy.parameters import PrivacyParameters
@@ -53,7 +53,7 @@ class PrivateMatching(PrivateSet):
         generator = generator_on(generator, sphere.device)
         images = self.noise(examples, generator)
         mechanism = ImageMechanism(terms.clip, terms.noise_multiplier, self.sample_rate)
-        optimizer = LocalSgd(self.image_lr, self.image_momentum)
+        optimizer = SGD(self.image_lr, self.image_momentum)
         velocity = torch.zeros_like(images)
         for _ in range(self.steps):
             gradient = released(images, examples, mechanism, (sphere, generator), source)

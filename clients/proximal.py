@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 
 from fedsim.clients.sgd import Sgd
-from fedsim.local_sgd import Correction, StackableCorrection
 from fedsim.messages import ProximalTerm
+from fedsim.optimizers.optimizer import Correction, StackableCorrection
 from fedsim.wire import Instruction, Weights
 
 __all__ = ["Proximal", "strength"]

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from fedsim.client import Client, Examples, StackedClient
 from fedsim.errors import RunError
-from fedsim.local_sgd import Correction, LocalSgd, gradients_of
+from fedsim.optimizers.optimizer import Correction, Optimizer, gradients_of
+from fedsim.optimizers.stepping import Stepping
+from fedsim.optimizers.update_rules import SGD
 from fedsim.seeds import seeded_layers
 from fedsim.stacked.stacked_sgd import train_stacked
 from fedsim.wire import Instruction, Update, Weights
@@ -58,7 +60,8 @@ class Sgd(Client):
         before, metrics = instruction.broadcast.weights, {}
         if len(examples) > 0:
             with seeded_layers(generator, _device(model)):
-                metrics["loss"] = self._descend(model, examples, instruction, generator)
+                stepping = self.stepping(instruction, len(examples))
+                metrics["loss"] = self._descend(model, examples, instruction, generator, stepping)
         after = {name: parameter.detach() for name, parameter in model.named_parameters()}
         if not before.keys() <= after.keys():  # buffers, which take longer to list
             after = model.state_dict()
@@ -82,8 +85,8 @@ class Sgd(Client):
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what is to change the gradients of every batch of this turn, if anything.
 
-        Stacked clients make a :class:`~fedsim.local_sgd.StackableCorrection` together, and any
-        other one after another.
+        Stacked clients make a :class:`~fedsim.optimizers.optimizer.StackableCorrection` together,
+        and any other one after another.
 
         Args:
             instruction: what the server asks.
@@ -101,9 +104,17 @@ class Sgd(Client):
         """Return the step size in the round of ``instruction``."""
         return self.lr * self.lr_decay ** (instruction.round - 1)
 
-    def optimizer(self, instruction: Instruction) -> LocalSgd:
-        """Return what takes the steps in the round of ``instruction``."""
-        return LocalSgd(self.rate(instruction), self.momentum, self.weight_decay)
+    def local_optimizer(self) -> Optimizer:
+        """Return what takes the steps."""
+        return SGD(self.lr, self.momentum, self.weight_decay)
+
+    def rates(self, instruction: Instruction, examples: int) -> list[float]:
+        """Return the size of each step that a client of so many examples takes in this turn."""
+        return [self.rate(instruction)] * self.step_count(examples)
+
+    def stepping(self, instruction: Instruction, examples: int) -> Stepping:
+        """Return the optimiser at the start of the turn of ``instruction``."""
+        return Stepping(self.local_optimizer(), self.rates(instruction, examples))
 
     def step_count(self, examples: int) -> int:
         """Return how many steps a client of so many examples takes in one round."""
@@ -117,6 +128,7 @@ class Sgd(Client):
         examples: Examples,
         instruction: Instruction,
         generator: torch.Generator,
+        stepping: Stepping,
     ) -> float:
         """Take the steps and return the mean loss of the last pass."""
         device, size = _device(model), len(examples)
@@ -124,8 +136,8 @@ class Sgd(Client):
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         # Detached, they share the parameters' memory, and a step needs no no_grad block.
         weights = {name: parameter.detach() for name, parameter in trained.items()}
-        correct, optimizer = self.correction(instruction, weights), self.optimizer(instruction)
-        velocity: Weights = {}
+        correct = self.correction(instruction, weights)
+        stepping.start(weights)
         last_pass: deque[tuple[Tensor, int]] = deque(maxlen=math.ceil(size / self.batch_size))
         for batch in self._batches(size, generator, device):
             loss = examples.loss(model, batch)
@@ -133,7 +145,7 @@ class Sgd(Client):
             gradients = gradients_of(loss, trained)
             if correct is not None:
                 correct(gradients)
-            optimizer.step(weights, gradients, velocity)
+            stepping.step(weights, gradients)
         losses, sizes = zip(*last_pass, strict=True)
         # What numpy.average makes of it, to the last bit and in a third of the time.
         weighted = np.multiply(torch.stack(losses).cpu().numpy(), sizes, dtype=np.float64)

@@ -26,8 +26,8 @@ from fedsim.condense.synthetic_set import (
     table_of,
 )
 from fedsim.errors import RunError
-from fedsim.local_sgd import LocalSgd
 from fedsim.models._build import load_weights, weights_of
+from fedsim.optimizers.update_rules import SGD
 from fedsim.strategy import ReplySpec, Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo, Merged, Update, Weights
 
@@ -101,7 +101,7 @@ class FedDM(Strategy):
             return replace(state, memory=memory)
         load_weights(server.model, state.weights)
         weight = union["weight"] / union["weight"].mean()
-        optimizer = LocalSgd(self.lr, self.momentum, self.weight_decay)
+        optimizer = SGD(self.lr, self.momentum, self.weight_decay)
         rule = Rule(optimizer, self.epochs, self.batch_size)
         train_on(union["images"], union["labels"], weight, server, rule)
         return replace(state, weights=weights_of(server.model), memory=memory)

@@ -20,6 +20,7 @@ class ShelfKind(StrEnum):
     strategies = "strategies"
     clients = "clients"
     models = "models"
+    optimizers = "optimizers"
     sources = "sources"
     partitions = "partitions"
     samplers = "samplers"
@@ -37,10 +38,12 @@ _KEYS = {
     "strategy": "strategy",
     "client": "local",
     "model": "model",
+    "optimizer": "local.optimizer",
     "source": "data.source",
     "partition": "data.partition",
     "sampler": "clients.sampler",
     "shift": "data.feature_shift",
+    "task": "task",
     "tracker": "tracking",
 }
 """Where a scenario names one."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.private_gradients import PrivateExamples, each_embedded
-from fedsim.local_sgd import LocalSgd
 from fedsim.models._split import embedded, mismatch
+from fedsim.optimizers.update_rules import SGD
 from fedsim.privacy.noise import NoiseSource, gaussian, grid, snap
 from fedsim.seeds import generator_from
 
@@ -38,7 +38,7 @@ class Steps:
     """Steps of the images, which start from rest."""
 
     count: int
-    optimizer: LocalSgd
+    optimizer: SGD
 
 
 def released_means(

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from fedsim.local_sgd import LocalSgd, gradients_of
+from fedsim.optimizers.optimizer import Optimizer, gradients_of
 from fedsim.seeds import seeded_layers
 from fedsim.strategy import Server
-from fedsim.wire import Weights
 
 __all__ = ["Rule", "train_on"]
 
@@ -20,7 +19,7 @@ __all__ = ["Rule", "train_on"]
 class Rule:
     """How the server trains, from rest."""
 
-    optimizer: LocalSgd
+    optimizer: Optimizer
     epochs: int
     batch_size: int
 
@@ -40,11 +39,13 @@ def train_on(images: Tensor, labels: Tensor, weight: Tensor, server: Server, rul
     weights = {name: parameter.detach() for name, parameter in trained.items()}
     device = next(iter(weights.values())).device
     images, labels, weight = images.to(device), labels.to(device), weight.to(device)
-    velocity: Weights = {}
+    optimizer, number = rule.optimizer, 0
+    slots = optimizer.slots(weights)
     with seeded_layers(server.generator, device):
         for _ in range(rule.epochs):
             order = torch.randperm(len(labels), generator=server.generator).to(device)
             for batch in torch.split(order, rule.batch_size):
                 losses = cross_entropy(model(images[batch]), labels[batch], reduction="none")
                 gradients = gradients_of((losses * weight[batch]).mean(), trained)
-                rule.optimizer.step(weights, gradients, velocity)
+                number += 1
+                optimizer.step(weights, gradients, slots, optimizer.lr, number)

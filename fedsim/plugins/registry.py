@@ -57,6 +57,7 @@ SHELVES = {
     "shift": Shelf("fedsim.data.shift", "fedsim.shifts"),
     "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes")),
     "task": Shelf("fedsim.tasks", "fedsim.tasks", ("targets",)),
+    "optimizer": Shelf("fedsim.optimizers.update_rules", "fedsim.optimizers"),
     "sampler": Shelf("fedsim.cohort", "fedsim.samplers"),
     "tracker": Shelf("fedsim.runlog.trackers", "fedsim.trackers"),
 }

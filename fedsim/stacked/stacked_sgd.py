@@ -14,7 +14,8 @@ from torch.func import vmap
 
 from fedsim.client import StackedClient
 from fedsim.errors import RunError
-from fedsim.local_sgd import Correction, LocalSgd, StackableCorrection
+from fedsim.optimizers.optimizer import Correction, Optimizer, Slots, StackableCorrection
+from fedsim.optimizers.update_rules import SGD
 from fedsim.stacked.networks import Batch, Mlp, Net, net_of
 from fedsim.wire import Instruction, Update, Weights
 
@@ -29,7 +30,8 @@ class SgdRule(Protocol):
 
     @property
     def batch_size(self) -> int: ...
-    def optimizer(self, instruction: Instruction) -> LocalSgd: ...
+    def local_optimizer(self) -> Optimizer: ...
+    def rates(self, instruction: Instruction, examples: int) -> list[float]: ...
     def step_count(self, examples: int) -> int: ...
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None: ...
 
@@ -98,25 +100,26 @@ class _SgdStack:
         inputs = torch.cat([member.examples.inputs for member in self.members])
         labels = torch.cat([member.examples.labels for member in self.members])
         steer = self._correction()
-        optimizer, velocity = rule.optimizer(self.members[0].instruction), Weights()
+        optimizer, rates = rule.local_optimizer(), self._rates()
+        slots = optimizer.slots(self.weights)
         # All of it lies where the examples do, and no step asks for a number that the CPU can see.
         every = self.places.to(inputs.device)
         sizes = (every >= 0).sum(dim=2)  # (steps, clients)
         batch_losses = torch.zeros(sizes.shape, device=inputs.device)
-        plain = steer is None and not optimizer.momentum
-        fused = self.net if plain and isinstance(self.net, Mlp) else None
+        decay = None if steer is not None else _plain_decay(optimizer)
+        fused = self.net if decay is not None and isinstance(self.net, Mlp) else None
         for step, places in enumerate(every):
             active = sum(count > step for count in counts)
             batch = _batch(inputs, labels, places[:active], sizes[step, :active])
             weights = {name: weight[:active] for name, weight in self.weights.items()}
             if fused is not None:
-                losses = fused.descend(weights, batch, optimizer.lr, optimizer.weight_decay)
+                losses = fused.descend(weights, batch, rates[step], decay or 0.0)
             else:
                 losses, gradients = self.net.gradients(weights, batch)
                 if steer is not None:
                     steer(gradients, active)
-                velocity = {name: momentum[:active] for name, momentum in velocity.items()}
-                optimizer.step(weights, gradients, velocity)
+                slots = _first(slots, active)
+                optimizer.step(weights, gradients, slots, rates[step], step + 1)
             batch_losses[step, :active] = losses
         batch_losses, sizes = batch_losses.cpu(), sizes.cpu()
         return [
@@ -141,8 +144,31 @@ class _SgdStack:
             return _vmapped(stackable, self.weights)
         return _one_by_one(corrections)
 
+    def _rates(self) -> list[float]:
+        """Return the size of each step, which is the same for all who take it.
+
+        Raises:
+            RunError: if it is not.
+        """
+        every = [self.rule.rates(s.instruction, len(s.examples)) for s in self.members]
+        if any(rates != every[0][: len(rates)] for rates in every):
+            raise RunError("the step sizes of clients with fewer steps are others")
+        return every[0]
+
     def _per_pass(self, at: int) -> int:
         return math.ceil(len(self.members[at].examples) / self.rule.batch_size)
+
+
+def _plain_decay(optimizer: Optimizer) -> float | None:
+    """Return the weight decay of plain SGD; None for any other optimiser."""
+    if not isinstance(optimizer, SGD) or type(optimizer) is not SGD or optimizer.momentum:
+        return None
+    return optimizer.weight_decay
+
+
+def _first(slots: Slots, count: int) -> Slots:
+    """Return the slots of the first clients of the stack."""
+    return {slot: {name: x[:count] for name, x in part.items()} for slot, part in slots.items()}
 
 
 def _vmapped(corrections: Sequence[StackableCorrection], weights: Weights) -> StackedCorrection:

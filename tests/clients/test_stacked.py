@@ -197,8 +197,8 @@ def test_a_class_that_overrides_the_verb_alone_trains_alone() -> None:
             return super().train(model, examples, instruction, generator)
 
     class Descends(Sgd):
-        def _descend(self, model, examples, instruction, generator):
-            return super()._descend(model, examples, instruction, generator)
+        def _descend(self, model, examples, instruction, generator, stepping):
+            return super()._descend(model, examples, instruction, generator, stepping)
 
     def verb(client: Client) -> object:
         return client.together("train")

@@ -21,8 +21,8 @@ from fedsim.condense.private_gradients import (
     noisy_counts,
     released,
 )
-from fedsim.local_sgd import LocalSgd
 from fedsim.models._split import embedded
+from fedsim.optimizers.update_rules import SGD
 from fedsim.privacy.noise import SimulatedNoise, grid
 from fedsim.seeds import numpy_stream, torch_stream
 
@@ -190,7 +190,7 @@ def test_mean_embeddings_bound_an_example_and_match_what_was_released(
     assert bool(moved[private.owner[0]].any())
     assert int(moved.any(dim=1).sum()) == 1
     means = [mean, released_means(sphere, private, (2.0, std), 4, source())]
-    close = matched(images, sphere, means, 2.0, Steps(80, LocalSgd(1.0, 0.5)))
+    close = matched(images, sphere, means, 2.0, Steps(80, SGD(1.0, 0.5)))
     sphere.move(torch_stream(0, "x"))
     assert gap(sphere, close, mean) < 0.5 * gap(sphere, images, mean)
 

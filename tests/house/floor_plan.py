@@ -45,7 +45,7 @@ FLOORS: list[dict[str, Room]] = [
             "from a name in a scenario to a class; what its source tells without importing it",
             "errors schema",
         ),
-        "local_sgd": room("the optimiser of local training", "wire"),
+        "optimizers": room("the optimisers of local training, by one contract", "wire"),
         "messages": room("typed messages between the two sides of an algorithm", "errors wire"),
         "task": room("the contract of a learning task: its loss, what is measured", "metrics"),
         "term_buffer": room("one client's term on its way into an exact sum", "wire"),
@@ -83,7 +83,7 @@ FLOORS: list[dict[str, Room]] = [
             "errors plugins runlog seeds",
         ),
         "stacked": room(
-            "several clients trained in the same steps", "client errors local_sgd models wire"
+            "several clients trained in the same steps", "client errors optimizers models wire"
         ),
         "worker": room(
             "one client's work, the same wherever it runs; its reply looked at",
@@ -120,7 +120,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "condense": room(
             "the mathematics of FedDM: small synthetic sets",
-            "client local_sgd messages models per_sample privacy seeds strategy wire",
+            "client optimizers messages models per_sample privacy seeds strategy wire",
         ),
         "runtime": room(
             "where clients run: in this process or in Ray actors, scheduling, data shipping",
@@ -130,7 +130,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "clients": room(
             "the shelf of local update rules",
-            "adapt client condense errors local_sgd messages models per_sample privacy seeds "
+            "adapt client condense errors optimizers messages models per_sample privacy seeds "
             "stacked wire",
         ),
         "engine": room(
@@ -140,7 +140,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "strategies": room(
             "the shelf of server update rules",
-            "adapt aggregate condense errors local_sgd messages models seeds strategy wire",
+            "adapt aggregate condense errors optimizers messages models seeds strategy wire",
         ),
     },
     {

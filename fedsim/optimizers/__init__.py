@@ -1,0 +1,1 @@
+"""Optimisers of local training and schedules of their step size."""
