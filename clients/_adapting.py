@@ -17,6 +17,8 @@ from fedsim.adapt.gls_messages import GlsReply, GlsSums
 from fedsim.adapt.heeded import Heeded
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
+from fedsim.optimizers.clipping import clip
+from fedsim.optimizers.distance import without_decay
 from fedsim.optimizers.stepping import Stepping
 from fedsim.seeds import generator_from
 from fedsim.wire import Instruction, Update, Weights
@@ -38,6 +40,10 @@ class Adapting(Sgd):
     """Gradients of the objective are cut to this length: domains that pull against each other
     can pull each other away."""
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    unsupported: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("clip", "gradients are cut to max_norm already"),
+        ("accumulate", "its loss compares the examples of a batch, so that parts do not add up"),
+    )
 
     def objective(self, model: nn.Module, instruction: Instruction) -> Objective:
         """Return the loss of a batch, for the client's role."""
@@ -48,7 +54,10 @@ class Adapting(Sgd):
 
         What the domains do is added: decay is the sources' business, or it would count twice.
         """
-        return self if instruction.client.role == "source" else replace(self, weight_decay=0.0)
+        if instruction.client.role == "source":
+            return self
+        optimizer = None if self.optimizer is None else without_decay(self.optimizer)
+        return replace(self, weight_decay=0.0, optimizer=optimizer)
 
     def adapts(self, instruction: Instruction) -> bool:
         """Return whether the server sent what the objective needs; the references do not."""
@@ -111,22 +120,15 @@ class Adapting(Sgd):
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         weights = {name: parameter.detach() for name, parameter in trained.items()}
         stepping.start(weights)
-        passed: deque[tuple[Tensor, int]] = deque(maxlen=-(-len(examples) // self.batch_size))
+        passed: deque[tuple[Tensor, int]] = deque(maxlen=self.steps_per_pass(len(examples)))
         for batch in self._batches(len(examples), generator, examples.inputs.device):
             loss = loss_of(examples.inputs[batch], None if labels is None else labels[batch])
             passed.append((loss.detach(), len(batch)))
             gradients = slopes(loss, trained)
-            self._tame(gradients)
+            clip(gradients, self.max_norm)
             stepping.step(weights, gradients)
         losses, sizes = zip(*passed, strict=True)
         return float(np.average(torch.stack(losses).cpu().numpy(), weights=sizes))
-
-    def _tame(self, gradients: Weights) -> None:
-        """Cut a batch's gradients to ``max_norm``, all together and in place."""
-        length = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
-        scale = (self.max_norm / length.clamp(min=1e-12)).clamp(max=1)
-        for gradient in gradients.values():
-            gradient.mul_(scale)
 
 
 def slopes(loss: Tensor, leaves: Mapping[str, Tensor], again: bool = False) -> Weights:

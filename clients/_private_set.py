@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from fedsim.client import Client, Examples
-from fedsim.clients.sgd import PlainSgd
+from fedsim.clients._plain_sgd import PlainSgd
 from fedsim.condense.model_sphere import Sphere
 from fedsim.condense.pixel_coding import Coding
 from fedsim.condense.private_gradients import PrivateExamples, enough, noisy_counts

@@ -23,6 +23,7 @@ from fedsim.adapt.adversarial_messages import Discriminator, DiscriminatorReply,
 from fedsim.client import Examples
 from fedsim.clients._adapting import Adapting, Objective, repeated, slopes
 from fedsim.errors import RunError
+from fedsim.optimizers.clipping import clip
 from fedsim.privacy.noise import SimulatedNoise, noisy
 from fedsim.seeds import seeded_layers
 from fedsim.wire import Instruction, Update, Weights
@@ -120,7 +121,7 @@ class Adversarial(Adapting):
             for batch in self._batches(len(examples), generator, examples.inputs.device):
                 batch_labels = None if labels is None else labels[batch]
                 gradients = slopes(contest.loss(psi, examples.inputs[batch], batch_labels), leaves)
-                self._tame(gradients)
+                clip(gradients, self.max_norm)
                 for name, slope in gradients.items():
                     slope.add_(dual[name]).add_(values[name] - anchor[name], alpha=pull)
                 stepping.step(values, gradients)
@@ -130,7 +131,8 @@ class Adversarial(Adapting):
         went = {name: value + dual[name] / shift for name, value in went.items()}
         reply = DiscriminatorReply(adversary={name: went[name] for name in psi})
         update = _reply(instruction, len(examples), went, reply)
-        return replace(update, memory={"dual": dual})
+        remembered = stepping.kept() if self.state == "keep" else {}
+        return replace(update, memory={"dual": dual, **remembered})
 
     def embed(
         self,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from fedsim.client import Examples, StackedClient
-from fedsim.clients.normalized import effective_steps
+from fedsim.clients.normalized import RESTS, steps_of
 from fedsim.clients.sgd import Sgd
 from fedsim.messages import ControlVariate
 from fedsim.optimizers.optimizer import Correction, StackableCorrection
@@ -32,6 +33,9 @@ class Controlled(Sgd):
 
     Where the server sends no ``c`` it is SGD.
     """
+
+    linear_for: ClassVar[str] = "scaffold"
+    unsupported: ClassVar[tuple[tuple[str, str], ...]] = RESTS
 
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
         """Return what adds ``c - c_i`` to the gradients (line 10)."""
@@ -52,9 +56,9 @@ class Controlled(Sgd):
     ) -> Update:
         """Train, then set ``c_i+ = c_i - c + (x - y_i) / (K lr)`` (line 12) and send its change.
 
-        With momentum the steps add up to more than ``K`` gradients, and ``K`` is the
-        :func:`~fedsim.clients._reach.reach` of the steps, so that ``c_i`` is a mean of
-        gradients still.
+        With momentum or a schedule the steps add up to more or fewer than ``K`` gradients, and
+        ``K`` is what :func:`~fedsim.clients.normalized.steps_of` counts, so that ``c_i`` is a mean
+        of (clipped) gradients still.
         """
         return self._controlled(super().train(model, examples, instruction, generator), instruction)
 
@@ -70,13 +74,11 @@ class Controlled(Sgd):
         if not ControlVariate.is_in(instruction.broadcast):
             return update
         ours, theirs = _controls(instruction)
-        if update.examples == 0:
+        worth = steps_of(self, instruction, update.examples) if update.examples else 0.0
+        if not worth:
             change = {name: torch.zeros_like(control) for name, control in ours.items()}
         else:
-            scale = -1 / (
-                self.rate(instruction)
-                * effective_steps(self.step_count(update.examples), self.momentum)
-            )
+            scale = -1 / (self.rate(instruction) * worth)
             change = {name: update.delta[name] * scale - c for name, c in theirs.items()}
         updated = {name: ours[name] + change[name] for name in change}
         return replace(update, extras=ControlVariate(change).to_extras(), memory={OURS: updated})

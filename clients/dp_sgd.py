@@ -16,6 +16,11 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import nn
 
 from fedsim.client import Client, Examples, StackedClient
+from fedsim.errors import RunError
+from fedsim.optimizers.optimizer import Optimizer
+from fedsim.optimizers.schedule import RateSchedule
+from fedsim.optimizers.stepping import Stepping
+from fedsim.optimizers.update_rules import SGD
 from fedsim.per_sample.batches import sampled, slots_for
 from fedsim.per_sample.clipped_sums import clipped_sum, per_example, written_sum
 from fedsim.per_sample.gradients import WrittenOut
@@ -24,6 +29,7 @@ from fedsim.per_sample.stacked_dp_sgd import descend_together
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource, grid, perturbed, source_of
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
+from fedsim.schema.part import PartOf
 from fedsim.seeds import seeded_layers
 from fedsim.wire import Instruction, Update, Weights
 
@@ -48,8 +54,33 @@ class DpSgd(PrivateRule):
     """What the noisy sums are divided by: a public number, whatever came into the batch."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Momentum of the noisy steps; it starts from rest in every round."""
+    optimizer: Annotated[Optimizer, PartOf("optimizer")] | None = None
+    """What takes the noisy steps, with its own step size; by default SGD with the keys here."""
+    schedule: Annotated[RateSchedule, PartOf("schedule")] | None = None
+    """What the step size is multiplied by, over rounds or the steps of a round."""
+    unsupported: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("accumulate", "every batch is a release of its own, with its own sample and noise"),
+        ("clip", "privacy.clip cuts the gradient of each example already"),
+        ("drop_last", "batches are random samples, and none is the last of a pass"),
+    )
     protects: ClassVar[tuple[str, ...]] = ("train",)
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the steps are those of SGD, all of one size."""
+        return self.optimizer is None and self.schedule is None
+
+    def stepping(self, round: int) -> Stepping:
+        """Return the optimiser at the start of a turn; what it sees of the examples is noisy.
+
+        So whatever it makes of the gradients is post-processing, and releases nothing more.
+        """
+        optimizer = self.optimizer or SGD(self.lr, self.momentum)
+        factors = [1.0] * self.steps
+        if self.schedule is not None:
+            factors = self.schedule.factors(round, self.steps)
+        return Stepping(optimizer, [optimizer.lr * factor for factor in factors])
 
     def under(self, terms: PrivacyParameters) -> _PrivateDpSgd:
         """Return the rule that trains under ``terms``."""
@@ -83,7 +114,7 @@ class _PrivateDpSgd(Client):
         before, device = instruction.broadcast.weights, next(model.parameters()).device
         source = source_of(self.terms.rng, generator)
         with seeded_layers(generator, device):
-            self._descend(model, examples, source)
+            self._descend(model, examples, source, self.rule.stepping(instruction.round))
         after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
         return _sent(instruction, delta)
@@ -92,8 +123,10 @@ class _PrivateDpSgd(Client):
         """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
 
         Raises:
-            RunError: if ``model`` cannot be stacked.
+            RunError: if ``model`` cannot be stacked, or the steps are not plain ones.
         """
+        if not self.rule.is_plain:
+            raise RunError("DP-SGD with an optimizer or a schedule trains one client at a time")
         moved = descend_together(self.rule, self.terms, model, members)
         return [
             _sent(member.instruction, delta) for member, delta in zip(members, moved, strict=True)
@@ -104,13 +137,16 @@ class _PrivateDpSgd(Client):
         size = slots_for(self.rule.batch_size)
         return gradients_are_exact(model, shape, classes, size)
 
-    def _descend(self, model: nn.Module, examples: Examples, source: NoiseSource) -> None:
+    def _descend(
+        self, model: nn.Module, examples: Examples, source: NoiseSource, stepping: Stepping
+    ) -> None:
         """Take the steps, on the model's own parameters."""
         rule, terms = self.rule, self.terms
         std = terms.clip * terms.noise_multiplier
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         written, slopes = WrittenOut.of(model), per_example(model)
         sizes, slots = [weight.numel() for weight in weights.values()], slots_for(rule.batch_size)
+        stepping.start(weights)
         velocity = torch.zeros((), dtype=torch.float64)
         for _ in range(rule.steps):
             chosen = sampled(len(examples), rule.sample_rate, source)
@@ -121,6 +157,10 @@ class _PrivateDpSgd(Client):
                 sums = clipped_sum(slopes, weights, batch, terms.clip, grid(std))
             flat = torch.cat([total.flatten() for total in sums.values()])
             noisy = perturbed(flat, std, source).div_(rule.batch_size)
+            if not rule.is_plain:
+                parts = zip(weights.items(), torch.split(noisy.float(), sizes), strict=True)
+                stepping.step(weights, {name: part.view_as(w) for (name, w), part in parts})
+                continue
             velocity = noisy.add_(velocity, alpha=rule.momentum) if rule.momentum else noisy
             moves = torch.split((rule.lr * velocity).float(), sizes)
             for weight, move in zip(weights.values(), moves, strict=True):

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from fedsim.client import Examples
-from fedsim.clients.sgd import PlainSgd
+from fedsim.clients._plain_sgd import PlainSgd
 from fedsim.condense.augment import Augment, augmentation
 from fedsim.condense.by_class import Batch, ByClass
 from fedsim.condense.memorisation import nearest_distances

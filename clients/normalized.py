@@ -9,21 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.proximal import Proximal, strength
+from fedsim.clients.sgd import Sgd
 from fedsim.messages import EffectiveSteps
+from fedsim.optimizers.distance import distance
+from fedsim.optimizers.update_rules import SGD
 from fedsim.wire import Instruction, Update
 
-__all__ = ["Normalized", "effective_steps"]
+__all__ = ["RESTS", "Normalized", "effective_steps", "steps_of"]
+
+
+RESTS = (("state", "what its steps are worth is known only where they start from rest"),)
+"""Why a rule that counts its steps cannot keep the optimiser's state."""
 
 
 @dataclass(frozen=True)
 class Normalized(Proximal):
     """Proximal SGD whose update carries ``a_i`` as the extra ``steps``."""
+
+    linear_for: ClassVar[str] = "fednova"
+    unsupported: ClassVar[tuple[tuple[str, str], ...]] = RESTS
 
     def train(
         self,
@@ -45,12 +56,28 @@ class Normalized(Proximal):
 
     def _weighed(self, update: Update, instruction: Instruction) -> Update:
         # Without a step there is a zero delta, which the server can still divide by one.
-        count = max(1, self.step_count(update.examples))
-        steps = effective_steps(
-            count, self.momentum, self.rate(instruction) * strength(instruction)
-        )
+        steps = steps_of(self, instruction, update.examples, strength(instruction))
         worth = EffectiveSteps.of(torch.tensor(steps, dtype=torch.float64))
         return replace(update, extras=worth.to_extras())
+
+
+def steps_of(rule: Sgd, instruction: Instruction, examples: int, mu: float = 0.0) -> float:
+    """Return how many plain steps of this round's size the steps of a turn are worth.
+
+    Args:
+        rule: what is done.
+        instruction: of the turn.
+        examples: how many the client holds; without any it counts as one step.
+        mu: strength of the proximal term.
+
+    Raises:
+        RunError: if the optimiser's steps are not linear in the gradient.
+    """
+    optimizer, rate = rule.local_optimizer(), rule.rate(instruction)
+    if isinstance(optimizer, SGD) and not optimizer.nesterov and rule.schedule is None:
+        count = max(1, rule.step_count(examples))
+        return effective_steps(count, optimizer.momentum, rate * mu)
+    return distance(optimizer, rule.rates(instruction, examples) or [rate], mu) / rate
 
 
 def effective_steps(steps: int, momentum: float = 0.0, pull: float = 0.0) -> float:

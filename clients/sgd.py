@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -15,15 +15,19 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
 from fedsim.client import Client, Examples, StackedClient
+from fedsim.clients._accumulated import accumulated
 from fedsim.errors import RunError
+from fedsim.optimizers.clipping import clip
 from fedsim.optimizers.optimizer import Correction, Optimizer, gradients_of
+from fedsim.optimizers.schedule import RateSchedule
 from fedsim.optimizers.stepping import Stepping
 from fedsim.optimizers.update_rules import SGD
+from fedsim.schema.part import PartOf
 from fedsim.seeds import seeded_layers
 from fedsim.stacked.stacked_sgd import train_stacked
 from fedsim.wire import Instruction, Update, Weights
 
-__all__ = ["PlainSgd", "Sgd"]
+__all__ = ["Sgd"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Sgd(Client):
     epochs: Annotated[int, Ge(1)] = 1
     """Passes over the client's examples in one round."""
     batch_size: Annotated[int, Ge(1)] = 32
-    """Examples per step; what is left at the end of a pass makes a smaller batch."""
+    """Examples per batch; what is left at the end of a pass makes a smaller batch."""
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Momentum of the local steps; it starts from rest in every round."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
@@ -44,6 +48,18 @@ class Sgd(Client):
     """The step size is multiplied by this after every round."""
     steps: Annotated[int, Ge(1)] | None = None
     """Steps in one round, the same for every client, instead of ``epochs``."""
+    optimizer: Annotated[Optimizer, PartOf("optimizer")] | None = None
+    """What takes the steps, with its own step size; by default SGD with the keys beside this."""
+    state: Literal["reset", "keep"] = "reset"
+    """Whether a client keeps the optimizer's state from round to round; it is never sent."""
+    schedule: Annotated[RateSchedule, PartOf("schedule")] | None = None
+    """What the step size is multiplied by, over rounds or the steps of a round."""
+    clip: Annotated[float, Gt(0)] | None = None
+    """The length that the gradients of a batch, all together, are cut to."""
+    accumulate: Annotated[int, Ge(1)] = 1
+    """Batches whose gradients are put together for one step."""
+    drop_last: bool | Literal["single"] = False
+    """Whether what is left at the end of a pass is left out; single: only a single example."""
 
     def train(
         self,
@@ -58,15 +74,17 @@ class Sgd(Client):
         its batch was met.  A client without examples moves nothing.
         """
         before, metrics = instruction.broadcast.weights, {}
+        memory: dict[str, Weights] = {}
         if len(examples) > 0:
             with seeded_layers(generator, _device(model)):
                 stepping = self.stepping(instruction, len(examples))
                 metrics["loss"] = self._descend(model, examples, instruction, generator, stepping)
+            memory = stepping.kept() if self.state == "keep" else {}
         after = {name: parameter.detach() for name, parameter in model.named_parameters()}
         if not before.keys() <= after.keys():  # buffers, which take longer to list
             after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}
-        return Update(instruction.client.id, delta, len(examples), metrics)
+        return Update(instruction.client.id, delta, len(examples), metrics, memory=memory)
 
     def train_together(self, model: nn.Module, members: Sequence[StackedClient]) -> list[Update]:
         """Return what :meth:`train` would give each seat, up to rounding, in the same steps.
@@ -80,6 +98,8 @@ class Sgd(Client):
         overridable = (type(self)._descend, type(self)._batches)
         if overridable != (Sgd._descend, Sgd._batches):
             raise RunError(f"{type(self).__name__} descends in a way of its own")
+        if self.state == "keep":
+            raise RunError("a client that keeps its optimizer's state trains alone")
         return train_stacked(self, model, members)
 
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None:
@@ -101,26 +121,47 @@ class Sgd(Client):
         return self.batch_size
 
     def rate(self, instruction: Instruction) -> float:
-        """Return the step size in the round of ``instruction``."""
-        return self.lr * self.lr_decay ** (instruction.round - 1)
+        """Return the step size in the round of ``instruction``, before the schedule."""
+        lr = self.lr if self.optimizer is None else self.optimizer.lr
+        return lr * self.lr_decay ** (instruction.round - 1)
 
     def local_optimizer(self) -> Optimizer:
         """Return what takes the steps."""
-        return SGD(self.lr, self.momentum, self.weight_decay)
+        return self.optimizer or SGD(self.lr, self.momentum, self.weight_decay)
 
     def rates(self, instruction: Instruction, examples: int) -> list[float]:
         """Return the size of each step that a client of so many examples takes in this turn."""
-        return [self.rate(instruction)] * self.step_count(examples)
+        rate, count = self.rate(instruction), self.step_count(examples)
+        if self.schedule is None:
+            return [rate] * count
+        return [rate * factor for factor in self.schedule.factors(instruction.round, count)]
 
     def stepping(self, instruction: Instruction, examples: int) -> Stepping:
         """Return the optimiser at the start of the turn of ``instruction``."""
-        return Stepping(self.local_optimizer(), self.rates(instruction, examples))
+        memory = instruction.memory if self.state == "keep" else {}
+        return Stepping(self.local_optimizer(), self.rates(instruction, examples), memory)
 
     def step_count(self, examples: int) -> int:
         """Return how many steps a client of so many examples takes in one round."""
         if examples == 0:
             return 0
-        return self.steps or self.epochs * math.ceil(examples / self.batch_size)
+        return self.steps or self.epochs * self.steps_per_pass(examples)
+
+    @property
+    def examples_per_step(self) -> int:
+        """How many examples the gradients of a step come from, but at the end of a pass."""
+        return self.batch_size * self.accumulate
+
+    def steps_per_pass(self, examples: int) -> int:
+        """Return how many steps a pass over so many examples takes."""
+        return math.ceil(self.examples_per_pass(examples) / self.examples_per_step)
+
+    def examples_per_pass(self, examples: int) -> int:
+        """Return how many of so many examples a pass meets; all, unless some are left out."""
+        left = examples % self.batch_size
+        if examples <= self.batch_size or not self.drop_last:
+            return examples
+        return examples if self.drop_last == "single" and left != 1 else examples - left
 
     def _descend(
         self,
@@ -138,11 +179,12 @@ class Sgd(Client):
         weights = {name: parameter.detach() for name, parameter in trained.items()}
         correct = self.correction(instruction, weights)
         stepping.start(weights)
-        last_pass: deque[tuple[Tensor, int]] = deque(maxlen=math.ceil(size / self.batch_size))
+        last_pass: deque[tuple[Tensor, int]] = deque(maxlen=self.steps_per_pass(size))
         for batch in self._batches(size, generator, device):
-            loss = examples.loss(model, batch)
+            loss, gradients = self._gradients(model, examples, trained, batch)
             last_pass.append((loss.detach(), len(batch)))
-            gradients = gradients_of(loss, trained)
+            if self.clip is not None:
+                clip(gradients, self.clip)
             if correct is not None:
                 correct(gradients)
             stepping.step(weights, gradients)
@@ -151,43 +193,41 @@ class Sgd(Client):
         weighted = np.multiply(torch.stack(losses).cpu().numpy(), sizes, dtype=np.float64)
         return float(weighted.sum() / sum(sizes))
 
+    def _gradients(
+        self,
+        model: nn.Module,
+        examples: Examples,
+        trained: Mapping[str, nn.Parameter],
+        batch: Tensor,
+    ) -> tuple[Tensor, Weights]:
+        """Return the loss of the examples of a step, and its gradients."""
+        try:
+            if self.accumulate > 1:
+                parts = torch.split(batch, self.batch_size)
+                return accumulated(examples, model, trained, parts)
+            loss = examples.loss(model, batch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise RunError(
+                "batch norm cannot train on a batch of one example: local.drop_last: single "
+                "leaves it out"
+            ) from error
+        return loss, gradients_of(loss, trained)
+
     def _batches(
         self, examples: int, generator: torch.Generator, device: torch.device
     ) -> Iterator[Tensor]:
-        """Yield the steps' batches, each the places of its examples, `(batch,)`."""
+        """Yield the places of the examples of each step, `(batch,)`."""
+        met = self.examples_per_pass(examples)
 
         def passes() -> Iterator[Tensor]:
             while True:
                 order = torch.randperm(examples, generator=generator).to(device)
-                yield from torch.split(order, self.batch_size)
+                yield from torch.split(order[:met], self.examples_per_step)
 
         return islice(passes(), self.step_count(examples))
 
 
 def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlainSgd(Client):
-    """A half whose own verbs move no weights."""
-
-    lr: Annotated[float, Gt(0)] = 0.1
-    """Step size of the references, which train with plain SGD, without privacy."""
-    epochs: Annotated[int, Ge(1)] = 1
-    """Passes over the examples in one round of the references."""
-    batch_size: Annotated[int, Ge(1)] = 32
-    """Examples per step of the references."""
-    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    """Momentum of the references' steps."""
-
-    def train(
-        self,
-        model: nn.Module,
-        examples: Examples,
-        instruction: Instruction,
-        generator: torch.Generator,
-    ) -> Update:
-        """Train by plain SGD on the client's own examples: what the references do."""
-        rule = Sgd(self.lr, self.epochs, self.batch_size, self.momentum)
-        return rule.train(model, examples, instruction, generator)

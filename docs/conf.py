@@ -18,12 +18,19 @@ html_theme = "furo"
 html_title = f"fedsim {release}"
 
 
+SHOWN = (
+    "strategy", "client", "source", "partition", "shift", "model", "sampler", "optimizer",
+    "schedule",
+)  # fmt: skip
+"""The kinds of plug-ins that pages list."""
+
+
 def setup(app: Sphinx) -> None:
     """Write the tables that the code knows best, before Sphinx looks for its pages."""
     tables = Path(app.srcdir) / "_made"
     tables.mkdir(exist_ok=True)
     (tables / "keys.md").write_text(_keys(), encoding="utf-8")
-    for kind in ("strategy", "client", "source", "partition", "shift", "model", "sampler"):
+    for kind in SHOWN:
         (tables / f"{kind}.md").write_text(_shelf(kind), encoding="utf-8")
 
 

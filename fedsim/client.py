@@ -65,6 +65,11 @@ class Examples:
         weights = None if self.weights is None else self.weights[rows]
         return self.task.batch_loss(model(self.inputs[rows]), self.labels[rows], weights)
 
+    def loss_sums(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return numerator and denominator of that loss, which parts of a batch add up."""
+        weights = None if self.weights is None else self.weights[rows]
+        return self.task.batch_sums(model(self.inputs[rows]), self.labels[rows], weights)
+
 
 @dataclass(frozen=True)
 class Unlabelled:
@@ -118,6 +123,10 @@ class Client:
     """The settings of stock Flower strategies that the rule heeds, by Flower's own keys."""
     tasks: ClassVar[tuple[str, ...]] = ()
     """The tasks that the rule is for, such as ``classification``; empty: any."""
+    linear_for: ClassVar[str] = ""
+    """The algorithm that needs steps linear in the gradient; empty: any optimizer will do."""
+    unsupported: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Keys of local training that the rule cannot heed, each with the reason."""
     unbounded: ClassVar[str] = ""
     """Why one example's share in what the rule sends has no bound, where that is so: a strategy
     that needs the rule is then refused under record-level privacy."""

@@ -123,11 +123,18 @@ class Task:
             targets: `(n, ...)`.
             weights: of the examples, `(n,)`; None: all 1.
         """
+        losses, units = self.batch_sums(outputs, targets, weights)
+        # An empty or fully masked batch has the loss 0, not 0 / 0.
+        return losses / units.clamp(min=1e-30)
+
+    def batch_sums(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return numerator and denominator of equation 1, which parts of a batch add up."""
         losses, units = self.losses(outputs, targets)
         if weights is not None:
             losses, units = losses * weights, units * weights
-        # An empty or fully masked batch has the loss 0, not 0 / 0.
-        return losses.sum() / units.sum().clamp(min=1e-30)
+        return losses.sum(), units.sum()
 
     def scored(
         self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None

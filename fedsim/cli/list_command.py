@@ -21,6 +21,7 @@ class ShelfKind(StrEnum):
     clients = "clients"
     models = "models"
     optimizers = "optimizers"
+    schedules = "schedules"
     sources = "sources"
     partitions = "partitions"
     samplers = "samplers"
@@ -39,6 +40,7 @@ _KEYS = {
     "client": "local",
     "model": "model",
     "optimizer": "local.optimizer",
+    "schedule": "local.schedule",
     "source": "data.source",
     "partition": "data.partition",
     "sampler": "clients.sampler",

@@ -108,7 +108,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class _Step:
+class _LayerPass:
     """A layer of a chain, and what it holds."""
 
     name: str
@@ -118,7 +118,7 @@ class _Step:
     trained: tuple[str, ...]
 
     @classmethod
-    def of(cls, name: str, layer: nn.Module) -> _Step:
+    def of(cls, name: str, layer: nn.Module) -> _LayerPass:
         parameters = dict(layer.named_parameters())
         trained = tuple(key for key, parameter in parameters.items() if parameter.requires_grad)
         return cls(name, layer, {key: p.detach() for key, p in parameters.items()}, trained)
@@ -128,7 +128,7 @@ class WrittenOut:
     """The gradients of a chain of known layers, for cross-entropy."""
 
     def __init__(self, chain: Chain) -> None:
-        self._steps = [_Step.of(name, layer) for name, layer in pooled_first(chain)]
+        self._steps = [_LayerPass.of(name, layer) for name, layer in pooled_first(chain)]
 
     @classmethod
     def of(cls, model: nn.Module) -> WrittenOut | None:
@@ -141,7 +141,7 @@ class WrittenOut:
 
         All that is done in float32 is done for the whole batch, also for what fills it up.
         """
-        x, traced = batch.inputs, list[tuple[_Step, Tensor, Tensor]]()
+        x, traced = batch.inputs, list[tuple[_LayerPass, Tensor, Tensor]]()
         with torch.enable_grad():
             for step in self._steps:
                 layer_input, x = _through(step.layer, step.parameters, x)

@@ -24,7 +24,7 @@ from fedsim.wire import Weights
 __all__ = [
     "Convolution",
     "Layer",
-    "Linear",
+    "LinearLayer",
     "NamedGradients",
     "StackedOuter",
     "StackedRows",
@@ -86,7 +86,7 @@ class Layer(Protocol):
         ...
 
 
-class Linear:
+class LinearLayer:
     """A linear layer, of inputs `(clients, slots, features)`."""
 
     def forward(self, parameters: Weights, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from fedsim.per_sample.gradients import SLACK, evenly, is_written
 from fedsim.per_sample.layers import (
     Convolution,
     Layer,
-    Linear,
+    LinearLayer,
     StackedOuter,
     StackedRows,
     StackedScale,
@@ -140,7 +140,7 @@ class SummedTogether:
     def _append(self, name: str, layer: nn.Module) -> None:
         behind = self._links[-1].behind if self._links else self._before
         if isinstance(layer, nn.Linear):
-            self._links.append(_LayerStep(name, Linear(), []))
+            self._links.append(_LayerStep(name, LinearLayer(), []))
         elif isinstance(layer, nn.Conv2d):
             self._links.append(_LayerStep(name, Convolution(layer), []))
         elif isinstance(layer, nn.GroupNorm):

@@ -13,6 +13,8 @@ import annotated_types
 from pydantic import AllowInfNan, Strict
 
 from fedsim.plugins.python_file import Module, NotRead
+from fedsim.schema.part import Part, PartOf
+from fedsim.schema.wording import Wording
 
 __all__ = ["annotation", "literal", "strict_type"]
 
@@ -77,6 +79,8 @@ def _subscript(node: ast.Subscript, module: Module, depth: int) -> Any:
     if name == "Literal":
         return Literal[tuple(literal(part, module) for part in inner)]
     if name == "Annotated":
+        if nested := _nested(inner[1:], module):
+            return nested
         extras = [_constraint(extra, module) for extra in inner[1:]]
         present = tuple(extra for extra in extras if extra is not None)
         kind = _type(inner[0], module, depth)
@@ -93,6 +97,15 @@ def _subscript(node: ast.Subscript, module: Module, depth: int) -> Any:
     if name in ("tuple", "list", "dict", "Mapping"):
         return _TYPES[name][inner_types]
     raise NotRead(f"the type {name}")
+
+
+def _nested(extras: list[ast.expr], module: Module) -> Any:
+    """Return the type of a plug-in inside a plug-in; None where the annotation is of none."""
+    for node in extras:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "PartOf":
+            kind = str(literal(node.args[0], module))
+            return Annotated[Part, PartOf(kind), Wording(f"the name of a plug-in ({kind})")]
+    return None
 
 
 def _is_dots(node: ast.expr) -> bool:

@@ -65,7 +65,7 @@ def imported(cls: type[Any], excluded: Collection[str] = ()) -> Signature:
     constants = {
         name: value
         for name, value in inspect.getmembers(cls)
-        if not name.startswith("_") and isinstance(value, str | tuple)
+        if not name.startswith("_") and isinstance(value, str | tuple | bool)
     }
     doc = _first_paragraph(cls.__doc__ or "")
     methods = frozenset(name for name in dir(cls) if callable(getattr(cls, name, None)))
@@ -214,7 +214,7 @@ def _constants(node: ast.ClassDef, module: Module) -> dict[str, Any]:
     values = {
         name: _default(value, module) for name, value in assignments(node.body).items() if value
     }
-    return {name: value for name, value in values.items() if isinstance(value, str | tuple)}
+    return {name: value for name, value in values.items() if isinstance(value, str | tuple | bool)}
 
 
 def _docstring(statement: ast.stmt | None) -> str:

@@ -18,7 +18,7 @@ import inspect
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -28,39 +28,15 @@ from typing import TYPE_CHECKING, Any
 from fedsim.errors import Fault, FedsimError, ScenarioError
 from fedsim.plugins.plugin_source import imported, read
 from fedsim.plugins.python_file import Module, NotRead, locate, module_at
-from fedsim.plugins.signature import Signature
+from fedsim.plugins.shelves import SHELVES, Shelf
+from fedsim.plugins.signature import Parameter, Signature
+from fedsim.schema.part import nested_kind
 from fedsim.schema.wording import did_you_mean
 
 if TYPE_CHECKING:
     from fedsim.schema.part import Part
 
 __all__ = ["SHELVES", "Shelf", "build", "describe", "find", "names", "short"]
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """Where the plug-ins of one kind are."""
-
-    module: str
-    """A package with a file for each, or one module with a class for each."""
-    group: str
-    """Of entry points of other packages."""
-    engine_arguments: tuple[str, ...] = ()
-    """Arguments that the engine gives; they are no parameters."""
-
-
-SHELVES = {
-    "strategy": Shelf("fedsim.strategies", "fedsim.strategies"),
-    "client": Shelf("fedsim.clients", "fedsim.clients"),
-    "source": Shelf("fedsim.data.sources", "fedsim.sources"),
-    "partition": Shelf("fedsim.data.partitions", "fedsim.partitions"),
-    "shift": Shelf("fedsim.data.shift", "fedsim.shifts"),
-    "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes")),
-    "task": Shelf("fedsim.tasks", "fedsim.tasks", ("targets",)),
-    "optimizer": Shelf("fedsim.optimizers.update_rules", "fedsim.optimizers"),
-    "sampler": Shelf("fedsim.cohort", "fedsim.samplers"),
-    "tracker": Shelf("fedsim.runlog.trackers", "fedsim.trackers"),
-}
 
 
 def names(kind: str) -> list[str]:
@@ -84,7 +60,7 @@ def find(kind: str, name: str, beside: Path = Path()) -> type[Any]:
         module = _from_file(origin.path) if origin.path else importlib.import_module(origin.module)
     except FedsimError:
         raise
-    except (Exception, SystemExit) as error:  # importing runs whatever the author wrote
+    except (Exception, SystemExit) as error:  # importing runs what the author wrote
         raise _refusal(kind, f"{name!r} cannot be imported: {_error_text(error)}") from error
     cls = getattr(module, origin.attribute, None)
     if not inspect.isclass(cls):
@@ -105,11 +81,22 @@ def describe(kind: str, name: str, beside: Path = Path()) -> Signature:
         if origin.module.partition(".")[0] != "flwr":  # Flower's own are imported, never read
             module = module_at(origin.path) if origin.path else locate(origin.module)
             if module is not None:
-                return read(origin.attribute, module, engine_arguments)
+                signature = read(origin.attribute, module, engine_arguments)
+                return _with_our_lr(signature, kind, _wrapper(kind, name))
     except NotRead as error:
         if origin.path and not os.path.isfile(origin.path):
             raise _refusal(kind, f"there is no file {str(origin.path)!r}") from error
     return imported(find(kind, name, beside), engine_arguments)
+
+
+def _with_our_lr(signature: Signature, kind: str, wrapper: str) -> Signature:
+    """Return a foreign class's signature with the step size of ``wrapper``, where it has one."""
+    if not wrapper:
+        return signature
+    ours = describe(kind, wrapper)
+    lr = replace(ours.parameters["lr"], default=signature.parameters["lr"].default)
+    parameters = {**signature.parameters, "lr": lr}
+    return replace(signature, parameters=parameters, constants=ours.constants)
 
 
 def build(kind: str, part: Part, beside: Path = Path(), **arguments: Any) -> Any:
@@ -125,12 +112,25 @@ def build(kind: str, part: Part, beside: Path = Path(), **arguments: Any) -> Any
             [Fault("", 0, 0, ".".join([kind, *map(str, w.path)]), w.message, w.hint) for w in wrong]
         )
     parameters = {
-        name: signature.parameters[name].value(value) for name, value in part.parameters.items()
+        name: _built(signature.parameters[name], value, beside)
+        for name, value in part.parameters.items()
     }
     try:
+        if ours := _wrapper(kind, part.use):
+            return find(kind, ours).of(part.use.partition(":")[2], parameters)
         return find(kind, part.use, beside)(**parameters, **arguments)
     except (TypeError, ValueError) as error:
         raise _refusal(kind, f"{kind} {short(part.use)!r}: {_error_text(error)}") from error
+
+
+def _built(parameter: Parameter, value: Any, beside: Path) -> Any:
+    """Return the value of a parameter; a plug-in, where the parameter names one."""
+    checked, kind = parameter.value(value), nested_kind(parameter.type)
+    return build(kind, checked, beside) if kind and checked is not None else checked
+
+
+def _wrapper(kind: str, use: str) -> str:
+    return SHELVES[kind].foreign.get(use.partition(":")[0], ("", ""))[1]
 
 
 def short(use: str) -> str:
@@ -152,6 +152,8 @@ def _origin(kind: str, name: str, beside: Path) -> _ImportTarget:
     where, colon, attribute = name.rpartition(":")
     if colon and where.endswith(".py"):
         return _ImportTarget("", attribute, Path(beside, where).absolute())
+    if colon and where in SHELVES[kind].foreign:
+        return _ImportTarget(SHELVES[kind].foreign[where][0], attribute)
     if colon and re.fullmatch(r"[\w.]+", where) and attribute.isidentifier():
         return _ImportTarget(where, attribute)
     names_to_modules = _shelved(kind) | _entries(kind)

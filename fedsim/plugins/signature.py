@@ -73,8 +73,8 @@ class Signature:
     """The first paragraph of its docstring, on one line."""
     parameters: Mapping[str, Parameter]
     constants: Mapping[str, Any] = field(default_factory=dict)
-    """Its class variables that are texts or tuples: a strategy's ``client``, a task's
-    ``metrics``."""
+    """Its class variables that are texts, tuples or truth values: a strategy's ``client``, a task's
+    ``metrics``, an optimizer's ``linear``."""
     about: str = ""
     """What its file is, where the file is there for it; else the same as ``doc``."""
     methods: frozenset[str] = frozenset()

@@ -12,6 +12,7 @@ import fedsim
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import yaml_file
 from fedsim.scenario.keys import known_at
+from fedsim.scenario.local_rules import OF_SGD, has_optimizer
 from fedsim.scenario.node import SourceLocation, YamlNode
 from fedsim.scenario.renamed_keys import superseded, with_new_names
 from fedsim.schema.scenario import PARTS
@@ -23,6 +24,7 @@ FILE_SOURCES = ("csv", "folder", "npz", "parquet")
 SHORT_SOURCE = re.compile(rf"({'|'.join(FILE_SOURCES)}|hf):(.+)", re.DOTALL)
 OWN = ("name", "description", "extends")
 """Keys that say something of one file and are not inherited."""
+LOCAL = ("local",)
 
 
 def assemble(path: Path, overrides: Sequence[str]) -> tuple[YamlNode, list[Fault]]:
@@ -125,11 +127,17 @@ def _items(node: YamlNode) -> Iterable[tuple[str, YamlNode]]:
 
 def _merged(below: YamlNode, above: YamlNode, path: tuple[str, ...]) -> YamlNode:
     """Return ``above`` over ``below``: mappings key by key, all else is replaced."""
+    is_inside = path[:1] == LOCAL and len(path) > 1
+    if is_inside and isinstance(below.value, str):  # a nested plug-in by its name alone
+        below = below.with_value({"use": below})
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
-    if path in PARTS and "use" in above.value and _use(above.value) != _use(below.value):
+    is_part = path in PARTS or is_inside
+    if is_part and "use" in above.value and _use(above.value) != _use(below.value):
         return above  # another plug-in has other parameters
-    replaced = superseded(path, below.value, above.value) if path in PARTS else ()
+    replaced = set(superseded(path, below.value, above.value) if path in PARTS else ())
+    if path == LOCAL and has_optimizer(above.value):
+        replaced |= set(OF_SGD)  # the optimizer has its own
     merged = {key: node for key, node in below.value.items() if key not in replaced}
     for key, node in above.value.items():
         merged[key] = _merged(merged[key], node, (*path, key)) if key in merged else node

@@ -15,7 +15,7 @@ from fedsim.scenario.keys import field_at, fields, known_at, type_of
 from fedsim.scenario.node import dotted
 from fedsim.scenario.renamed_keys import new_name
 from fedsim.scenario.yaml_file import dump
-from fedsim.schema.part import Part
+from fedsim.schema.part import Part, nested_kind
 from fedsim.schema.scenario import PARTS, Scenario
 from fedsim.schema.wording import did_you_mean, expected
 
@@ -25,6 +25,8 @@ Row = tuple[str, str]
 Schema = dict[str, Any]
 
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+NESTED = ("optimizer", "schedule")
+"""Kinds of plug-ins that are parameters of others."""
 ELSEWHERE = r":|/"
 """Names of plug-ins elsewhere: ``package.module:Class``, ``./file.py:Class``, ``npz:PATH``."""
 
@@ -159,6 +161,7 @@ def json_schema() -> Schema:
     schema = Scenario.model_json_schema(by_alias=True)
     sections = schema["$defs"]
     sections.pop("Part")
+    sections |= {f"{kind} part": part_schema(kind) for kind in NESTED}
     for (*above, name), kind in PARTS.items():
         section = sections[_definition(schema["properties"][above[0]])] if above else schema
         field = section["properties"][name]
@@ -216,6 +219,9 @@ def _when_used(kind: str, word: str, name: str) -> Schema:
 
 
 def _parameter(parameter: Parameter) -> Schema:
+    if kind := nested_kind(parameter.type):
+        refers: Schema = {"anyOf": [{"$ref": f"#/$defs/{kind} part"}, {"type": "null"}]}
+        return refers | {"description": parameter.doc}
     schema = TypeAdapter(parameter.type).json_schema()
     if parameter.default not in (REQUIRED, COMPUTED):
         schema["default"] = parameter.plain(parameter.default)

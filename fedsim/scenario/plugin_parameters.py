@@ -14,8 +14,11 @@ from fedsim.plugins import registry
 from fedsim.plugins.signature import Signature
 from fedsim.scenario.inherit import FILE_SOURCES
 from fedsim.scenario.keys import PART, fields
+from fedsim.scenario.local_rules import OF_SGD, optimizer_faults, unsupported
+from fedsim.scenario.nested_parts import nested_parts
 from fedsim.scenario.node import YamlNode, dotted
 from fedsim.scenario.renamed_keys import with_new_names
+from fedsim.schema.part import nested_kind
 from fedsim.schema.scenario import PARTS
 from fedsim.schema.wording import did_you_mean, listed, misfit, nearest, shown
 
@@ -136,6 +139,9 @@ def _settle(
     yield from twice
     values = {name: _absolute(name, node, use.value, signature) for name, node in entries.items()}
     values.pop("use", None)
+    nested, nested_faults = _nested(path, entries, signature, tree)
+    yield from nested_faults
+    values |= nested
     who = _who(path, use.value, entries, settled)
     wrong = list(signature.faults(who, values))
     for fault in wrong:
@@ -144,8 +150,29 @@ def _settle(
         yield place.fault((*path, *fault.path), fault.message, fault.hint)
     file_faults = list(_missing_files(path, use.value, entries, values, signature))
     yield from file_faults
-    if not (wrong or file_faults or twice):
-        settled.parts[path] = {"use": use.value, **signature.with_defaults(values)}
+    if not (wrong or file_faults or twice or nested_faults):
+        complete = signature.with_defaults(values)
+        implied = OF_SGD if nested.get("optimizer") else ()
+        settled.parts[path] = {
+            "use": use.value,
+            **{k: v for k, v in complete.items() if k not in implied},
+        }
+
+
+def _nested(
+    path: tuple[str, ...], entries: Mapping[str, YamlNode], signature: Signature, tree: YamlNode
+) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the plug-ins inside a plug-in as plain values, and what is wrong with them.
+
+    A faulty one is null here, which the parameter may be.
+    """
+    count = tree.child("rounds")
+    nested = nested_parts(path, entries, signature, count.value if count else None)
+    faults = [*unsupported(path, entries, signature), *nested.faults]
+    if optimizer := nested.signatures.get("optimizer"):
+        faults += optimizer_faults(path, entries, signature, optimizer)
+    named = [n for n, p in signature.parameters.items() if nested_kind(p.type) and n in entries]
+    return {name: nested.plain.get(name) for name in named}, faults
 
 
 def _node(path: tuple[str | int, ...], entries: Mapping[str, YamlNode]) -> YamlNode | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
-__all__ = ["Part", "Section"]
+__all__ = ["Part", "PartOf", "Section", "nested_kind"]
 
 
 class Section(BaseModel):
@@ -44,3 +45,25 @@ class Part(Section):
     @model_serializer
     def _spread(self) -> dict[str, Any]:
         return {"use": self.use, **self.parameters}
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """Put into ``Annotated``: the parameter is a plug-in of its own, which a scenario names."""
+
+    kind: str
+    """Of the plug-in, such as ``optimizer``."""
+
+
+def nested_kind(kind: Any) -> str:
+    """Return of which kind a parameter of the type ``kind`` is a plug-in; empty where of none.
+
+    >>> nested_kind(Annotated[Part, PartOf("optimizer")] | None)
+    'optimizer'
+    """
+    for inner in get_args(kind):
+        if isinstance(inner, PartOf):
+            return inner.kind
+        if below := nested_kind(inner):
+            return below
+    return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +13,8 @@ from torch.func import vmap
 
 from fedsim.client import StackedClient
 from fedsim.errors import RunError
-from fedsim.optimizers.optimizer import Correction, Optimizer, Slots, StackableCorrection
+from fedsim.optimizers.clipping import clip_stacked
+from fedsim.optimizers.optimizer import Correction, Optimizer, StackableCorrection
 from fedsim.optimizers.update_rules import SGD
 from fedsim.stacked.networks import Batch, Mlp, Net, net_of
 from fedsim.wire import Instruction, Update, Weights
@@ -29,7 +29,11 @@ class SgdRule(Protocol):
     """What a client does in one turn, as :class:`fedsim.clients.sgd.Sgd` says it."""
 
     @property
-    def batch_size(self) -> int: ...
+    def examples_per_step(self) -> int: ...
+    @property
+    def clip(self) -> float | None: ...
+    def examples_per_pass(self, examples: int) -> int: ...
+    def steps_per_pass(self, examples: int) -> int: ...
     def local_optimizer(self) -> Optimizer: ...
     def rates(self, instruction: Instruction, examples: int) -> list[float]: ...
     def step_count(self, examples: int) -> int: ...
@@ -55,6 +59,8 @@ def train_stacked(
     """
     if isinstance(net := net_of(model), str):
         raise RunError(f"this model cannot be stacked: {net}")
+    if not (optimizer := rule.local_optimizer()).stacks:
+        raise RunError(f"{type(optimizer).__name__} steps one client at a time")
     # Who takes most steps is first, so that those still at work are always the first few.
     order = sorted(range(len(members)), key=lambda at: -rule.step_count(len(members[at].examples)))
     stack = _SgdStack.of(rule, net, model, [members[at] for at in order])
@@ -106,7 +112,8 @@ class _SgdStack:
         every = self.places.to(inputs.device)
         sizes = (every >= 0).sum(dim=2)  # (steps, clients)
         batch_losses = torch.zeros(sizes.shape, device=inputs.device)
-        decay = None if steer is not None else _plain_decay(optimizer)
+        changed = steer is not None or rule.clip is not None
+        decay = None if changed else _plain_decay(optimizer)
         fused = self.net if decay is not None and isinstance(self.net, Mlp) else None
         for step, places in enumerate(every):
             active = sum(count > step for count in counts)
@@ -116,9 +123,11 @@ class _SgdStack:
                 losses = fused.descend(weights, batch, rates[step], decay or 0.0)
             else:
                 losses, gradients = self.net.gradients(weights, batch)
+                if rule.clip is not None:
+                    clip_stacked(gradients, rule.clip)
                 if steer is not None:
                     steer(gradients, active)
-                slots = _first(slots, active)
+                slots = {k: {n: x[:active] for n, x in part.items()} for k, part in slots.items()}
                 optimizer.step(weights, gradients, slots, rates[step], step + 1)
             batch_losses[step, :active] = losses
         batch_losses, sizes = batch_losses.cpu(), sizes.cpu()
@@ -156,7 +165,7 @@ class _SgdStack:
         return every[0]
 
     def _per_pass(self, at: int) -> int:
-        return math.ceil(len(self.members[at].examples) / self.rule.batch_size)
+        return self.rule.steps_per_pass(len(self.members[at].examples))
 
 
 def _plain_decay(optimizer: Optimizer) -> float | None:
@@ -164,11 +173,6 @@ def _plain_decay(optimizer: Optimizer) -> float | None:
     if not isinstance(optimizer, SGD) or type(optimizer) is not SGD or optimizer.momentum:
         return None
     return optimizer.weight_decay
-
-
-def _first(slots: Slots, count: int) -> Slots:
-    """Return the slots of the first clients of the stack."""
-    return {slot: {name: x[:count] for name, x in part.items()} for slot, part in slots.items()}
 
 
 def _vmapped(corrections: Sequence[StackableCorrection], weights: Weights) -> StackedCorrection:
@@ -212,7 +216,7 @@ def _one_by_one(corrections: Sequence[Correction | None]) -> StackedCorrection:
 def _schedule(rule: SgdRule, members: Sequence[StackedClient]) -> Tensor:
     """Draw every client's batches as it would alone, `(steps, clients, batch)`."""
     most = max(rule.step_count(len(member.examples)) for member in members)
-    width = min(rule.batch_size, max(len(member.examples) for member in members))
+    width = min(rule.examples_per_step, max(len(member.examples) for member in members))
     places = torch.full((most, len(members), width), -1)
     first = 0
     for at, member in enumerate(members):
@@ -220,10 +224,11 @@ def _schedule(rule: SgdRule, members: Sequence[StackedClient]) -> Tensor:
         if size == 0:
             continue
         torch.randint(2**31, (), generator=member.generator)  # alone, this is the layers' seed
-        per_pass, count = math.ceil(size / rule.batch_size), rule.step_count(size)
+        per_pass, count = rule.steps_per_pass(size), rule.step_count(size)
+        met = rule.examples_per_pass(size)
         for start in range(0, count, per_pass):
             order = torch.full((per_pass * width,), -1)
-            order[:size] = torch.randperm(size, generator=member.generator).add_(first)
+            order[:met] = torch.randperm(size, generator=member.generator)[:met].add_(first)
             rows = order.view(per_pass, width)[: count - start]
             places[start : start + len(rows), at] = rows
         first += size

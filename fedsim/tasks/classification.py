@@ -69,6 +69,8 @@ class Classification(Task):
         if self.focal:
             right = outputs.softmax(dim=1).gather(1, targets[:, None])[:, 0]
             losses = (1 - right) ** self.focal * losses
+        if self.class_weights is None:
+            return losses, losses.new_ones(len(losses))
         weights = outputs.new_tensor(self._class_weights)[targets]
         return losses * weights, weights
 
@@ -121,9 +123,7 @@ class Classification(Task):
 
     @property
     def _class_weights(self) -> tuple[float, ...]:
-        if self.class_weights is None:
-            return (1.0,) * self.targets.classes
         if self.class_weights == "balanced":
             counts = self.targets.counts
             return tuple(sum(counts) / (len(counts) * max(count, 1)) for count in counts)
-        return tuple(self.class_weights)
+        return tuple(self.class_weights or ())

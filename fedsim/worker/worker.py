@@ -183,12 +183,14 @@ class Worker:
         weights = self._tensors(self.initial)
         examples = self._examples(client)
         info, train = ClientInfo(client, len(examples)), cast(Any, self.client).train
+        memory: Mapping[str, Weights] = {}
         for number in range(1, rounds + 1):
             generator = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
-            instruction = Instruction(number, "train", info, Broadcast(weights))
+            instruction = Instruction(number, "train", info, Broadcast(weights), memory)
             # A rule that needs labels is refused them by the type of a target's examples.
             update = train(self._fresh(weights), examples, instruction, generator)
             weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
+            memory = update.memory
         test = self._placed(self.data.server_test())
         return score(self._fresh(weights), test, self.measures)
 

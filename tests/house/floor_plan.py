@@ -45,7 +45,10 @@ FLOORS: list[dict[str, Room]] = [
             "from a name in a scenario to a class; what its source tells without importing it",
             "errors schema",
         ),
-        "optimizers": room("the optimisers of local training, by one contract", "wire"),
+        "optimizers": room(
+            "optimisers of local training by one contract, schedules of their step size",
+            "errors wire",
+        ),
         "messages": room("typed messages between the two sides of an algorithm", "errors wire"),
         "task": room("the contract of a learning task: its loss, what is measured", "metrics"),
         "term_buffer": room("one client's term on its way into an exact sum", "wire"),
@@ -130,8 +133,8 @@ FLOORS: list[dict[str, Room]] = [
     {
         "clients": room(
             "the shelf of local update rules",
-            "adapt client condense errors optimizers messages models per_sample privacy seeds "
-            "stacked wire",
+            "adapt client condense errors optimizers messages models per_sample privacy schema "
+            "seeds stacked wire",
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",

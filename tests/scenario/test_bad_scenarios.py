@@ -30,7 +30,10 @@ def in_a_line(fault: Fault) -> str:
 
 
 LOCAL = "local: {lr: 0.1, "
-HAS = "it has lr, epochs, batch_size, momentum, weight_decay, lr_decay, steps"
+HAS = (
+    "it has lr, epochs, batch_size, momentum, weight_decay, lr_decay, steps, "
+    "optimizer, state, schedule, clip, accumulate, drop_last"
+)
 COHORT = "a count (10), a percentage (10%) or all is expected"
 NAME = "a name of at most 100 letters, digits and . _ - that starts with no . or - is expected"
 STAYS = "a relative path that stays inside the folder it starts from is expected"
@@ -99,6 +102,81 @@ TABLE = {
         LOCAL + "nesterov: true}",
         "6:18: local.nesterov: client 'sgd', which strategy FedAvg asks for, "
         f"has no parameter 'nesterov'; {HAS}",
+    ),
+    "misspelt optimizer": (
+        "",
+        "local: {optimizer: adamm}",
+        "6:20: local.optimizer: no optimizer is called 'adamm'",
+    ),
+    "misspelt parameter of an optimizer": (
+        "",
+        "local: {optimizer: {use: adam, beta: [0.9, 0.99]}}",
+        "6:32: local.optimizer.beta: optimizer 'adam' has no parameter 'beta'; "
+        "it has lr, betas, eps, weight_decay",
+    ),
+    "item of an optimizer's parameter": (
+        "",
+        "local: {optimizer: {use: adam, betas: [0.9, 1.5]}}",
+        "6:45: local.optimizer.betas[1]: a number >= 0 and < 1 is expected, got 1.5",
+    ),
+    "optimizer without a name": (
+        "",
+        "local: {optimizer: {lr: 0.1}}",
+        "6:20: local.optimizer: which optimizer? `use` is missing",
+    ),
+    "optimizer that is a number": (
+        "",
+        "local: {optimizer: 3}",
+        "6:20: local.optimizer: text is expected, got 3",
+    ),
+    "class that torch has not": (
+        "",
+        "local: {optimizer: torch:NAdamm}",
+        "6:20: local.optimizer: torch.optim has no class NAdamm",
+    ),
+    "two step sizes": (
+        "",
+        LOCAL + "optimizer: adam}",
+        "6:9: local.lr: belongs to SGD without a key optimizer, and there is one",
+    ),
+    "misspelt schedule": (
+        "",
+        LOCAL + "schedule: {use: cosine, warm_up: 2}}",
+        "6:42: local.schedule.warm_up: schedule 'cosine' has no parameter 'warm_up'; "
+        "it has over, warmup, length, floor",
+    ),
+    "steps that are not linear": (
+        "fedavg",
+        "scaffold\nlocal: {optimizer: adamw}",
+        "6:20: local.optimizer: scaffold needs steps linear in the gradient (sgd)",
+    ),
+    "steps that are not linear, normalized": (
+        "fedavg",
+        "fednova\nlocal: {optimizer: torch:SGD}",
+        "6:20: local.optimizer: fednova needs steps linear in the gradient (sgd)",
+    ),
+    "state that steps cannot start from": (
+        "fedavg",
+        "scaffold\nlocal: {momentum: 0.9, state: keep}",
+        "6:31: local.state: Controlled does without it: what its steps are worth is known only "
+        "where they start from rest",
+    ),
+    "state that cannot be kept": (
+        "",
+        "local: {optimizer: torch:NAdam, state: keep}",
+        "6:40: local.state: what NAdam remembers cannot be kept from round to round",
+    ),
+    "accumulation of releases": (
+        "",
+        "local: {use: dp_sgd, accumulate: 4}\n"
+        "privacy: {unit: record, clip: 1.0, noise_multiplier: 1.0, delta: 1.0e-5}",
+        "6:34: local.accumulate: DpSgd does without it: every batch is a release of its own, "
+        "with its own sample and noise",
+    ),
+    "second clip": (
+        "fedavg",
+        "dann\nlocal: {clip: 1.0}",
+        "6:15: local.clip: Adversarial does without it: gradients are cut to max_norm already",
     ),
     "duplicate key": (
         "",

@@ -1,0 +1,96 @@
+"""Plug-ins inside a plug-in: the optimizer and the schedule of a local update rule."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedsim.errors import Fault, ScenarioError
+from fedsim.plugins import registry
+from fedsim.plugins.signature import Signature
+from fedsim.scenario.node import YamlNode
+from fedsim.schema.part import nested_kind
+from fedsim.schema.wording import misfit, nearest
+
+__all__ = ["NestedParts", "nested_parts"]
+
+
+@dataclass
+class NestedParts:
+    """The plug-ins that parameters of one plug-in name."""
+
+    plain: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Each with nothing implicit left, by the parameter; the faulty ones are left out."""
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+def nested_parts(
+    path: tuple[str, ...], entries: Mapping[str, YamlNode], signature: Signature, rounds: object
+) -> NestedParts:
+    """Return the plug-ins that the parameters of a plug-in name, and what is wrong with them.
+
+    Args:
+        path: of the plug-in that has them.
+        entries: its parameters, as they are written.
+        signature: its own.
+        rounds: of the scenario: how long a schedule is that does not say.
+    """
+    nested = NestedParts()
+    for name, parameter in signature.parameters.items():
+        kind, node = nested_kind(parameter.type), entries.get(name)
+        if kind and node is not None and node.value is not None:
+            _settle((*path, name), kind, node, nested)
+            plain = nested.plain.get(name, {})
+            is_endless = kind == "schedule" and plain.get("over") in ("rounds", "both")
+            if is_endless and plain.get("length", 0) is None and type(rounds) is int:
+                plain["length"] = rounds
+    return nested
+
+
+def _settle(path: tuple[str, ...], kind: str, node: YamlNode, nested: NestedParts) -> None:
+    entries = node.value if isinstance(node.value, dict) else {"use": node}
+    use = entries.get("use")
+    if use is None:
+        nested.faults.append(_nameless(path, kind, node, entries))
+        return
+    if not isinstance(use.value, str):
+        nested.faults.append(use.place.fault(path, misfit(str, use.plain())))
+        return
+    name = _absolute(use)
+    try:
+        signature = registry.describe(kind, name, use.place.folder)
+    except ScenarioError as error:
+        nested.faults += [use.place.fault(path, f.message, f.hint) for f in error.faults]
+        return
+    nested.signatures[path[-1]] = signature
+    values = {key: entry.plain() for key, entry in entries.items() if key != "use"}
+    wrong = signature.faults(f"{kind} {registry.short(name)!r}", values)
+    for fault in wrong:
+        first = entries.get(str(fault.path[0])) if fault.path else None
+        found = first.at(fault.path[1:]) if first else None
+        is_unknown = bool(fault.path) and fault.path[0] not in signature.parameters
+        place = (found or node).key if is_unknown else (found or node).place
+        nested.faults.append(place.fault((*path, *fault.path), fault.message, fault.hint))
+    if not wrong:
+        nested.plain[path[-1]] = {"use": name, **signature.with_defaults(values)}
+
+
+def _nameless(
+    path: tuple[str, ...], kind: str, node: YamlNode, entries: Mapping[str, YamlNode]
+) -> Fault:
+    for name, entry in entries.items():
+        if nearest(name, ("use",)):
+            return entry.key.fault((*path, name), "unknown key", "did you mean 'use'?")
+    return node.place.fault(path, f"which {kind}? `use` is missing")
+
+
+def _absolute(use: YamlNode) -> str:
+    """Return a plug-in's name, with an absolute path where it names a file."""
+    file = re.fullmatch(r"(.+\.py):([^:]*)", str(use.value))
+    if file is None:
+        return str(use.value)
+    return f"{os.path.abspath(use.place.folder / file[1])}:{file[2]}"
