@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -15,6 +16,7 @@ from fedsim.plugins.registry import build
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule, unprotected
 from fedsim.privacy.privacy_spec import PrivacySpec
 from fedsim.privacy.private_strategy import NoisyClient, PrivateStrategy
+from fedsim.schema.part import Part
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
 
@@ -57,6 +59,20 @@ def _fault(scenario: Scenario, key: str, what: str) -> ScenarioError:
     return ScenarioError([Fault(scenario.name, 0, 0, key, what)])
 
 
+def _rule(scenario: Scenario, part: Part) -> Any:
+    """Return the local update rule; what is wrong with a plug-in inside it stands under local."""
+    try:
+        return build("client", part, scenario.folder)
+    except ScenarioError as error:
+        faults = [
+            fault
+            if fault.key.startswith("client")
+            else replace(fault, file=scenario.name, key=f"local.{fault.key}")
+            for fault in error.faults
+        ]
+        raise ScenarioError(faults) from error
+
+
 def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     """Return the local update rule: the one under ``local``, or the one that the strategy needs.
 
@@ -65,7 +81,7 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     part = scenario.local
     if not part.use:
         part = part.model_copy(update={"use": strategy.client})
-    client = as_client(build("client", part, scenario.folder))
+    client = as_client(_rule(scenario, part))
     sends = strategy.sends if isinstance(strategy, FromFlower) else frozenset()
     if unread := sends - client.reads:
         what = f"'{part.use}' does not read {', '.join(unread)}, which the strategy sends"
@@ -76,7 +92,7 @@ def client_of(scenario: Scenario, strategy: Strategy) -> Client:
     terms = PrivacyParameters(privacy.clip, privacy.noise_multiplier or 0.0, privacy.rng)
     if privacy.unit == "client":
         return NoisyClient(client, terms)
-    half: PrivateRule = build("client", part, scenario.folder)
+    half: PrivateRule = _rule(scenario, part)
     if open_phases := unprotected(half, strategy.phases()):
         what = f"'{part.use}' sends nothing private when asked to {' or '.join(open_phases)}, as "
         raise _fault(scenario, "local.use", f"{what}{type(strategy).__name__} does")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.engine.run import resume_run
+from fedsim.errors import ScenarioError
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
 from fedsim.scenario.yaml_file import dump
@@ -93,6 +94,13 @@ def test_strategies_compose_with_momentum_and_a_schedule(strategy, scenario, pla
     outcome = play(scenario(strategy=strategy, local=local, **of))
     assert outcome.result.dropped == 0
     assert outcome.rounds[-1].loss < outcome.rounds[0].loss
+
+
+def test_what_torch_refuses_is_said_at_the_optimizer_before_round_1(scenario, play) -> None:
+    of = scenario(local={"optimizer": {"use": "torch:SGD", "lr": 0.1, "momentum": -1.0}})
+    with pytest.raises(ScenarioError, match="Invalid momentum value") as caught:
+        play(of)
+    assert [fault.key for fault in caught.value.faults] == ["local.optimizer"]
 
 
 MINE = """
