@@ -37,9 +37,9 @@ class TargetSpec:
     classes: int = 0
     """How many class numbers there are, from 0; 0 where targets are no class numbers."""
     counts: tuple[int, ...] = ()
-    """Training examples of each class, `(classes,)`."""
+    """Training examples, or places of examples, of each class, `(classes,)`."""
     centre: tuple[float, ...] = ()
-    """Mean of the training targets, where they are floats, `(k,)`."""
+    """Mean of the training targets, where they are floats or marks, `(k,)`."""
     spread: tuple[float, ...] = ()
     """Their standard deviation, `(k,)`."""
 
@@ -150,6 +150,14 @@ class Task:
     def statistics(self) -> Sequence[Statistic]:
         """Return the sums that metrics may want of these targets."""
         return (TaskLoss(),)
+
+    def baseline(self) -> Tensor | None:
+        """Return the outputs, for one example, of a model that looks at no input.
+
+        It predicts what is most frequent, or the mean, of the training targets: what every model
+        has to beat.  None where the task knows no such model.
+        """
+        return None
 
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return ``d losses_i / d outputs_i``, or None: then autograd finds it."""

@@ -16,6 +16,7 @@ from fedsim.analysis.statistics import (
     ranks,
 )
 from fedsim.analysis.targets import Reached, reached
+from fedsim.runlog.events import Result
 
 __all__ = ["FEWEST", "Best", "Comparison", "Standing", "compare"]
 
@@ -200,11 +201,16 @@ def _references(collection: Collection, setting: str) -> dict[str, Interval]:
     values: dict[str, dict[int, float]] = {}
     for trial in collection.trials:
         if trial.setting == setting and trial.result is not None:
-            for name, metrics in trial.result.references.items():
+            for name, metrics in _compared_with(trial.result):
                 if primary in metrics:
                     values.setdefault(name, {}).setdefault(trial.seed, metrics[primary])
     level = collection.question.ci
     return {name: interval(list(by_seed.values()), level) for name, by_seed in values.items()}
+
+
+def _compared_with(result: Result) -> list[tuple[str, Mapping[str, float]]]:
+    """Return the references, and the baseline, by name."""
+    return [*result.references.items(), ("baseline", result.baseline)]
 
 
 def _best(collection: Collection, level: str, setting: str) -> Best | None:

@@ -163,6 +163,16 @@ def _data_lines(data: Data) -> list[str]:
     ]
 
 
+def _baseline_lines(result: Result, primary: MetricInfo) -> list[str]:
+    """Return what predicts without looking at the inputs, and whether the model beats it."""
+    if primary.name not in result.baseline or primary.name not in result.metrics:
+        return []
+    value, own = result.baseline[primary.name], result.metrics[primary.name]
+    line = f"baseline {number(value)}  (the same answer for every example)"
+    beaten = primary.is_better(own, value) or math.isnan(value)
+    return [line] if beaten else [f"{line}: the model is no better"]
+
+
 def result_lines(result: Result, infos: Sequence[MetricInfo]) -> list[str]:
     """Return a result as the lines that a reader wants to see of it."""
     lines = [
@@ -182,6 +192,7 @@ def result_lines(result: Result, infos: Sequence[MetricInfo]) -> list[str]:
     if others:
         values = (f"{info.title} {number(result.metrics.get(info.name))}" for info in others)
         lines.insert(1, f"        {' · '.join(values)}")
+    lines += _baseline_lines(result, infos[0])
     if result.references:
         primary = infos[0].name
         federated = result.metrics.get(primary, math.nan)

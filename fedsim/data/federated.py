@@ -92,7 +92,7 @@ class FederatedData:
         self.targets: TargetSpec = (
             TargetSpec.of(meta["targets"])
             if "targets" in meta  # not in a store of version 0.1
-            else target_spec(arrays["labels"], arrays["offsets"], self.classes)
+            else target_spec(arrays["labels"], arrays["offsets"], self.classes, arrays["target"])
         )
         """What a task has to know of the targets."""
         self.is_here = True

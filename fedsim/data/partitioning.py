@@ -117,16 +117,17 @@ def partition_examples(recipe: Recipe) -> Partitioned:
     inputs = _shifted(dataset.inputs[order], offsets, recipe)
     labels = _stored(dataset.labels[order], dataset.classes)
     domain = _domains(dataset.domain, owned)
+    target = _targets(domain, dataset.domain_names, recipe.partition)
     return Partitioned(
         inputs=inputs,
         labels=labels,
         offsets=offsets,
         origin=rows[order],
         domain=domain,
-        target=_targets(domain, dataset.domain_names, recipe.partition),
+        target=target,
         scale=scale_for(recipe.normalize, inputs, offsets),
         classes=dataset.classes,
-        targets=target_spec(labels, offsets, dataset.classes),
+        targets=target_spec(labels, offsets, dataset.classes, target),
         class_names=dataset.class_names,
         domain_names=dataset.domain_names,
         client_names=_client_names(dataset, owned),

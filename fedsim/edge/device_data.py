@@ -105,7 +105,11 @@ def dealt_alone(path: Path, scenario: Scenario, client: int, clients: int) -> Pa
         "shape": dataset.inputs.shape[1:],
         "dtype": dataset.inputs.dtype.name,
         "classes": dataset.classes,
-        "targets": asdict(target_spec(dataset.labels, np.array([0, rows]), dataset.classes)),
+        "targets": asdict(
+            target_spec(
+                dataset.labels, np.array([0, rows, rows, rows]), dataset.classes, np.zeros(1, bool)
+            )
+        ),
         "class_names": dataset.class_names,
         "domain_names": (),
         "centre": scale.centre,

@@ -21,7 +21,7 @@ from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Plain, ServerState
 from fedsim.tasks._measures import Measures
 from fedsim.wire import Broadcast, ReplyInfo, Weights
-from fedsim.worker.score import Score, ScoreReply, score
+from fedsim.worker.score import ConstantModel, Score, ScoreReply, score
 
 __all__ = ["SELECTED", "SELECTED_ROUND", "Evaluator"]
 
@@ -43,6 +43,14 @@ class Evaluator:
         """Return the metrics on the server's test set."""
         load_weights(self.model, weights)
         return self._values(score(self.model, self.data.server_test(), self.measures))
+
+    def baseline(self) -> dict[str, float] | None:
+        """Return the metrics of the task's baseline on the server's test set, if it has one."""
+        outputs = self.measures.task.baseline()
+        if outputs is None:
+            return None
+        constant = ConstantModel(outputs)
+        return self._values(score(constant, self.data.server_test(), self.measures))
 
     def by_domain(self, weights: Weights) -> dict[str, float]:
         """Return the primary metric on the server's test examples of each domain with any."""

@@ -227,6 +227,8 @@ class TrainingLoop:
             metrics=self.judge.on_server(weights),
             weights_sha256=weights_sha256(weights),
             references=self._references(),
+            # Shares and means of the clients' targets are not for release.
+            baseline=(self.judge.baseline() or {}) if self.guard is None else {},
             bytes_up=sum(record.bytes_up for record in records),
             bytes_down=sum(record.bytes_down for record in records),
             seconds=sum(record.seconds for record in records),

@@ -196,8 +196,21 @@ def _not_covered(claim: PrivacySpec, scenario: Scenario) -> list[str]:
         gaps.append("whether a client holds any example at all")
     if scenario.references:
         gaps.append("the references, which train without privacy")
+    if constants := _constants(scenario):
+        gaps.append(f"constants of the training examples, taken without noise: {constants}")
     gaps.append("this folder itself: partition.json, clients' states in checkpoints, pictures")
     return gaps
+
+
+def _constants(scenario: Scenario) -> str:
+    """Return which constants of the data preprocessing and the task use."""
+    is_public = isinstance(scenario.data.normalize, dict) or scenario.data.normalize is False
+    parts = [] if is_public else ["mean and deviation of the inputs"]
+    if scenario.task.parameters.get("standardise"):
+        parts.append("mean and deviation of the targets")
+    if scenario.task.parameters.get("class_weights") == "balanced":
+        parts.append("numbers of examples of each class")
+    return ", ".join(parts)
 
 
 def as_markdown(statement: Statement) -> str:

@@ -92,6 +92,8 @@ class Result:
     """Over the rounds' metrics, times and sizes left out: equal means the same numbers."""
     domains: Mapping[str, float] = field(default_factory=dict)
     """The primary metric by domain: the one place where a target's labels are used."""
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of what predicts the most frequent or the mean target and looks at no input."""
     stopped: str = ""
     """Why there are fewer rounds than were asked for: a privacy budget; empty as a rule."""
 

@@ -84,6 +84,15 @@ class Binary(Task):
             TaskLoss(),
         )
 
+    def baseline(self) -> Tensor | None:
+        """Return the logit of the share of positives, `(1,)`."""
+        import torch
+
+        if not self.targets.counts:
+            return None
+        counts = torch.tensor(self.targets.counts, dtype=torch.float64)
+        return (counts[1:] / counts.sum()).logit(eps=1e-12)
+
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return sigmoid minus target, times the class's weight, shaped as ``outputs``."""
         true = targets.to(outputs.dtype)

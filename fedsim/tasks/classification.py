@@ -108,6 +108,15 @@ class Classification(Task):
             TaskLoss(),
         )
 
+    def baseline(self) -> Tensor | None:
+        """Return the logarithms of the classes' shares, `(classes,)`."""
+        import torch
+
+        if not self.targets.counts:
+            return None
+        counts = torch.tensor(self.targets.counts, dtype=torch.float64)
+        return (counts / counts.sum()).clamp(min=1e-12).log()
+
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return softmax minus one-hot, `(n, classes)`, for the plain loss."""
         if not self.is_cross_entropy:

@@ -65,6 +65,14 @@ class Multilabel(Task):
         """Return counts by label, and by bin of its logit, and losses."""
         return ScoreBins(), LabelConfusion(), LogLoss(), TaskLoss()
 
+    def baseline(self) -> Tensor | None:
+        """Return the logits of the labels' shares, `(k,)`."""
+        import torch
+
+        if not self.targets.centre:
+            return None
+        return torch.tensor(self.targets.centre, dtype=torch.float64).logit(eps=1e-12)
+
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return sigmoid minus target over the number of labels, `(n, k)`."""
         return (outputs.sigmoid() - targets.to(outputs.dtype)) / outputs.shape[1]

@@ -56,3 +56,13 @@ class NextToken(Task):
     def statistics(self) -> Sequence[Statistic]:
         """Return counts of right tokens, and losses."""
         return TokenMatches(self.ignored), TaskLoss()
+
+    def baseline(self) -> Tensor | None:
+        """Return the logarithms of the classes' shares, at every place, `(length, tokens)`."""
+        import torch
+
+        if not self.targets.counts:
+            return None
+        counts = torch.tensor(self.targets.counts, dtype=torch.float64)
+        shares = (counts / counts.sum()).clamp(min=1e-12).log()
+        return shares.expand(*self.targets.shape, len(counts))

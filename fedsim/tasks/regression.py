@@ -90,6 +90,16 @@ class Regression(Task):
         """Return sums of errors and moments, and of losses."""
         return Deviation(self.targets.centre or (0.0,) * self._width), TaskLoss()
 
+    def baseline(self) -> Tensor | None:
+        """Return what predicts the mean of the training targets, `(outputs,)`."""
+        import torch
+
+        if not self.targets.centre:
+            return None
+        mean = torch.tensor(self.targets.centre, dtype=torch.float64)
+        value = mean.clamp(min=1e-12).log() if self.loss == "poisson" else self._scaled(mean, mean)
+        return value.repeat(self.outputs // self._width)
+
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return the loss's derivative by the outputs, `(n, k)`, where it is a short formula."""
         if self.loss not in ("mse", "huber"):

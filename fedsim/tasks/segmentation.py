@@ -62,6 +62,16 @@ class Segmentation(Task):
         classes = self.targets.classes
         return Confusion(classes), ImageOverlap(classes), TaskLoss()
 
+    def baseline(self) -> Tensor | None:
+        """Return the logarithms of the classes' shares at every place, `(classes, h, w)`."""
+        import torch
+
+        if not self.targets.counts:
+            return None
+        counts = torch.tensor(self.targets.counts, dtype=torch.float64)
+        shares = (counts / counts.sum()).clamp(min=1e-12).log()
+        return shares[:, None, None].expand(len(counts), *self.targets.shape)
+
 
 def _dice_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return ``1 - mean_c 2 sum p_c y_c / (sum p_c + sum y_c)`` of each image, `(n,)`."""

@@ -19,7 +19,7 @@ from fedsim.wire import Update, Weights
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Score", "ScoreReply", "score"]
+__all__ = ["ConstantModel", "Score", "ScoreReply", "score"]
 
 MOST_EXAMPLES = 512
 """In a batch.  Batches depend on shapes alone, so that a score never depends on where it was
@@ -89,7 +89,29 @@ class ScoreReply(Message):
         return Score(update.examples, sums, update.metrics)
 
 
-def score(model: nn.Module, examples: Examples, measures: Measures) -> Score:
+class ConstantModel:
+    """Answers the same for every example; it stands in for a module where models are scored."""
+
+    training = False
+
+    def __init__(self, outputs: Tensor) -> None:
+        """Keep what it answers for one example."""
+        self._outputs = outputs
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the outputs for `(n, ...)` inputs, `(n, ...)`."""
+        return self._outputs.expand(len(inputs), *self._outputs.shape)
+
+    def eval(self) -> ConstantModel:
+        """Return the model itself: it is never trained."""
+        return self
+
+    def train(self, mode: bool = True) -> ConstantModel:
+        """Return the model itself."""
+        return self
+
+
+def score(model: nn.Module | ConstantModel, examples: Examples, measures: Measures) -> Score:
     """Return the score of ``model``, in evaluation mode, on ``examples``; the mode is put back."""
     import torch
 

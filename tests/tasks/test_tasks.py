@@ -10,8 +10,10 @@ from torch import nn
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.data.sources.diabetes import Diabetes
+from fedsim.data.target_spec import target_spec
 from fedsim.models._build import weights_of
 from fedsim.task import TargetSpec, Task
+from fedsim.tasks._measures import Measures
 from fedsim.tasks.binary import Binary
 from fedsim.tasks.classification import Classification
 from fedsim.tasks.multilabel import Multilabel
@@ -137,6 +139,48 @@ def test_values_of_a_regression_are_in_the_targets_units() -> None:
     assert values.tolist() == [[1.0, -2.0]]
     middle = Regression("quantile", targets=TWO).predict(torch.tensor([[9.0, 9, 1, 2, 9, 9]]))
     assert middle["values"].tolist() == [[3.0, -1.0]]
+
+
+def test_the_baseline_of_diabetes_is_the_specification_s(tmp_path) -> None:
+    """Specification, check 5: least squares 53.476, the mean 77.006, R² 0.5177, on all rows."""
+    dataset = Diabetes().load(1, tmp_path)
+    labels = torch.from_numpy(dataset.labels)
+    spec = TargetSpec((), "float32", centre=(float(labels.mean()),), spread=(float(labels.std()),))
+    task = Regression(targets=spec)
+    measures = Measures.of(task, ["rmse", "r2"])
+    base = task.baseline()
+    assert base is not None
+
+    def values(outputs: torch.Tensor) -> dict[str, float]:
+        sums = measures.sums(task.scored(outputs, labels))
+        return measures.values({name: value.numpy() for name, value in sums.items()})
+
+    assert values(base.expand(len(labels), 1))["rmse"] == pytest.approx(77.006, abs=1e-3)
+    inputs = np.c_[np.ones(442), dataset.inputs]
+    fitted = inputs @ np.linalg.lstsq(inputs, dataset.labels, rcond=None)[0]
+    scaled = torch.from_numpy((fitted - spec.centre[0]) / spec.spread[0])[:, None]
+    assert values(scaled)["rmse"] == pytest.approx(53.476, abs=1e-3)
+    assert values(scaled)["r2"] == pytest.approx(0.5177, abs=1e-4)
+
+
+def test_a_baseline_predicts_what_is_most_frequent() -> None:
+    counts = TargetSpec(classes=3, counts=(1, 6, 3))
+    task = Classification(targets=counts)
+    assert task.baseline().softmax(0).tolist() == pytest.approx([0.1, 0.6, 0.3])  # type: ignore[union-attr]
+    binary = Binary(targets=TargetSpec(classes=2, counts=(3, 1))).baseline()
+    assert binary.sigmoid().tolist() == pytest.approx([0.25])  # type: ignore[union-attr]
+    words = NextToken(targets=TargetSpec((5,), classes=3, counts=(1, 6, 3))).baseline()
+    assert words.shape == (5, 3)  # type: ignore[union-attr]
+    pixels = Segmentation(targets=TargetSpec((4, 4), classes=3, counts=(1, 6, 3))).baseline()
+    assert pixels.shape == (3, 4, 4)  # type: ignore[union-attr]
+    assert Survival(1.0, targets=TargetSpec((2,), "float32")).baseline() is None
+
+
+def test_no_label_of_a_target_client_is_in_what_a_task_is_told() -> None:
+    labels, offsets = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 2, 2, 3, 6, 6, 6])
+    open_ones = target_spec(labels, offsets, 3, np.array([False, False]))
+    assert open_ones.counts == (2, 0, 3)  # of the training parts: label 1 is in a test part
+    assert target_spec(labels, offsets, 3, np.array([False, True])).counts == (2, 0, 0)
 
 
 def test_full_batch_steps_on_diabetes_come_to_least_squares(tmp_path) -> None:
