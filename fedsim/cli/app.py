@@ -36,6 +36,8 @@ from fedsim.cli.data_command import preview
 from fedsim.cli.diff_command import diff
 from fedsim.cli.doctor_command import doctor
 from fedsim.cli.explain_command import explain, schema
+from fedsim.cli.export_command import export as export_model
+from fedsim.cli.export_command import predict
 from fedsim.cli.failure import tell
 from fedsim.cli.init_command import init
 from fedsim.cli.list_command import shelves
@@ -84,7 +86,15 @@ def _root(
 
 _VERBS: dict[str, dict[str, Callable[..., None]]] = {
     "Experiments": {"init": init, "check": check, "run": run, "resume": resume},
-    "Results": {"ls": ls, "show": show, "report": report, "diff": diff, "rerun": rerun},
+    "Results": {
+        "ls": ls,
+        "show": show,
+        "report": report,
+        "diff": diff,
+        "rerun": rerun,
+        "predict": predict,
+        "export": export_model,
+    },
     "Reference": {"list": shelves, "explain": explain, "schema": schema, "doctor": doctor},
 }
 for _panel, _verbs in _VERBS.items():

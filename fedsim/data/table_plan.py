@@ -19,7 +19,7 @@ from fedsim.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["followed", "plan_of"]
+__all__ = ["followed", "plan_of", "planned_inputs"]
 
 
 def plan_of(source: TableLayout, folder: Path) -> list[Planned]:
@@ -45,6 +45,17 @@ def followed(source: TableLayout, plan: Sequence[Planned], folder: Path) -> tupl
     with reading(folder / source.path):
         inputs = [_followed(column, frame) for column in plan]
         return np.concatenate(inputs, axis=1), labels_of(source, frame)
+
+
+def planned_inputs(source: TableLayout, plan: Sequence[Planned], path: Path) -> Array:
+    """Return the inputs in ``path``, ``(n, width)``; labels need not be there.
+
+    Raises:
+        DataError: as :func:`followed`.
+    """
+    with reading(path):
+        frame = source.read(path)
+        return np.concatenate([_followed(column, frame) for column in plan], axis=1)
 
 
 def _planned(name: str, values: Array, missing: Missing) -> Planned:

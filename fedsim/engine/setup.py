@@ -11,6 +11,7 @@ import numpy as np
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.fit import model_faults
 from fedsim.data.naming import is_plain
+from fedsim.data.preprocessing import preprocessing_of
 from fedsim.data.preview import draw, label_skew, write_partition
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.transport import Transport
@@ -94,6 +95,7 @@ def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> F
     folder.write("metrics.json", [info_of(metric) for metric in measures.metrics])
     if named := data.named():
         folder.write("data.json", named)
+    folder.write("preprocessing.json", preprocessing_of(scenario, data))
     where = scenario.compute.repeatable
     folder.write("manifest.json", manifest(text, data.digest, scenario.seed, command, where))
     return data

@@ -152,6 +152,10 @@ FLOORS: list[dict[str, Room]] = [
             "data engine errors flower kernels models plugins privacy runlog scenario "
             "schema seeds strategy task tasks wire worker",
         ),
+        "export": room(
+            "trained models on their way out, with their preprocessing",
+            "data errors models plugins runlog scenario task",
+        ),
         "study": room(
             "a study's cells, run once each by workers of their own",
             "analysis engine errors privacy runlog runtime scenario schema seeds",
@@ -160,7 +164,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "cli": room(
             "the commands",
-            "analysis data edge engine errors models plugins privacy report runlog runtime "
+            "analysis data edge engine errors export models plugins privacy report runlog runtime "
             "scenario schema study tasks",
         ),
     },

@@ -1,0 +1,1 @@
+"""Trained models on their way out: with their preprocessing, to files that others read."""

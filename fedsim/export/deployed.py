@@ -1,0 +1,118 @@
+"""A trained model that takes raw inputs and gives what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fedsim.errors import RunFolderError
+from fedsim.models._build import build, load_weights
+from fedsim.plugins.registry import build as build_part
+from fedsim.runlog.run_folder import RunFolder
+from fedsim.scenario.load import load
+from fedsim.task import TargetSpec, Task
+
+__all__ = ["Deployed", "deployed", "model_of", "preprocessing_in"]
+
+_MEANINGS = {
+    "classification": "probabilities",
+    "binary": "probabilities",
+    "multilabel": "probabilities",
+    "regression": "values",
+    "survival": "scores",
+}
+"""What a task's outputs are turned into; those of other tasks stay as they are."""
+
+
+class Deployed(nn.Module):
+    """Fills what is absent, normalises, and runs the model: raw inputs in, meanings out."""
+
+    def __init__(self, model: nn.Module, task: Task, constants: Mapping[str, Any]) -> None:
+        """Take the model and what ``preprocessing.json`` says.
+
+        Args:
+            model: in evaluation mode.
+            task: that it was trained for.
+            constants: the file's content.
+        """
+        super().__init__()
+        self.model = model
+        self._task, self._meaning = task, _MEANINGS.get(constants["task"]["use"], "")
+        self.are_tokens = constants["inputs"]["dtype"] == "int64"
+        along = [-1, *[1] * (len(constants["inputs"]["shape"]) - 1)]
+        for name in ("centre", "spread", "fill"):
+            values = constants[name]
+            tensor = None if values is None else torch.tensor(values, dtype=torch.float32)
+            self.register_buffer(name, None if tensor is None else tensor.reshape(along))
+
+    centre: Tensor
+    spread: Tensor
+    fill: Tensor | None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return probabilities, values, or raw outputs, `(n, ...)`, float32.
+
+        Args:
+            inputs: `(n, *shape)`, as the data has them: not normalised; NaN where absent, if the
+                scenario fills that.
+        """
+        if not self.are_tokens:
+            inputs = inputs.to(torch.float32)
+            if self.fill is not None:
+                inputs = torch.where(inputs.isnan(), self.fill, inputs)
+            inputs = (inputs - self.centre) / self.spread
+        outputs: Tensor = self.model(inputs)
+        if self._meaning:
+            outputs = self._task.predict(outputs)[self._meaning]
+        return outputs.to(torch.float32)
+
+
+def preprocessing_in(folder: RunFolder) -> dict[str, Any]:
+    """Return what the run's ``preprocessing.json`` holds.
+
+    Raises:
+        RunFolderError: if it has none, as runs of version 0.1.
+    """
+    constants: dict[str, Any] | None = folder.read_json("preprocessing.json")
+    if constants is None:
+        raise RunFolderError(
+            f"{folder.path} has no preprocessing.json: it was made by version 0.1; run it again "
+            f"with: fedsim rerun {folder.path}"
+        )
+    return constants
+
+
+def model_of(folder: RunFolder) -> nn.Module:
+    """Return the run's model with its final weights, in evaluation mode; inputs are normalised.
+
+    Raises:
+        RunFolderError: if the run is not finished.
+    """
+    return _parts(folder)[0]
+
+
+def deployed(folder: RunFolder) -> Deployed:
+    """Return the run's model with its preprocessing.
+
+    Raises:
+        RunFolderError: if the run is not finished, or says nothing of its preprocessing.
+    """
+    model, task, constants = _parts(folder)
+    return Deployed(model, task, constants).eval()
+
+
+def _parts(folder: RunFolder) -> tuple[nn.Module, Task, dict[str, Any]]:
+    file = folder.path / "model.safetensors"
+    if not file.is_file():
+        raise RunFolderError(f"{folder.path} has no final weights: fedsim resume {folder.path}")
+    scenario, constants = load(folder.scenario), preprocessing_in(folder)
+    spec = TargetSpec.of(constants["targets"])
+    task: Task = build_part("task", scenario.task, scenario.folder, targets=spec)
+    shape = tuple(constants["inputs"]["shape"])
+    model = build(scenario.model, shape, task.outputs, scenario.seed, scenario.folder)
+    load_weights(model, load_file(file))
+    return model.eval(), task, constants
