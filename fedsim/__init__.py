@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from fedsim.kernels import pin_here
 
 if TYPE_CHECKING:
-    from fedsim.analysis.frames import load
+    from fedsim.python_api.calls import Run, load, resume, run, study
 
-__all__ = ["load"]
+    __version__: str
+
+__all__ = ["Run", "__version__", "load", "resume", "run", "study"]
 
 # fedsim calls no one: no telemetry, no update check, no package installed behind the user's back.
 # Flower and Ray read these when they are imported, so they stand before everything else.
@@ -27,9 +29,13 @@ pin_here()
 
 
 def __getattr__(name: str) -> Any:
-    """Return :func:`fedsim.analysis.frames.load`, imported when it is first asked for."""
-    if name == "load":
-        from fedsim.analysis.frames import load
+    """Return a name of :mod:`fedsim.python_api.calls`, imported when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return load
+        return version("fedsim")
+    if name in __all__:
+        from fedsim.python_api import calls
+
+        return getattr(calls, name)
     raise AttributeError(f"module 'fedsim' has no attribute {name!r}")

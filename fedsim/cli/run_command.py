@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +18,7 @@ from fedsim.cli.study_command import is_study_folder, resume_study, run_study
 from fedsim.edge.attempt import is_on_devices
 from fedsim.edge.federation import Federation
 from fedsim.runlog.run_folder import RunFolder
+from fedsim.runlog.run_list import new_folder
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
@@ -138,9 +137,7 @@ def _refuse(is_wrong: bool, why: str) -> None:
 def _folder(scenario: Scenario, run_dir: Path | None, out: Path | None) -> RunFolder:
     if run_dir is not None:
         return RunFolder.create(run_dir)
-    text = json.dumps(scenario.resolved(), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return RunFolder.new(out or Path(scenario.output.dir), scenario.name, digest)
+    return new_folder(scenario.resolved(), out)
 
 
 def _saved(folder: RunFolder, screen: Screen) -> None:

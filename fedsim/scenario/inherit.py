@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import fedsim
 from fedsim.errors import Fault, ScenarioError
 from fedsim.scenario import yaml_file
 from fedsim.scenario.keys import known_at
@@ -58,7 +57,7 @@ def overlaid(tree: YamlNode, key: str, value: YamlNode) -> tuple[YamlNode, list[
 
 def presets() -> dict[str, Path]:
     """Return the scenario files that come with fedsim, by name."""
-    package = Path(fedsim.__file__).parent
+    package = Path(__file__).parents[1]
     is_checkout = (package.parent / "pyproject.toml").is_file()
     folder = package.parent if is_checkout else package  # an installed one holds both folders
     files = [file for name in ("configs", "scenarios") for file in (folder / name).glob("*.yaml")]

@@ -169,6 +169,10 @@ FLOORS: list[dict[str, Room]] = [
         ),
     },
     {
+        "python_api": room(
+            "run, resume, study and load from Python",
+            "analysis engine errors export runlog scenario schema study",
+        ),
         "__main__": room("`python -m fedsim`", "cli"),
     },
 ]

@@ -99,8 +99,8 @@ TABLE = {
     ),
     "key that the client does not use": (
         "",
-        LOCAL + "nesterov: true}",
-        "6:18: local.nesterov: client 'sgd', which strategy FedAvg asks for, "
+        LOCAL + "dampening: true}",
+        "6:18: local.dampening: client 'sgd', which strategy FedAvg asks for, "
         f"has no parameter 'nesterov'; {HAS}",
     ),
     "misspelt optimizer": (

@@ -1,0 +1,1 @@
+"""fedsim from Python: what `import fedsim` offers."""

@@ -1,0 +1,52 @@
+"""Scenarios and arrays that are given as values, on their way into files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fedsim.scenario.yaml_file import dump
+from fedsim.schema.scenario import Scenario
+
+__all__ = ["scenario_file", "written_arrays"]
+
+
+@contextmanager
+def scenario_file(scenario: str | Path | Mapping[str, Any] | Scenario) -> Iterator[Path]:
+    """Give a scenario's file; one that lives for as long as it is read, where there is none."""
+    if isinstance(scenario, str | Path):
+        yield Path(scenario)
+        return
+    folder = scenario.folder if isinstance(scenario, Scenario) else Path.cwd()
+    values = scenario.resolved() if isinstance(scenario, Scenario) else dict(scenario)
+    values.setdefault("name", "scenario")
+    handle, name = tempfile.mkstemp(".yaml", "scenario-", folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(dump(values))
+        yield Path(name)
+    finally:
+        os.unlink(name)
+
+
+def written_arrays(data: Any) -> Path:
+    """Write arrays to a file that is called by their hash, and return it."""
+    import numpy as np
+
+    arrays: dict[str, Any] = dict(zip(("x", "y", "client"), map(np.asarray, data), strict=False))
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    path = Path("runs", "inputs", f"{digest.hexdigest()}.npz").absolute()
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".tmp.npz")
+        np.savez(unfinished, **arrays)
+        unfinished.rename(path)
+    return path
