@@ -91,6 +91,11 @@ class Task:
         return self.targets.classes
 
     @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of what a model returns for one example."""
+        return (self.outputs,)
+
+    @property
     def is_cross_entropy(self) -> bool:
         """Whether the loss is that of plain classification, which some paths compute themselves."""
         return False

@@ -19,6 +19,7 @@ from fedsim.errors import BudgetSpent
 from fedsim.flower.devices import Devices
 from fedsim.flower.server_app import Grid
 from fedsim.models._build import build, weights_of
+from fedsim.models._check import check_model
 from fedsim.plugins.registry import build as build_part
 from fedsim.privacy.privacy_engine import PrivacyEngine
 from fedsim.runlog import checkpoint, gallery, tables
@@ -56,6 +57,7 @@ class TrainingLoop:
         carrier = Transport(grid, strategy)
         task = task_of(scenario, data.targets)
         model = build(scenario.model, data.shape, task.outputs, scenario.seed, scenario.folder)
+        check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
         privacy = experiment.privacy
         guard = PrivacyEngine.of(privacy, folder.path, model) if privacy else None
         clients = scenario.clients

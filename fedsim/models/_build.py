@@ -31,6 +31,8 @@ def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: P
 
     with torch_defaults(seed, "model"):
         model: nn.Module = build_part("model", part, folder, shape=shape, classes=classes)
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+            model(torch.zeros(2, *shape))  # lazy modules get their shapes from a first batch
     return model
 
 

@@ -31,6 +31,11 @@ class NextToken(Task):
     metrics: ClassVar[tuple[str, ...]] = ("token_accuracy", "perplexity", "loss")
     measurable: ClassVar[tuple[str, ...]] = ("token_accuracy", "perplexity", "loss")
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """A logit for every token at every place, `(length, tokens)`."""
+        return (*self.targets.shape, self.outputs)
+
     def refusal(self) -> str:
         """Return why the targets are no sequences of tokens."""
         if len(self.targets.shape) != 1:

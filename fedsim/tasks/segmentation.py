@@ -33,6 +33,11 @@ class Segmentation(Task):
         "dice", "iou", "dice_image", "pixel_accuracy", "balanced_accuracy", "loss",
     )  # fmt: skip
 
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """A logit for every class at every place, `(classes, height, width)`."""
+        return (self.outputs, *self.targets.shape)
+
     def refusal(self) -> str:
         """Return why the targets are no masks."""
         if len(self.targets.shape) != 2:

@@ -69,7 +69,8 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "exact_sum": room("sums of floats that no order can change", "limbs term_buffer wire"),
         "models": room(
-            "reference models, each `features(x)` and `head(z)`", "errors plugins schema seeds wire"
+            "reference models, each `features(x)` and `head(z)`",
+            "errors plugins schema seeds task wire",
         ),
         "runlog": room(
             "what a run writes and reads back: rounds, checkpoints, manifest, ledger of a study",
