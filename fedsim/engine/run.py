@@ -15,6 +15,7 @@ from fedsim.data.federated import FederatedData
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.failed_start import cleared_if_not_started
 from fedsim.engine.loop import TrainingLoop
+from fedsim.engine.resume_notes import resume_notes
 from fedsim.engine.setup import (
     ask_devices,
     opened,
@@ -85,6 +86,8 @@ def _begin(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
 
 def _go_on(folder: RunFolder, watch: Watch) -> Result:
     scenario = load(folder.scenario)
+    for note in resume_notes(folder):
+        watch(Note(note))
     return _play(scenario, folder, opened(scenario, folder, sys.argv[1:]), watch)
 
 

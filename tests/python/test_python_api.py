@@ -111,6 +111,25 @@ def test_a_run_that_was_stopped_is_gone_on_with() -> None:
     assert hashes(fedsim.resume("cut")) == hashes(straight)
 
 
+def test_what_differs_from_where_a_run_began_is_said_at_resume(capsys) -> None:
+    import json
+
+    from fedsim.engine.resume_notes import resume_notes
+    from fedsim.runlog.run_folder import RunFolder
+
+    folder = RunFolder(fedsim.run("small.yaml").folder)
+    assert resume_notes(folder) == []
+    begun = json.loads((folder.path / "manifest.json").read_text())
+    folder.write("manifest.json", {**begun, "cpu": "Another", "packages": {"torch": "2.0"}})
+    (note,) = resume_notes(folder)
+    assert "the processor was Another" in note
+    assert "torch was 2.0, now " in note
+    del begun["repeatable"]  # as version 0.1 wrote it
+    folder.write("manifest.json", begun)
+    (note,) = resume_notes(folder)
+    assert "not pinned (fedsim 0.1)" in note
+
+
 def test_a_study_comes_back_as_frames() -> None:
     Path("study.yaml").write_text(
         "kind: study\nbase: small.yaml\nseeds: [1]\naxes: {strategy: [fedavg, fedadam]}\n"
