@@ -101,7 +101,7 @@ TABLE = {
         "",
         LOCAL + "dampening: true}",
         "6:18: local.dampening: client 'sgd', which strategy FedAvg asks for, "
-        f"has no parameter 'nesterov'; {HAS}",
+        f"has no parameter 'dampening'; {HAS}",
     ),
     "misspelt optimizer": (
         "",
