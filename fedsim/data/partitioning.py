@@ -16,6 +16,7 @@ from fedsim.data.label_kinds import as_targets
 from fedsim.data.normalisation import Normalize, scale_for
 from fedsim.data.partition_check import checked_shares
 from fedsim.data.scale import Scaling
+from fedsim.data.source_loading import loaded
 from fedsim.data.split import cut
 from fedsim.data.strata import named_strata, strata_of
 from fedsim.data.target_spec import target_spec
@@ -102,7 +103,7 @@ def partition_examples(recipe: Recipe) -> Partitioned:
         DataError: if the data cannot be read, or cannot be split so.
         MissingPackage: if reading or partitioning needs a package that is not installed.
     """
-    dataset = as_targets(recipe.source.load(recipe.seed, recipe.folder), recipe.task)
+    dataset = as_targets(loaded(recipe.source, recipe.seed, recipe.folder), recipe.task)
     strata, strata_names = named_strata(dataset)
     if strata is not dataset.labels:
         dataset = replace(dataset, strata=strata)

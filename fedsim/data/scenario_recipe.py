@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fedsim.data.fit import task_name
 from fedsim.data.normalisation import Normalize, PublicConstants
 from fedsim.data.partitioning import Recipe
+from fedsim.errors import Fault, ScenarioError
 from fedsim.plugins.registry import build
 from fedsim.schema.public_scale import PublicScale
 
@@ -23,9 +24,13 @@ def recipe_of(scenario: Scenario) -> Recipe:
         ScenarioError: if source, partition or shift cannot be built.
     """
     data, beside = scenario.data, scenario.folder
+    source = build("source", data.source, beside)
+    if not callable(getattr(source, "load", None)):
+        what = f"{type(source).__name__} has no method load(seed, folder): it is no source"
+        raise ScenarioError([Fault(scenario.name, 0, 0, "data.source", what)])
     shift = data.feature_shift
     return Recipe(
-        source=build("source", data.source, beside),
+        source=source,
         partition=build("partition", data.partition, beside),
         shift=None if shift is None else build("shift", shift, beside),
         clients=scenario.clients.count,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from fedsim.errors import Fault, ScenarioError
 from fedsim.seeds import torch_defaults
 from fedsim.wire import Weights
 
@@ -31,6 +32,9 @@ def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: P
 
     with torch_defaults(seed, "model"):
         model: nn.Module = build_part("model", part, folder, shape=shape, classes=classes)
+        if not isinstance(model, nn.Module):
+            what = f"{type(model).__name__} is no torch.nn.Module"
+            raise ScenarioError([Fault("", 0, 0, "model", what)])
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
             model(torch.zeros(2, *shape))  # lazy modules get their shapes from a first batch
     return model

@@ -134,3 +134,38 @@ def test_unusual_models_train(name: str, scenario, play, tmp_path) -> None:
         scenario(model=f"./own.py:{name}", rounds=4, local={"lr": 0.3, "epochs": 5})
     ).result
     assert result.accuracy > 0.15
+
+
+WRONG_KINDS = {
+    "model: ./own.py:Nothing": (2, "Nothing is no torch.nn.Module"),
+    "data: {source: ./own.py:Nothing}": (2, "Nothing has no method load"),
+    "data: {source: ./own.py:Pair}": (3, "Pair.load returned a tuple"),
+}
+
+NOTHING = """
+class Nothing:
+    def __init__(self, shape=None, classes=None):
+        pass
+
+
+class Pair:
+    def load(self, seed, folder):
+        return ([[0.0]], [0])
+"""
+
+
+@pytest.mark.parametrize("line", WRONG_KINDS)
+def test_a_plug_in_of_another_kind_is_one_clear_fault(line: str, tmp_path, capsys) -> None:
+    from fedsim.cli.app import main
+
+    code, words = WRONG_KINDS[line]
+    (tmp_path / "own.py").write_text(NOTHING)
+    sections = {"data": "data: {source: digits}", "model": "model: mlp"}
+    sections[line.partition(":")[0]] = line
+    text = "\n".join(["rounds: 1", "clients: {count: 2}", "strategy: fedavg", *sections.values()])
+    (tmp_path / "s.yaml").write_text(text)
+    run = ["run", str(tmp_path / "s.yaml"), "--run-dir", str(tmp_path / "run"), "-q"]
+    assert main(run) == code
+    err = capsys.readouterr().err
+    assert words in err
+    assert "should not happen" not in err
