@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from fedsim.kernels import pin_here
 
 if TYPE_CHECKING:
-    from fedsim.python_api.calls import Run, load, resume, run, study
+    from fedsim.python_api.calls import Run, load, resume, run, run_study
 
     __version__: str
 
-__all__ = ["Run", "__version__", "load", "resume", "run", "study"]
+__all__ = ["Run", "__version__", "load", "resume", "run", "run_study"]
 
 # fedsim calls no one: no telemetry, no update check, no package installed behind the user's back.
 # Flower and Ray read these when they are imported, so they stand before everything else.

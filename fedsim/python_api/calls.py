@@ -18,7 +18,7 @@ from fedsim.scenario.load import load as load_scenario
 from fedsim.scenario.load import pin_kernels
 from fedsim.schema.scenario import Scenario
 
-__all__ = ["Run", "load", "resume", "run", "study"]
+__all__ = ["Run", "load", "resume", "run", "run_study"]
 
 
 def run(
@@ -76,7 +76,7 @@ def resume(folder: str | Path, /) -> Run:
     return Run(place)
 
 
-def study(file: str | Path, /, *, folder: str | Path | None = None, jobs: int = 1) -> Frames:
+def run_study(file: str | Path, /, *, folder: str | Path | None = None, jobs: int = 1) -> Frames:
     """Run all experiments of a study and return their results as data frames.
 
     Args:

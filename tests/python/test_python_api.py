@@ -134,7 +134,7 @@ def test_a_study_comes_back_as_frames() -> None:
     Path("study.yaml").write_text(
         "kind: study\nbase: small.yaml\nseeds: [1]\naxes: {strategy: [fedavg, fedadam]}\n"
     )
-    frames = fedsim.study("study.yaml")
+    frames = fedsim.run_study("study.yaml")
     assert isinstance(frames, Frames)
     assert sorted(frames.cells["strategy"]) == ["fedadam", "fedavg"]
     assert set(frames.cells["status"]) == {"finished"}
