@@ -27,7 +27,7 @@ from workloads import WORKLOADS, Workload
 
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.dp_sgd import DpSgd
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.privacy.noise import Rng
 from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.seeds import torch_stream

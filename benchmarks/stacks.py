@@ -17,7 +17,7 @@ from workloads import WORKLOADS
 
 from fedsim.client import Examples, StackedClient
 from fedsim.clients.sgd import Sgd
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.seeds import torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Instruction
 from fedsim.worker.allocator import keep_freed_memory

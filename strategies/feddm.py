@@ -26,7 +26,7 @@ from fedsim.condense.synthetic_set import (
     table_of,
 )
 from fedsim.errors import RunError
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.optimizers.update_rules import SGD
 from fedsim.strategy import ReplySpec, Server, ServerState, Strategy
 from fedsim.wire import Broadcast, ClientInfo, Merged, Update, Weights

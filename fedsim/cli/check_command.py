@@ -86,7 +86,7 @@ def _plan_lines(estimate: Estimate) -> list[str]:
     return [
         f"  turns  {estimate.cohort} of {estimate.clients} clients a round, "
         f"{estimate.turns:,} in all",
-        f"  model  {estimate.parameters:,} parameters",
+        f"  model  {estimate.state}",
         f"  sent   {size(estimate.bytes_down)} down, {size(estimate.bytes_up)} up",
         f"  time   about {duration(estimate.seconds)} on {estimate.backend}, {workers}, "
         f"{1000 * estimate.turn_seconds:.1f} ms a turn; evaluation and references are extra",

@@ -152,7 +152,8 @@ def audit(
 def _audited(scenario: Scenario) -> tuple[PrivacySpec, Callable[[int, int], AuditResult]]:
     """Return the scenario's claim, and its audit of so many rounds by so many canaries."""
     from fedsim.data.federated import prepare
-    from fedsim.models._build import build, weights_of
+    from fedsim.models._scenario_model import scenario_model
+    from fedsim.models._state import weights_of
     from fedsim.privacy.audit import audit
     from fedsim.privacy.privacy_spec import privacy_spec_of
     from fedsim.tasks._from_scenario import task_of
@@ -163,7 +164,7 @@ def _audited(scenario: Scenario) -> tuple[PrivacySpec, Callable[[int, int], Audi
             scenario, len(data.clients), sum(client.examples for client in data.clients)
         )
         outputs = task_of(scenario, data.targets).outputs
-        model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder)
+        model = scenario_model(scenario, data.shape, outputs)
     if claim.half is not None:
         from fedsim.privacy.audit_records import audit_records, auditable
 

@@ -19,7 +19,8 @@ from fedsim.flower.client_app import DESCRIBE
 from fedsim.flower.devices import Devices
 from fedsim.flower.exchange import Replies
 from fedsim.flower.parts import strategy_of
-from fedsim.models._build import build, weights_of
+from fedsim.models._scenario_model import scenario_model
+from fedsim.models._state import weights_of
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.schema.scenario import Scenario
 from fedsim.tasks._from_scenario import task_of
@@ -68,7 +69,7 @@ def measure(scenario: Scenario, folder: RunFolder, devices: Devices) -> None:
         if not turn.fault:
             timings[turn.client].load_s = devices.took[turn.client] - turn.seconds
     outputs = task_of(scenario, data.targets).outputs
-    model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder)
+    model = scenario_model(scenario, data.shape, outputs)
     for _ in range(2):  # the first one warms up
         for turn in _asked(carrier, "train", Broadcast(weights_of(model)), data, timings).turns:
             if not turn.fault:

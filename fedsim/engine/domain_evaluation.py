@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedsim.data.federated import FederatedData
-from fedsim.models._build import build, load_weights
+from fedsim.models._scenario_model import scenario_model
+from fedsim.models._state import load_weights
 from fedsim.schema.scenario import Scenario
 from fedsim.tasks._from_scenario import task_of
 from fedsim.wire import Weights
@@ -41,7 +42,7 @@ def evaluate_domains(
     if "target" not in roles.values():
         return None
     outputs = task_of(scenario, data.targets).outputs
-    model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder).eval()
+    model = scenario_model(scenario, data.shape, outputs).eval()
     # Real examples' places on a map are not for release.
     maps = {} if scenario.privacy else {"before": _map(model, data)}
     load_weights(model, weights)

@@ -12,7 +12,9 @@ from fedsim.engine.transport import Transport
 from fedsim.errors import RunError
 from fedsim.flower.exchange import Replies
 from fedsim.flower.parts import strategy_of
-from fedsim.models._build import build, weights_of
+from fedsim.models._check import check_model
+from fedsim.models._scenario_model import scenario_model
+from fedsim.models._state import described_state, weights_of
 from fedsim.privacy.privacy_spec import settle_privacy
 from fedsim.runtime.choose import backend_of, workers_of
 from fedsim.runtime.compiling import Compiling, with_compiling
@@ -33,6 +35,9 @@ class Estimate:
     turns: int
     """Clients' turns in all rounds together."""
     parameters: int
+    """Numbers that are exchanged: what is trained, and buffers that training moves."""
+    state: str
+    """What the model's state is made of."""
     bytes_down: int
     """From the server to all clients, over all rounds."""
     bytes_up: int
@@ -52,12 +57,14 @@ def estimate(scenario: Scenario) -> Estimate:
     Raises:
         RunError: if that turn fails: so would the run.
         DataError: if the data cannot be dealt.
+        ScenarioError: if the model cannot be trained here.
     """
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "data"
         data = prepare(scenario, store)
-        outputs = task_of(scenario, data.targets).outputs
-        model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder)
+        task = task_of(scenario, data.targets)
+        model = scenario_model(scenario, data.shape, task.outputs)
+        check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
         weights = weights_of(model)
         turns = _trial(scenario, data, weights, store)
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)
@@ -71,6 +78,7 @@ def estimate(scenario: Scenario) -> Estimate:
         cohort=cohort,
         turns=count,
         parameters=sum(tensor.numel() for tensor in weights.values()),
+        state=described_state(model),
         bytes_down=count * sum(gathered.bytes_down for gathered in turns),
         bytes_up=count * sum(gathered.bytes_up for gathered in turns),
         turn_seconds=seconds,

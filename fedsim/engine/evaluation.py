@@ -14,7 +14,7 @@ from fedsim.engine.client_summary import client_summary
 from fedsim.engine.transport import Transport
 from fedsim.flower.client_app import EVALUATE
 from fedsim.flower.exchange import Replies
-from fedsim.models._build import load_weights
+from fedsim.models._state import load_weights
 from fedsim.runlog.clients import ClientRow
 from fedsim.runlog.events import RoundRecord
 from fedsim.schema.scenario import Scenario

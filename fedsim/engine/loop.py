@@ -18,8 +18,9 @@ from fedsim.engine.transport import Transport
 from fedsim.errors import BudgetSpent
 from fedsim.flower.devices import Devices
 from fedsim.flower.server_app import Grid
-from fedsim.models._build import build, weights_of
 from fedsim.models._check import check_model
+from fedsim.models._scenario_model import scenario_model
+from fedsim.models._state import weights_of
 from fedsim.plugins.registry import build as build_part
 from fedsim.privacy.privacy_engine import PrivacyEngine
 from fedsim.runlog import checkpoint, gallery, tables
@@ -56,7 +57,7 @@ class TrainingLoop:
         scenario, data, strategy = experiment.scenario, experiment.data, experiment.strategy
         carrier = Transport(grid, strategy)
         task = task_of(scenario, data.targets)
-        model = build(scenario.model, data.shape, task.outputs, scenario.seed, scenario.folder)
+        model = scenario_model(scenario, data.shape, task.outputs)
         check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
         privacy = experiment.privacy
         guard = PrivacyEngine.of(privacy, folder.path, model) if privacy else None

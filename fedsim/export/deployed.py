@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fedsim.errors import RunFolderError
-from fedsim.models._build import build, load_weights
+from fedsim.models._scenario_model import scenario_model
+from fedsim.models._state import load_weights
 from fedsim.plugins.registry import build as build_part
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.scenario.load import load
@@ -113,6 +114,6 @@ def _parts(folder: RunFolder) -> tuple[nn.Module, Task, dict[str, Any]]:
     spec = TargetSpec.of(constants["targets"])
     task: Task = build_part("task", scenario.task, scenario.folder, targets=spec)
     shape = tuple(constants["inputs"]["shape"])
-    model = build(scenario.model, shape, task.outputs, scenario.seed, scenario.folder)
+    model = scenario_model(scenario, shape, task.outputs)
     load_weights(model, load_file(file))
     return model.eval(), task, constants

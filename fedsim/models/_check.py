@@ -37,9 +37,24 @@ def _kind_fault(model: nn.Module) -> str:
             kind = str(parameter.dtype).removeprefix("torch.")
             hint = "; for bfloat16 steps say compute.precision: bf16" if kind == "bfloat16" else ""
             return f"{name} is {kind}: weights that travel are float32 or float64{hint}"
+    if shared := _shared_memory(model):
+        return shared
     for name, module in model.named_modules():
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             return f"{name or type(module).__name__} has an extra state, which does not travel"
+    return ""
+
+
+def _shared_memory(model: nn.Module) -> str:
+    """Return which two parameters are one memory without being tied, if any are."""
+    places: dict[tuple[int, torch.Size], str] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.numel():
+            place = (parameter.data_ptr(), parameter.shape)
+            first = places.setdefault(place, name)
+            if first != name:
+                hint = "assign the parameter itself to tie them"
+                return f"{first} and {name} are two parameters in the same memory: {hint}"
     return ""
 
 

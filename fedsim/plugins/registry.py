@@ -29,7 +29,7 @@ from fedsim.errors import Fault, FedsimError, ScenarioError
 from fedsim.plugins.plugin_source import imported, read
 from fedsim.plugins.python_file import Module, NotRead, locate, module_at
 from fedsim.plugins.shelves import SHELVES, Shelf
-from fedsim.plugins.signature import Parameter, Signature
+from fedsim.plugins.signature import Parameter, Signature, asked_for
 from fedsim.schema.part import nested_kind
 from fedsim.schema.wording import did_you_mean
 
@@ -118,7 +118,8 @@ def build(kind: str, part: Part, beside: Path = Path(), **arguments: Any) -> Any
     try:
         if ours := _wrapper(kind, part.use):
             return find(kind, ours).of(part.use.partition(":")[2], parameters)
-        return find(kind, part.use, beside)(**parameters, **arguments)
+        cls = find(kind, part.use, beside)
+        return cls(**parameters, **asked_for(cls, arguments))
     except (TypeError, ValueError) as error:
         raise _refusal(kind, f"{kind} {short(part.use)!r}: {_error_text(error)}") from error
 
@@ -150,15 +151,14 @@ class _ImportTarget:
 
 def _origin(kind: str, name: str, beside: Path) -> _ImportTarget:
     where, colon, attribute = name.rpartition(":")
-    if colon and where.endswith(".py"):
+    if where.endswith(".py"):
         return _ImportTarget("", attribute, Path(beside, where).absolute())
-    if colon and where in SHELVES[kind].foreign:
+    if where in SHELVES[kind].foreign:
         return _ImportTarget(SHELVES[kind].foreign[where][0], attribute)
     if colon and re.fullmatch(r"[\w.]+", where) and attribute.isidentifier():
         return _ImportTarget(where, attribute)
-    names_to_modules = _shelved(kind) | _entries(kind)
-    if name in names_to_modules:
-        return names_to_modules[name]
+    if target := (_shelved(kind) | _entries(kind)).get(name):
+        return target
     ways = "or name a plug-in as package.module:Class or ./file.py:Class"
     choices = f"there are {', '.join(names(kind)) or 'none'}; {ways}"
     raise _refusal(

@@ -17,7 +17,7 @@ class Shelf:
     group: str
     """Of entry points of other packages."""
     engine_arguments: tuple[str, ...] = ()
-    """Arguments that the engine gives; they are no parameters."""
+    """Arguments that the engine gives to a class that asks for them; they are no parameters."""
     foreign: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Names such as ``torch:NAdam``: from what stands before the colon to the module that has the
     class, and to ours, ``module:Class``, whose ``of`` is given the name and the arguments."""
@@ -29,7 +29,7 @@ SHELVES = {
     "source": Shelf("fedsim.data.sources", "fedsim.sources"),
     "partition": Shelf("fedsim.data.partitions", "fedsim.partitions"),
     "shift": Shelf("fedsim.data.shift", "fedsim.shifts"),
-    "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes")),
+    "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes", "outputs")),
     "task": Shelf("fedsim.tasks", "fedsim.tasks", ("targets",)),
     "optimizer": Shelf(
         "fedsim.optimizers.update_rules",

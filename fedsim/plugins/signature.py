@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fedsim.schema.wording import at, did_you_mean, expected, inside, misfit, nearest, walked
 
-__all__ = ["COMPUTED", "REQUIRED", "Marker", "Parameter", "Signature", "Wrong"]
+__all__ = ["COMPUTED", "REQUIRED", "Marker", "Parameter", "Signature", "Wrong", "asked_for"]
 
 
 class Marker:
@@ -147,3 +148,10 @@ def _plain(parameter: Parameter) -> Any:
         return parameter.plain(parameter.value(parameter.default))
     except ValidationError:  # a class may use as a default what nobody may write
         return parameter.plain(parameter.default)
+
+
+def asked_for(cls: type[Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the engine's ``arguments`` that building ``cls`` asks for by name."""
+    asked = inspect.signature(cls).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in asked.values())
+    return {name: value for name, value in arguments.items() if takes_any or name in asked}

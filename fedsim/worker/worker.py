@@ -13,8 +13,9 @@ from fedsim.client import Client, Examples, StackedClient, Unlabelled
 from fedsim.data.federated import FederatedData
 from fedsim.data.resident import Resident
 from fedsim.errors import RunError
-from fedsim.models._build import build
 from fedsim.models._passes import Passes, adapt, warm_up
+from fedsim.models._scenario_model import scenario_model
+from fedsim.models._state import constant_names, exchanged_names, is_same, unique_state
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.tasks._from_scenario import measures_of, task_of
 from fedsim.wire import Broadcast, ClientId, ClientInfo, Instruction, Update, Weights
@@ -70,16 +71,17 @@ class Worker:
         if client.tasks and data.has_weights:
             name = type(client).__name__
             raise RunError(f"data.source.weight: {name} counts every example the same")
-        self.model = build(
-            scenario.model, data.shape, self.measures.task.outputs, scenario.seed, scenario.folder
-        ).to(self._device)
+        outputs = self.measures.task.outputs
+        self.model = scenario_model(scenario, data.shape, outputs).to(self._device)
         # Batches of one size alone are worth compiling for.
         batch = client.fixed_batch_size if compiled else None
         self.passes = Passes(scenario.compute.precision == "bf16", batch)
         adapt(self.model, self.passes)
-        self._first = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         # Looked up once: walking the modules costs more than a small model's copy.
-        self._slots = self.model.state_dict(keep_vars=True)
+        self._slots = unique_state(self.model)
+        self._first = {name: slot.detach().clone() for name, slot in self._slots.items()}
+        self._exchanged = exchanged_names(self.model)
+        self._constant = constant_names(self.model)
         self._trained = [
             (parameter, parameter.requires_grad) for parameter in self.model.parameters()
         ]
@@ -99,9 +101,7 @@ class Worker:
     @property
     def initial(self) -> Weights:
         """The weights of a run before round 1: a function of the scenario alone."""
-        return {
-            name: tensor.cpu() for name, tensor in self._first.items() if tensor.is_floating_point()
-        }
+        return {name: self._first[name].cpu() for name in self._exchanged}
 
     def turn(self, instruction: Instruction) -> Update:
         """Return the update of ``instruction``'s client.
@@ -120,7 +120,15 @@ class Worker:
         if not isinstance(update, Update):
             rule = f"{type(self.client).__name__}.{instruction.phase}"
             raise RunError(f"{rule} returned {type(update).__name__}, not an Update")
+        self._check_constant()
         return update
+
+    def _check_constant(self) -> None:
+        """Refuse a buffer that moved though a trial pass left it alone: its moves would be lost."""
+        for name in self._constant:
+            if not is_same(self._slots[name], self._first[name]):
+                text = "moved, but not in the trial pass before round 1: its value would be lost"
+                raise RunError(f"the buffer {name} {text}")
 
     def has_together(self, phase: str) -> bool:
         """Return whether several clients can take a turn of ``phase`` in the same steps."""

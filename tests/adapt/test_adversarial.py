@@ -15,7 +15,7 @@ from fedsim.adapt.gls import ratios
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.adversarial import Adversarial
 from fedsim.errors import RunError
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.plugins.registry import find
 from fedsim.seeds import torch_defaults, torch_stream

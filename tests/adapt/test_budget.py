@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fedsim.client import Examples, Unlabelled
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.plugins.registry import find
 from fedsim.seeds import torch_defaults, torch_stream

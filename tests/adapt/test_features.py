@@ -12,7 +12,7 @@ from fedsim.adapt.features import JointFeatures, mean_squared_distance, random_f
 from fedsim.adapt.joint_matching import moments_of
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.joint_embedding import JointEmbedding
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.iwjan import Iwjan

@@ -13,7 +13,7 @@ from fedsim.adapt.adversary import cut, domain_logit, domain_losses, reverse, un
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.adversarial import Adversarial
 from fedsim.errors import RunError
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies._adversarial import AdversarialStrategy as Rule

@@ -26,7 +26,7 @@ from fedsim.adapt.sensitivity import class_sums as of_class_sums
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.private_adversarial import PrivateAdversarial
 from fedsim.errors import RunError, ScenarioError
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.ledger import PrivacyLedger

@@ -20,7 +20,7 @@ from fedsim.adapt.prototypes import (
 )
 from fedsim.client import Examples, Unlabelled
 from fedsim.clients.prototypical import Prototypical
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.strategies.dmpn import Dmpn

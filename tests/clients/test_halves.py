@@ -16,7 +16,7 @@ from fedsim.clients.controlled import Controlled
 from fedsim.clients.normalized import Normalized, effective_steps
 from fedsim.clients.proximal import Proximal
 from fedsim.clients.sgd import Sgd
-from fedsim.models._build import weights_of
+from fedsim.models._state import weights_of
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Instruction, Update, Weights

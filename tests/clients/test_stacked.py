@@ -16,8 +16,8 @@ from fedsim.clients.normalized import Normalized
 from fedsim.clients.proximal import Proximal
 from fedsim.clients.sgd import Sgd
 from fedsim.errors import RunError
-from fedsim.models._build import load_weights, weights_of
 from fedsim.models._split import SplitModel
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.convnet import ConvNet
 from fedsim.models.lenet import LeNet
 from fedsim.models.mlp import MLP

@@ -10,7 +10,8 @@ import torch
 
 from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
-from fedsim.models._build import build, weights_of
+from fedsim.models._build import build
+from fedsim.models._state import weights_of
 from fedsim.plugins import registry
 from fedsim.schema.part import Part
 from fedsim.seeds import torch_stream

@@ -14,7 +14,7 @@ from torch import nn
 
 from fedsim.aggregate import Sums
 from fedsim.client import Examples, Unlabelled
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.models.projected import Projected
 from fedsim.plugins import registry

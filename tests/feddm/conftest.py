@@ -9,7 +9,7 @@ import torch
 
 from fedsim.client import Examples
 from fedsim.clients.matching import Matching
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.convnet import ConvNet
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.wire import Broadcast, ClientInfo, Instruction, Update

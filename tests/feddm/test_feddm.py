@@ -10,7 +10,7 @@ import torch
 
 from fedsim.engine.run import resume_run
 from fedsim.errors import QuorumLost, RunError
-from fedsim.models._build import weights_of
+from fedsim.models._state import weights_of
 from fedsim.models.mlp import MLP
 from fedsim.runlog import checkpoint
 from fedsim.runlog.events import Note

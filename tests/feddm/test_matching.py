@@ -244,7 +244,7 @@ def test_augmentation_of_a_table_is_refused() -> None:
 
 def test_references_train_by_plain_sgd(model, held) -> None:
     from fedsim.clients.sgd import Sgd
-    from fedsim.models._build import load_weights, weights_of
+    from fedsim.models._state import load_weights, weights_of
 
     first = weights_of(model)
     instruction = Instruction(1, "train", ClientInfo(4, len(held)), Broadcast(first))

@@ -9,7 +9,7 @@ from fedsim.clients.mean_embeddings import MeanEmbeddings
 from fedsim.clients.private_matching import PrivateMatching
 from fedsim.engine.run import resume_run, run_scenario
 from fedsim.errors import QuorumLost, ScenarioError
-from fedsim.models._build import weights_of
+from fedsim.models._state import weights_of
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.parameters import PrivacyParameters
 from fedsim.runlog.run_folder import RunFolder

@@ -19,7 +19,8 @@ from fedsim.flower import as_flower_strategy
 from fedsim.flower.arrays import weights_of as arrays_of
 from fedsim.flower.flwr_internals import Run
 from fedsim.flower.parts import strategy_of
-from fedsim.models._build import build, weights_of
+from fedsim.models._build import build
+from fedsim.models._state import weights_of
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runtime.local import LocalGrid
 from fedsim.strategies.fedmedian import FedMedian

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from fedsim.models._build import build, load_weights, weights_of
+from fedsim.models._build import build
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.convnet import ConvNet
 from fedsim.models.lenet import LeNet
 from fedsim.models.lenet_bottleneck import LeNetBottleneck

@@ -17,7 +17,7 @@ from fedsim.clients.dp_sgd import DpSgd
 from fedsim.clients.normalized import Normalized, steps_of
 from fedsim.clients.sgd import Sgd
 from fedsim.errors import RunError
-from fedsim.models._build import weights_of
+from fedsim.models._state import weights_of
 from fedsim.models.mlp import MLP
 from fedsim.optimizers.clipping import clip, clip_stacked
 from fedsim.optimizers.optimizer import Optimizer

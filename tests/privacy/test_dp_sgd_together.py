@@ -14,7 +14,7 @@ from fedsim.client import Examples, StackedClient
 from fedsim.clients.dp_sgd import DpSgd
 from fedsim.engine.run import resume_run
 from fedsim.errors import RunError
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.resnet8_gn import ResNet8GN
 from fedsim.per_sample.layers import StackedOuter
 from fedsim.per_sample.stacked_dp_sgd import _DpSgdStack

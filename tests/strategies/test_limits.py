@@ -13,7 +13,7 @@ from fedsim.clients.controlled import Controlled
 from fedsim.clients.normalized import Normalized
 from fedsim.clients.proximal import Proximal
 from fedsim.clients.sgd import Sgd
-from fedsim.models._build import load_weights, weights_of
+from fedsim.models._state import load_weights, weights_of
 from fedsim.models.mlp import MLP
 from fedsim.seeds import torch_stream
 from fedsim.strategies.fedavg import FedAvg

@@ -11,7 +11,7 @@ from fedsim.client import Examples
 from fedsim.clients.sgd import Sgd
 from fedsim.data.sources.diabetes import Diabetes
 from fedsim.data.target_spec import target_spec
-from fedsim.models._build import weights_of
+from fedsim.models._state import weights_of
 from fedsim.task import TargetSpec, Task
 from fedsim.tasks._measures import Measures
 from fedsim.tasks.binary import Binary

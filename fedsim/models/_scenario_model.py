@@ -1,0 +1,34 @@
+"""The model of a scenario: built, and settled what of it is trained and what is exchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from fedsim.models._buffers import constant_buffers
+from fedsim.models._build import build
+from fedsim.models._state import mark_exchanged
+from fedsim.seeds import torch_defaults
+
+if TYPE_CHECKING:
+    from fedsim.schema.scenario import Scenario
+
+__all__ = ["scenario_model"]
+
+
+def scenario_model(scenario: Scenario, shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """Return the model that ``scenario`` describes, with the weights it starts from.
+
+    Args:
+        scenario: of a run; its seed decides over the first weights.
+        shape: of one example.
+        outputs: how many numbers the task wants of an example, or of a place in it.
+
+    Raises:
+        ScenarioError: if there is no such model, or its parts are not as the scenario says.
+    """
+    model = build(scenario.model, shape, outputs, scenario.seed, scenario.folder)
+    with torch_defaults(scenario.seed, "buffers"):
+        mark_exchanged(model, constant_buffers(model, shape))
+    return model
