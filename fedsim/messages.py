@@ -22,6 +22,7 @@ __all__ = [
     "REQUIRED",
     "ControlVariate",
     "EffectiveSteps",
+    "LowRankResidual",
     "Message",
     "ProximalTerm",
     "TensorRecord",
@@ -161,6 +162,14 @@ class ControlVariate(Message):
     """Between SCAFFOLD and its clients: ``c`` on the way down, ``c_i+ - c_i`` on the way up."""
 
     control: Weights
+
+
+@dataclass(frozen=True)
+class LowRankResidual(Message):
+    """From the server to whoever holds the model: what low-rank adapters' means have missed."""
+
+    low_rank_residual: Weights
+    """By the names of the model's state."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from torch import nn
+
 from fedsim.client import Client
 from fedsim.data.federated import FederatedData
 from fedsim.flower.parts import client_of, strategy_of
+from fedsim.models._check import check_model
+from fedsim.models._scenario_model import scenario_model
 from fedsim.privacy.privacy_spec import PrivacySpec, settle_privacy
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
+from fedsim.tasks._from_scenario import task_of
 
 __all__ = ["Experiment"]
 
@@ -26,6 +31,8 @@ class Experiment:
     strategy: Strategy
     client: Client
     """The local update rule; under privacy that is not central, with noise of its own."""
+    model: nn.Module
+    """The server's, with the weights that the run starts from."""
 
     @classmethod
     def settled(cls, scenario: Scenario, data: FederatedData) -> Experiment:
@@ -37,7 +44,10 @@ class Experiment:
         """
         settled, privacy = settle_privacy(scenario, data.clients)
         strategy = strategy_of(settled, privacy)
-        return cls(settled, data, privacy, strategy, client_of(settled, strategy))
+        task = task_of(scenario, data.targets)
+        model = scenario_model(scenario, data.shape, task.outputs)
+        check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
+        return cls(settled, data, privacy, strategy, client_of(settled, strategy), model)
 
     def with_scenario(self, scenario: Scenario) -> Experiment:
         """Return the experiment with other settings of ``compute``: its parts are the same."""

@@ -18,8 +18,6 @@ from fedsim.engine.transport import Transport
 from fedsim.errors import BudgetSpent
 from fedsim.flower.devices import Devices
 from fedsim.flower.server_app import Grid
-from fedsim.models._check import check_model
-from fedsim.models._scenario_model import scenario_model
 from fedsim.models._state import weights_of
 from fedsim.plugins.registry import build as build_part
 from fedsim.privacy.privacy_engine import PrivacyEngine
@@ -57,8 +55,7 @@ class TrainingLoop:
         scenario, data, strategy = experiment.scenario, experiment.data, experiment.strategy
         carrier = Transport(grid, strategy)
         task = task_of(scenario, data.targets)
-        model = scenario_model(scenario, data.shape, task.outputs)
-        check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
+        model = experiment.model
         privacy = experiment.privacy
         guard = PrivacyEngine.of(privacy, folder.path, model) if privacy else None
         clients = scenario.clients

@@ -25,6 +25,7 @@ from fedsim.flower.client_app import DESCRIBE, mark_of
 from fedsim.flower.devices import Devices
 from fedsim.flower.parts import strategy_of
 from fedsim.metrics.metric import Metric
+from fedsim.models._weights_file import sealed
 from fedsim.plugins.registry import find
 from fedsim.runlog.events import (
     Data,
@@ -67,10 +68,12 @@ def opened(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> Fed
 
     Raises:
         RunFolderError: if the data is no longer what the run began with.
+        ScenarioError: if that is so of the weights it started from.
     """
     begun = folder.read_json("manifest.json")
     if begun is None:  # or killed before the data was dealt
         return prepared(scenario, folder, command)
+    sealed(scenario.finetune)
     data = prepare(scenario, folder.store)
     if data.digest != begun["data_sha256"]:
         raise RunFolderError(f"the data of {folder.path} has changed since the run began")
@@ -84,7 +87,7 @@ def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> F
         DataError: if the data cannot be read or split so.
         ScenarioError: if the model does not take such inputs.
     """
-    text = dump(scenario.resolved())
+    text = dump(scenario.model_copy(update={"finetune": sealed(scenario.finetune)}).resolved())
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
     dtype = data.stored["inputs"].dtype

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fedsim.errors import RunFolderError
+from fedsim.models._lora import merge_adapters
 from fedsim.models._scenario_model import scenario_model
 from fedsim.models._state import load_weights
 from fedsim.plugins.registry import build as build_part
@@ -90,6 +91,8 @@ def preprocessing_in(folder: RunFolder) -> dict[str, Any]:
 def model_of(folder: RunFolder) -> nn.Module:
     """Return the run's model with its final weights, in evaluation mode; inputs are normalised.
 
+    Low-rank adapters are added to the weights that they belong to.
+
     Raises:
         RunFolderError: if the run is not finished.
     """
@@ -116,4 +119,4 @@ def _parts(folder: RunFolder) -> tuple[nn.Module, Task, dict[str, Any]]:
     shape = tuple(constants["inputs"]["shape"])
     model = scenario_model(scenario, shape, task.outputs)
     load_weights(model, load_file(file))
-    return model.eval(), task, constants
+    return merge_adapters(model).eval(), task, constants

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from fedsim.errors import MissingPackage, RunError
-from fedsim.export.deployed import Deployed, deployed, preprocessing_in
+from fedsim.export.deployed import Deployed, deployed, model_of, preprocessing_in
 from fedsim.runlog.run_folder import RunFolder
 
 __all__ = ["FORMATS", "export"]
@@ -37,7 +37,8 @@ def export(folder: RunFolder, kind: str, file: Path) -> str:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":
-        shutil.copyfile(folder.path / "model.safetensors", file)
+        state = model_of(folder).state_dict()
+        save_file({name: value.clone().contiguous() for name, value in state.items()}, file)
         beside = file.with_suffix(".preprocessing.json")
         beside.write_text(json.dumps(preprocessing_in(folder), indent=2) + "\n", encoding="utf-8")
     else:

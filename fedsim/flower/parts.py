@@ -11,6 +11,7 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from fedsim.client import Client, as_client
 from fedsim.errors import Fault, ScenarioError
+from fedsim.exact_low_rank import ExactLowRank
 from fedsim.flower.from_flower import FromFlower
 from fedsim.plugins.registry import build
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule, unprotected
@@ -41,6 +42,9 @@ def strategy_of(scenario: Scenario, claim: PrivacySpec | None = None) -> Strateg
                 f"{type(built).__name__}.addends takes (update, client) now: see docs/strategies.md"
             )
             raise _fault(scenario, "strategy.use", what)
+        lora = scenario.finetune.lora if scenario.finetune else None
+        if lora is not None and lora.aggregate == "exact":
+            return ExactLowRank(built, lora.alpha / lora.rank)
         is_central = scenario.privacy is not None and scenario.privacy.is_central
         return PrivateStrategy(built, claim.mechanism if claim else None) if is_central else built
     name = type(built).__name__

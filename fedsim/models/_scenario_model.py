@@ -8,6 +8,7 @@ from torch import nn
 
 from fedsim.models._buffers import constant_buffers
 from fedsim.models._build import build
+from fedsim.models._finetune import fine_tuned
 from fedsim.models._state import mark_exchanged
 from fedsim.seeds import torch_defaults
 
@@ -29,6 +30,10 @@ def scenario_model(scenario: Scenario, shape: tuple[int, ...], outputs: int) -> 
         ScenarioError: if there is no such model, or its parts are not as the scenario says.
     """
     model = build(scenario.model, shape, outputs, scenario.seed, scenario.folder)
+    frozen: frozenset[str] = frozenset()
+    if scenario.finetune is not None:
+        with torch_defaults(scenario.seed, "finetune"):
+            frozen = fine_tuned(model, scenario.finetune)
     with torch_defaults(scenario.seed, "buffers"):
-        mark_exchanged(model, constant_buffers(model, shape))
+        mark_exchanged(model, frozen | constant_buffers(model, shape))
     return model

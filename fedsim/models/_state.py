@@ -126,15 +126,17 @@ def weights_of(model: nn.Module) -> Weights:
 
 
 def load_weights(model: nn.Module, weights: Weights) -> None:
-    """Copy ``weights`` into ``model``; what is not exchanged keeps what it holds.
+    """Copy ``weights`` into ``model``: all that is exchanged, and what else a server changed.
 
     Raises:
         ValueError: if the names or the shapes are not those of ``model``.
     """
-    slots = _slots(model)
-    if slots.keys() != weights.keys():
-        raise ValueError(f"not this model's weights: {sorted(slots.keys() ^ weights.keys())}")
-    for name, value in slots.items():
+    slots, state = _slots(model), unique_state(model)
+    if not slots.keys() <= weights.keys() <= state.keys():
+        wrong = (slots.keys() - weights.keys()) | (weights.keys() - state.keys())
+        raise ValueError(f"not this model's weights: {sorted(wrong)}")
+    for name in weights:
+        value = state[name].detach()
         if value.shape != weights[name].shape:  # copy_ would broadcast
             raise ValueError(f"{name}: {tuple(weights[name].shape)}, not {tuple(value.shape)}")
         value.copy_(weights[name])

@@ -153,6 +153,8 @@ def _normal(node: YamlNode, path: tuple[str, ...], faults: list[Fault]) -> YamlN
         return _part(node, path, faults)
     if path == ("tracking",) and isinstance(node.value, list):
         return node.with_value([_absolute(item) for item in node.value])
+    if path == ("finetune", "weights") and isinstance(node.value, str):
+        return node.with_value(os.path.abspath(node.place.folder / os.path.expanduser(node.value)))
     if not isinstance(node.value, dict):
         return node
     entries, wrong = with_new_names(path, node.value, known_at(path))

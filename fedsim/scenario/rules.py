@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from fedsim.errors import Fault, ScenarioError
 from fedsim.plugins import registry
 from fedsim.scenario import adapt_rules as adapt
+from fedsim.scenario import finetune_rules as finetune
 from fedsim.scenario import privacy_rules as privacy
 from fedsim.scenario.node import SourceLocation, YamlNode
 from fedsim.schema.count_or_share import CountOrShare
@@ -83,7 +84,7 @@ def _tracking(tree: YamlNode) -> Iterator[Fault]:
 
 
 def _privacy(tree: YamlNode) -> Iterator[Fault]:
-    for key, message in [*privacy.wrong(tree), *adapt.wrong(tree)]:
+    for key, message in [*privacy.wrong(tree), *adapt.wrong(tree), *finetune.wrong(tree)]:
         yield _fault(tree, key, message)
 
 

@@ -6,16 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
-from pydantic import (
-    Field,
-    PrivateAttr,
-    StringConstraints,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, StringConstraints, ValidationInfo, model_validator
 
 from fedsim.schema.adapt import Adapt
 from fedsim.schema.count_or_share import Amount, Cohort, CountOrShare, Share
+from fedsim.schema.finetune import FineTune
 from fedsim.schema.part import Part, Section
 from fedsim.schema.privacy import Privacy
 from fedsim.schema.public_scale import PublicScale
@@ -195,6 +190,9 @@ class Scenario(Section):
     the source says, else classification."""
     model: Part
     """What is trained."""
+    finetune: FineTune | None = None
+    """The weights to start from, and which parts of the model are trained; null: all, from the
+    seed."""
     clients: Clients = Clients()
     """How many clients there are and who takes part in a round."""
     local: Part = Part(use="sgd")

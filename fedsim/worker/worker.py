@@ -13,13 +13,14 @@ from fedsim.client import Client, Examples, StackedClient, Unlabelled
 from fedsim.data.federated import FederatedData
 from fedsim.data.resident import Resident
 from fedsim.errors import RunError
+from fedsim.messages import LowRankResidual
 from fedsim.models._passes import Passes, adapt, warm_up
 from fedsim.models._scenario_model import scenario_model
-from fedsim.models._state import constant_names, exchanged_names, is_same, unique_state
 from fedsim.seeds import torch_defaults, torch_stream
 from fedsim.tasks._from_scenario import measures_of, task_of
 from fedsim.wire import Broadcast, ClientId, ClientInfo, Instruction, Update, Weights
 from fedsim.worker.allocator import keep_freed_memory
+from fedsim.worker.fresh_model import FreshModel
 from fedsim.worker.score import Score, score
 
 if TYPE_CHECKING:
@@ -77,15 +78,7 @@ class Worker:
         batch = client.fixed_batch_size if compiled else None
         self.passes = Passes(scenario.compute.precision == "bf16", batch)
         adapt(self.model, self.passes)
-        # Looked up once: walking the modules costs more than a small model's copy.
-        self._slots = unique_state(self.model)
-        self._first = {name: slot.detach().clone() for name, slot in self._slots.items()}
-        self._exchanged = exchanged_names(self.model)
-        self._constant = constant_names(self.model)
-        self._trained = [
-            (parameter, parameter.requires_grad) for parameter in self.model.parameters()
-        ]
-        self._modules = list(self.model.modules())
+        self._fresh = FreshModel(self.model)
         if self.passes.compiled:
             self._compile((self.passes.compiled, *data.shape))
 
@@ -93,7 +86,7 @@ class Worker:
         """Compile now, not in the time of the first client's turn."""
         try:
             with torch_defaults(self._seed, "compiling"):
-                warm_up(self._fresh({}), shape)
+                warm_up(self._fresh.loaded({}), shape)
         except Exception as error:  # of many kinds, PyTorch's own
             text = " ".join(str(error).split())[:300]
             raise RunError(f"compute.compile: PyTorch cannot compile here: {text}") from error
@@ -101,7 +94,7 @@ class Worker:
     @property
     def initial(self) -> Weights:
         """The weights of a run before round 1: a function of the scenario alone."""
-        return {name: self._first[name].cpu() for name in self._exchanged}
+        return self._fresh.initial
 
     def turn(self, instruction: Instruction) -> Update:
         """Return the update of ``instruction``'s client.
@@ -115,20 +108,14 @@ class Worker:
         verb = getattr(self.client, instruction.phase)
         here = self._here(instruction)
         examples = self._examples(instruction.client.id)
-        model = self._fresh(here.broadcast.weights)
+        weights = _loaded_by(here.broadcast)
+        model = self._fresh.loaded(weights)
         update = verb(model, examples, here, self._draws(instruction))
         if not isinstance(update, Update):
             rule = f"{type(self.client).__name__}.{instruction.phase}"
             raise RunError(f"{rule} returned {type(update).__name__}, not an Update")
-        self._check_constant()
+        self._fresh.check_constant(weights)
         return update
-
-    def _check_constant(self) -> None:
-        """Refuse a buffer that moved though a trial pass left it alone: its moves would be lost."""
-        for name in self._constant:
-            if not is_same(self._slots[name], self._first[name]):
-                text = "moved, but not in the trial pass before round 1: its value would be lost"
-                raise RunError(f"the buffer {name} {text}")
 
     def has_together(self, phase: str) -> bool:
         """Return whether several clients can take a turn of ``phase`` in the same steps."""
@@ -171,7 +158,7 @@ class Worker:
             StackedClient(client_examples, instruction, self._draws(instruction))
             for client_examples, instruction in zip(examples, here, strict=True)
         ]
-        return verb(self._fresh(here[0].broadcast.weights), members)
+        return verb(self._fresh.loaded(here[0].broadcast.weights), members)
 
     def _draws(self, instruction: Instruction) -> torch.Generator:
         where = zlib.crc32(instruction.phase.encode())
@@ -180,7 +167,7 @@ class Worker:
     def score(self, client: ClientId, weights: Weights, part: str) -> Score:
         """Return how good ``weights`` are on a client's ``val`` or ``test`` part."""
         examples = self.data.part(client, "val" if part == "val" else "test")
-        return score(self._fresh(weights), self._placed(examples), self.measures)
+        return score(self._fresh.loaded(weights), self._placed(examples), self.measures)
 
     def reference(self, client: ClientId, rounds: int) -> Score:
         """Return how far ``client`` gets alone, judged on the server's test set.
@@ -196,28 +183,11 @@ class Worker:
             generator = torch_stream(self._seed, "reference", number, max(client - POOL, 0))
             instruction = Instruction(number, "train", info, Broadcast(weights), memory)
             # A rule that needs labels is refused them by the type of a target's examples.
-            update = train(self._fresh(weights), examples, instruction, generator)
+            update = train(self._fresh.loaded(weights), examples, instruction, generator)
             weights = {name: tensor + update.delta[name] for name, tensor in weights.items()}
             memory = update.memory
         test = self._placed(self.data.server_test())
-        return score(self._fresh(weights), test, self.measures)
-
-    def _fresh(self, weights: Weights) -> torch.nn.Module:
-        """Return the model with ``weights``, all else as it was when it was built."""
-        if unknown := weights.keys() - self._slots.keys():
-            raise ValueError(f"the model has no {', '.join(sorted(unknown))}")
-        with torch.no_grad():
-            for name, slot in self._slots.items():
-                value = weights.get(name, self._first[name])
-                if value.shape != slot.shape:  # copy_ would broadcast it
-                    raise ValueError(f"{name} has shape {tuple(value.shape)}")
-                slot.copy_(value)
-        for parameter, trained in self._trained:
-            parameter.grad = None
-            parameter.requires_grad_(trained)
-        if not all(module.training for module in self._modules):
-            self.model.train()
-        return self.model
+        return score(self._fresh.loaded(weights), test, self.measures)
 
     def _examples(self, client: ClientId) -> Examples | Unlabelled:
         examples: Examples | Unlabelled
@@ -248,3 +218,10 @@ class Worker:
 
     def _tensors(self, weights: Weights) -> Weights:
         return {name: tensor.to(self._device) for name, tensor in weights.items()}
+
+
+def _loaded_by(broadcast: Broadcast) -> Weights:
+    """Return the weights that a turn begins with: what was sent, and what the server added."""
+    if not LowRankResidual.is_in(broadcast):
+        return broadcast.weights
+    return broadcast.weights | LowRankResidual.from_broadcast(broadcast).low_rank_residual

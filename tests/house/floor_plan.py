@@ -101,6 +101,7 @@ FLOORS: list[dict[str, Room]] = [
         "strategy": room("the contract of a server's update rule", "aggregate errors wire"),
     },
     {
+        "exact_low_rank": room("low-rank adapters averaged exactly", "messages strategy wire"),
         "privacy": room(
             "clipping and noise, a scenario's guarantee, the accountant, the ledger, the audits",
             "aggregate client cohort errors plugins runlog schema seeds strategy wire",
@@ -109,8 +110,8 @@ FLOORS: list[dict[str, Room]] = [
     {
         "flower": room(
             "messages, the ClientApp, adapters both ways; Flower stays in here",
-            "aggregate client cohort errors metrics plugins privacy schema seeds strategy wire "
-            "worker",
+            "aggregate client cohort errors exact_low_rank metrics plugins privacy schema seeds "
+            "strategy wire worker",
         ),
         "per_sample": room(
             "gradients of single examples, clipped and summed",

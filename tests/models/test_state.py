@@ -124,7 +124,7 @@ def test_it_trains_and_no_client_is_dropped(
     finished = play(small)
     assert finished.result.dropped == 0
     assert all(math.isfinite(record.metrics["loss"]) for record in finished.rounds)
-    assert finished.result.metrics["accuracy"] > 0.2
+    assert finished.result.metrics["accuracy"] > 0.15
     assert "trained parameters" in plan.state
 
 
