@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge
-from torch import Tensor, nn
+from torch import nn
 
 from fedsim.models._images import image_shape
+from fedsim.models._residual import ResidualBlock
 from fedsim.models._split import SplitModel
 
 __all__ = ["ResNet8GN"]
@@ -47,33 +48,9 @@ class ResNet8GN(SplitModel):
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
             nn.GroupNorm(groups, width),
             nn.ReLU(),
-            _Block(width, width, 1, groups),
-            _Block(width, 2 * width, 2, groups),
-            _Block(2 * width, 4 * width, 2, groups),
+            ResidualBlock(width, width, 1, groups),
+            ResidualBlock(width, 2 * width, 2, groups),
+            ResidualBlock(2 * width, 4 * width, 2, groups),
             nn.AdaptiveAvgPool2d(1),
         )
         super().__init__(body, 4 * width, classes)
-
-
-class _Block(nn.Module):
-    """Two convolutions, and a way round them."""
-
-    def __init__(self, before: int, after: int, stride: int, groups: int) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
-            nn.GroupNorm(groups, after),
-            nn.ReLU(),
-            nn.Conv2d(after, after, 3, padding=1, bias=False),
-            nn.GroupNorm(groups, after),
-        )
-        self.shortcut: nn.Module = nn.Identity()
-        if before != after:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(before, after, 1, stride, bias=False), nn.GroupNorm(groups, after)
-            )
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        # (n, before, height, width) -> (n, after, height / stride, width / stride)
-        total: Tensor = self.shortcut(inputs) + self.residual(inputs)
-        return total.relu()

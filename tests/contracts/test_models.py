@@ -20,7 +20,7 @@ from fedsim.wire import Broadcast, ClientInfo, Instruction
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
 
-DENSE = ("char_lstm", "unet")
+DENSE = ("char_lstm", "transformer", "unet")
 """They answer for every place of an example: see tests/models/test_dense_models.py."""
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fedsim.models.char_lstm import CharLstm
+from fedsim.models.transformer import Transformer
 from fedsim.models.unet import UNet
 from fedsim.seeds import torch_defaults
 
@@ -28,6 +29,21 @@ def test_the_lstm_sees_no_token_that_is_still_to_come() -> None:
     before, after = model(tokens), model(changed)
     assert torch.equal(before[:, :4], after[:, :4])
     assert not torch.equal(before[:, 4:], after[:, 4:])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_transformer_sees_no_token_that_is_still_to_come(tied: bool) -> None:
+    with torch_defaults(0, "model"):
+        model = Transformer((6,), 9, width=8, heads=2, tied=tied)
+    tokens = torch.arange(6)[None]
+    changed = tokens.clone()
+    changed[0, 4] = 8
+    before, after = model(tokens), model(changed)
+    assert torch.allclose(before[:, :4], after[:, :4], atol=1e-6)
+    assert not torch.allclose(before[:, 4:], after[:, 4:], atol=1e-3)
+    block = 4 * (8 * 8 + 8) + (8 * 32 + 32) + (32 * 8 + 8) + 2 * 16
+    head = 0 if tied else 9 * 8 + 9
+    assert sum(p.numel() for p in model.parameters()) == 9 * 8 + 6 * 8 + 2 * block + 16 + head
 
 
 def test_the_u_net_answers_for_every_pixel() -> None:

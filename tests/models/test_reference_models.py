@@ -15,6 +15,7 @@ from fedsim.models.lenet import LeNet
 from fedsim.models.lenet_bottleneck import LeNetBottleneck
 from fedsim.models.mlp import MLP
 from fedsim.models.resnet8_gn import ResNet8GN
+from fedsim.models.resnet18_gn import ResNet18GN
 from fedsim.schema.part import Part
 from fedsim.seeds import torch_stream
 
@@ -30,6 +31,9 @@ def test_the_sizes_are_the_papers() -> None:
     assert parameters(LeNet((3, 32, 32), 10)) == 62_006
     assert parameters(LeNet((1, 28, 28), 10)) == 44_426
     assert parameters(ResNet8GN((3, 32, 32), 10)) == 78_042
+    for classes, small, large in ((10, 11_173_962, 11_181_642), (100, 11_220_132, 11_227_812)):
+        assert parameters(ResNet18GN((3, 32, 32), classes)) == small
+        assert parameters(ResNet18GN((3, 32, 32), classes, stem="large")) == large
     assert parameters(MLP((1, 28, 28), 10)) == 784 * 100 + 100 + 100 * 10 + 10
 
 
