@@ -83,28 +83,29 @@ def model_faults(scenario: Scenario, dtype: str, are_tokens: bool) -> Iterator[F
     model = scenario.model.use
     if model not in names("model"):
         return
-    takes_tokens = _takes_tokens(model)
-    if are_tokens and not takes_tokens:
+    taken = _taken(model)
+    if are_tokens and "tokens" not in taken:
         message = f"{model} takes numbers, and the inputs are token ids ({dtype})"
         yield Fault("", 0, 0, "model", message, "for amounts: data.source.inputs_as: numbers")
-    if takes_tokens and not are_tokens:
+    if not are_tokens and "numbers" not in taken:
         message = f"{model} takes token ids, and the inputs are {dtype}"
         yield Fault("", 0, 0, "model", message)
 
 
-def _takes_tokens(model: str) -> bool:
-    """Return whether a model of the shelf looks token ids up: it says so, or has an embedding."""
+def _taken(model: str) -> str:
+    """Return what a model of the shelf takes: it says so, or has an embedding for tokens."""
     try:
         module = locate(f"fedsim.models.{model}")
     except NotRead:
-        return True
+        return "tokens"
     if module is None:
-        return True
+        return "tokens"
     for node in module.classes.values():
         if "takes" in (values := assignments(node.body)):
-            return "tokens" in ast.unparse(values["takes"])
+            return ast.unparse(values["takes"])
     words = (node for node in ast.walk(module.tree) if isinstance(node, ast.Attribute | ast.Name))
-    return any(ast.unparse(word).endswith("Embedding") for word in words)
+    has_embedding = any(ast.unparse(word).endswith("Embedding") for word in words)
+    return "tokens" if has_embedding else "numbers"
 
 
 def _clients(scenario: Scenario, header: Header) -> Iterator[Fault]:

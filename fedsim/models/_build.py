@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from fedsim.errors import Fault, ScenarioError
+from fedsim.errors import Fault, FedsimError, ScenarioError
 from fedsim.seeds import torch_defaults
 
 if TYPE_CHECKING:
@@ -31,13 +31,31 @@ def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: P
 
     with torch_defaults(seed, "model"):
         sizes = {"shape": shape, "classes": classes, "outputs": classes}
-        model: nn.Module = build_part("model", part, folder, **sizes)
+        model = build_part("model", part, folder, **sizes)
+        if not isinstance(model, nn.Module) and hasattr(model, "module"):
+            model = _made(model)
         if not isinstance(model, nn.Module):
             what = f"{type(model).__name__} is no torch.nn.Module"
             raise ScenarioError([Fault("", 0, 0, "model", what)])
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
             _shape_lazily(model, shape)
     return model
+
+
+def _made(maker: Any) -> nn.Module:
+    """Return the module of a plug-in that is none itself, but has a method that makes one.
+
+    Raises:
+        ScenarioError: if it cannot.
+    """
+    try:
+        module: nn.Module = maker.module()
+    except FedsimError:
+        raise
+    except Exception as error:  # of another library, of many kinds
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ScenarioError([Fault("", 0, 0, "model", text)]) from error
+    return module
 
 
 def _shape_lazily(model: nn.Module, shape: tuple[int, ...]) -> None:

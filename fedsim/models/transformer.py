@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Lt
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,8 +28,6 @@ class Transformer(nn.Module):
         width: Numbers that stand for a token; a multiple of heads.
         heads: Heads of each attention.
         layers: How many blocks there are.
-        dropout: The share of each block's outputs that is left out in training.
-        tied: Whether the last layer's weight is that of the embedding.
     """
 
     takes: ClassVar[Literal["tokens"]] = "tokens"
@@ -42,8 +40,6 @@ class Transformer(nn.Module):
         width: Annotated[int, Ge(1)] = 64,
         heads: Annotated[int, Ge(1)] = 4,
         layers: Annotated[int, Ge(1)] = 2,
-        dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
-        tied: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != 1:
@@ -54,11 +50,9 @@ class Transformer(nn.Module):
         self.places = nn.Embedding(shape[0], width)
         for embedding in (self.embedding, self.places):
             nn.init.normal_(embedding.weight, std=0.02)
-        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, classes, bias=not tied)
-        if tied:
-            self.head.weight = self.embedding.weight
+        self.head = nn.Linear(width, classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits, `(n, tokens, classes)`, of inputs `(n, tokens)`."""
@@ -73,14 +67,13 @@ class Transformer(nn.Module):
 class _Block(nn.Module):
     """Causal attention, then two linear layers, each beside a way round."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.first_norm, self.second_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.out = nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor) -> Tensor:
         # (n, tokens, width) -> (n, tokens, width)
@@ -91,7 +84,7 @@ class _Block(nn.Module):
             for layer in (self.query, self.key, self.value)
         )
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        states = states + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        states = states + self.out(mixed.transpose(1, 2).flatten(2))
         hidden = functional.gelu(self.widen(self.second_norm(states)))
-        total: Tensor = states + self.dropout(self.narrow(hidden))
+        total: Tensor = states + self.narrow(hidden)
         return total

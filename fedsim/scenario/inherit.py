@@ -21,6 +21,7 @@ __all__ = ["assemble", "overlaid", "presets"]
 
 FILE_SOURCES = ("csv", "folder", "npz", "parquet")
 SHORT_SOURCE = re.compile(rf"({'|'.join(FILE_SOURCES)}|hf):(.+)", re.DOTALL)
+SHORT_MODEL = re.compile(r"(torchvision|timm|hf):(.+)", re.DOTALL)
 OWN = ("name", "description", "extends")
 """Keys that say something of one file and are not inherited."""
 LOCAL = ("local",)
@@ -192,9 +193,18 @@ def _used(
             message = f"{shown(use.value)} is a path already"
             faults.append(entries["path"].key.fault((*path, "path"), message))
         entries["path"] = use.with_value(short[2])
+    elif path == ("model",) and (foreign := SHORT_MODEL.fullmatch(use.value)):
+        entries |= _foreign_model(use, foreign[1], foreign[2])
     else:
         entries["use"] = _absolute(use)
     return part.with_value(entries)
+
+
+def _foreign_model(use: YamlNode, library: str, name: str) -> dict[str, YamlNode]:
+    """Return the entries of a model of another library: ``timm:NAME``, or ``hf:FOLDER``."""
+    if library != "hf":
+        return {"use": use.with_value(library), "architecture": use.with_value(name)}
+    return {"use": use.with_value("huggingface"), "path": use.with_value(name)}
 
 
 def _absolute(use: YamlNode) -> YamlNode:

@@ -24,7 +24,11 @@ DENSE = ("char_lstm", "transformer", "unet")
 """They answer for every place of an example: see tests/models/test_dense_models.py."""
 
 
-@pytest.fixture(params=[name for name in registry.names("model") if name not in DENSE])
+FOREIGN = ("huggingface", "timm", "torchvision")
+"""They need other libraries: see tests/models/test_foreign_models.py."""
+
+
+@pytest.fixture(params=[n for n in registry.names("model") if n not in (*DENSE, *FOREIGN)])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
