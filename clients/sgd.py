@@ -92,9 +92,6 @@ class Sgd(Client):
         Raises:
             RunError: if ``model`` cannot be stacked, or a subclass descends in a way of its own.
         """
-        task = members[0].examples.task
-        if not task.is_cross_entropy or members[0].examples.weights is not None:
-            raise RunError(f"{type(task).__name__} is learnt by one client at a time")
         overridable = (type(self)._descend, type(self)._batches)
         if overridable != (Sgd._descend, Sgd._batches):
             raise RunError(f"{type(self).__name__} descends in a way of its own")

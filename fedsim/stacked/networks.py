@@ -13,15 +13,19 @@ from torch.nn import functional
 
 from fedsim.models._halving import Halving
 from fedsim.models._split import SplitModel
+from fedsim.stacked.losses import has_error, losses_and_errors, mean_losses
+from fedsim.task import Task
+from fedsim.tasks.classification import Classification
 from fedsim.wire import Weights
 
 __all__ = ["Batch", "Chain", "Net", "chain_of", "is_known", "net_of", "pooled_first"]
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Inputs `(clients, batch, *features)`, labels `(clients, batch)`, and how much each example
-counts in its client's mean loss, `(clients, batch)`: nothing, where it only fills up the batch."""
+"""Inputs `(clients, batch, *features)`, targets `(clients, batch, ...)`, and how much each example
+counts in its client's loss, `(clients, batch)`: nothing, where it only fills up the batch."""
 
-Fused = Callable[[Tensor, Tensor, Tensor], None]
+PLAIN = Classification()
+"""What is learnt where nobody says: by plain cross-entropy."""
 
 
 class Net(Protocol):
@@ -32,7 +36,7 @@ class Net(Protocol):
         ...
 
 
-def net_of(model: nn.Module) -> Net | str:
+def net_of(model: nn.Module, task: Task = PLAIN) -> Net | str:
     """Return ``model`` for many clients, or why there is no such thing.
 
     A chain of linear layers is written out, other chains of known layers use grouped
@@ -47,10 +51,11 @@ def net_of(model: nn.Module) -> Net | str:
         return f"{frozen[0]} is not trained"
     chain = chain_of(model)
     if chain is None:
-        return Vmapped(model)
-    if all(isinstance(layer, nn.Flatten | nn.Linear | nn.ReLU) for _, layer in chain):
-        return Mlp(chain)
-    return Layers(chain) if all(map(is_known, chain)) else Vmapped(model)
+        return Vmapped(model, task)
+    are_linear = all(isinstance(layer, nn.Flatten | nn.Linear | nn.ReLU) for _, layer in chain)
+    if are_linear and has_error(task):
+        return Mlp(chain, task)
+    return Layers(chain, task) if all(map(is_known, chain)) else Vmapped(model, task)
 
 
 Chain = list[tuple[str, nn.Module]]
@@ -89,7 +94,8 @@ class Mlp:
     product that makes it, see :meth:`descend`.
     """
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, task: Task = PLAIN) -> None:
+        self._task = task
         self._chain = [(name, layer) for name, layer in chain if not isinstance(layer, nn.Flatten)]
         self._has_bias = {
             name: layer.bias is not None
@@ -123,7 +129,7 @@ class Mlp:
 
     def _pass(self, weights: Weights, batch: Batch, use: Callable[..., None]) -> Tensor:
         """Go forth and back; ``use`` is given each linear layer's error and inputs, last first."""
-        inputs, labels, share = batch
+        inputs, targets, share = batch
         x, layer_inputs = inputs.flatten(2), []
         for name, layer in self._chain:
             layer_inputs.append(x)
@@ -134,10 +140,7 @@ class Mlp:
                 x = torch.baddbmm(bias, x, weights[f"{name}.weight"].mT)
             else:
                 x = torch.bmm(x, weights[f"{name}.weight"].mT)
-        logs, at = functional.log_softmax(x, dim=2), labels.unsqueeze(2)
-        losses = -(logs.gather(2, at).squeeze(2) * share).sum(dim=1)
-        error = logs.exp_().scatter_add_(2, at, -torch.ones_like(at, dtype=logs.dtype))
-        error.mul_(share.unsqueeze(2))
+        losses, error = losses_and_errors(self._task, x, targets, share)
         for place in range(len(self._chain) - 1, -1, -1):
             (name, layer), x = self._chain[place], layer_inputs[place]
             if isinstance(layer, nn.ReLU):
@@ -170,25 +173,22 @@ class Layers:
     not, and decide otherwise for theirs.
     """
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = pooled_first(chain)
+    def __init__(self, chain: Chain, task: Task = PLAIN) -> None:
+        self._task, self._chain = task, pooled_first(chain)
         is_normed = any(isinstance(layer, nn.GroupNorm) for _, layer in chain)
         self._layout = torch.contiguous_format if is_normed else torch.channels_last
 
     def gradients(self, weights: Weights, batch: Batch) -> tuple[Tensor, Weights]:
         """Return each client's mean loss and gradients; see :class:`Net`."""
-        inputs, labels, share = batch
+        inputs, targets, share = batch
         leaves = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
         with torch.enable_grad():
-            logits = self._logits(leaves, inputs)
-            losses_each = functional.cross_entropy(
-                logits.flatten(0, 1), labels.flatten(), reduction="none"
-            )
-            losses = (losses_each.view_as(share) * share).sum(dim=1)
+            outputs = self._outputs(leaves, inputs)
+            losses = mean_losses(self._task, outputs, targets, share)
             gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         return losses.detach(), dict(zip(leaves, gradients, strict=True))
 
-    def _logits(self, weights: Weights, inputs: Tensor) -> Tensor:
+    def _outputs(self, weights: Weights, inputs: Tensor) -> Tensor:
         count, x = len(inputs), inputs
         if x.dim() == 5:  # (clients, batch, channels, h, w) to (batch, clients * channels, h, w)
             x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=self._layout)
@@ -237,10 +237,10 @@ def pooled_first(chain: Chain) -> Chain:
 class Vmapped:
     """Any network that ``torch.func.vmap`` can follow."""
 
-    def __init__(self, model: nn.Module) -> None:
-        def loss(weights: Weights, inputs: Tensor, labels: Tensor, share: Tensor) -> Tensor:
-            logits = functional_call(model, weights, (inputs,))
-            return (functional.cross_entropy(logits, labels, reduction="none") * share).sum()
+    def __init__(self, model: nn.Module, task: Task = PLAIN) -> None:
+        def loss(weights: Weights, inputs: Tensor, targets: Tensor, share: Tensor) -> Tensor:
+            outputs = functional_call(model, weights, (inputs,))
+            return mean_losses(task, outputs[None], targets[None], share[None])[0]
 
         self._each = vmap(grad_and_value(loss))
 

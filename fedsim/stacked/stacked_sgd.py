@@ -16,7 +16,8 @@ from fedsim.errors import RunError
 from fedsim.optimizers.clipping import clip_stacked
 from fedsim.optimizers.optimizer import Correction, Optimizer, StackableCorrection
 from fedsim.optimizers.update_rules import SGD
-from fedsim.stacked.networks import Batch, Mlp, Net, net_of
+from fedsim.stacked.networks import Mlp, Net, net_of
+from fedsim.stacked.stacked_batches import BatchRule, ExamplePool, drawn_places
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["train_stacked"]
@@ -25,18 +26,13 @@ StackedCorrection = Callable[[Weights, int], None]
 """Changes, in place, the stacked gradients of as many clients, the first of their stack."""
 
 
-class SgdRule(Protocol):
+class SgdRule(BatchRule, Protocol):
     """What a client does in one turn, as :class:`fedsim.clients.sgd.Sgd` says it."""
 
     @property
-    def examples_per_step(self) -> int: ...
-    @property
     def clip(self) -> float | None: ...
-    def examples_per_pass(self, examples: int) -> int: ...
-    def steps_per_pass(self, examples: int) -> int: ...
     def local_optimizer(self) -> Optimizer: ...
     def rates(self, instruction: Instruction, examples: int) -> list[float]: ...
-    def step_count(self, examples: int) -> int: ...
     def correction(self, instruction: Instruction, weights: Weights) -> Correction | None: ...
 
 
@@ -57,7 +53,8 @@ def train_stacked(
     Raises:
         RunError: if ``model`` cannot be stacked.
     """
-    if isinstance(net := net_of(model), str):
+    task = members[0].examples.task
+    if isinstance(net := net_of(model, task), str):
         raise RunError(f"this model cannot be stacked: {net}")
     if not (optimizer := rule.local_optimizer()).stacks:
         raise RunError(f"{type(optimizer).__name__} steps one client at a time")
@@ -98,26 +95,25 @@ class _SgdStack:
             name: parameter.detach().expand(count, *parameter.shape).clone()
             for name, parameter in model.named_parameters()
         }
-        return cls(rule, net, members, weights, _schedule(rule, members))
+        return cls(rule, net, members, weights, drawn_places(rule, members))
 
     def run(self) -> list[float]:
         """Take all steps; return each client's mean loss over its last pass."""
         rule, counts = self.rule, [self.rule.step_count(len(s.examples)) for s in self.members]
-        inputs = torch.cat([member.examples.inputs for member in self.members])
-        labels = torch.cat([member.examples.labels for member in self.members])
+        pool = ExamplePool.of(self.members)
         steer = self._correction()
         optimizer, rates = rule.local_optimizer(), self._rates()
         slots = optimizer.slots(self.weights)
         # All of it lies where the examples do, and no step asks for a number that the CPU can see.
-        every = self.places.to(inputs.device)
+        every = self.places.to(pool.inputs.device)
         sizes = (every >= 0).sum(dim=2)  # (steps, clients)
-        batch_losses = torch.zeros(sizes.shape, device=inputs.device)
+        batch_losses = torch.zeros(sizes.shape, device=pool.inputs.device)
         changed = steer is not None or rule.clip is not None
         decay = None if changed else _plain_decay(optimizer)
         fused = self.net if decay is not None and isinstance(self.net, Mlp) else None
         for step, places in enumerate(every):
             active = sum(count > step for count in counts)
-            batch = _batch(inputs, labels, places[:active], sizes[step, :active])
+            batch = pool.batch(places[:active], sizes[step, :active])
             weights = {name: weight[:active] for name, weight in self.weights.items()}
             if fused is not None:
                 losses = fused.descend(weights, batch, rates[step], decay or 0.0)
@@ -211,34 +207,6 @@ def _one_by_one(corrections: Sequence[Correction | None]) -> StackedCorrection:
                         before[name].copy_(gradient)
 
     return steer
-
-
-def _schedule(rule: SgdRule, members: Sequence[StackedClient]) -> Tensor:
-    """Draw every client's batches as it would alone, `(steps, clients, batch)`."""
-    most = max(rule.step_count(len(member.examples)) for member in members)
-    width = min(rule.examples_per_step, max(len(member.examples) for member in members))
-    places = torch.full((most, len(members), width), -1)
-    first = 0
-    for at, member in enumerate(members):
-        size = len(member.examples)
-        if size == 0:
-            continue
-        torch.randint(2**31, (), generator=member.generator)  # alone, this is the layers' seed
-        per_pass, count = rule.steps_per_pass(size), rule.step_count(size)
-        met = rule.examples_per_pass(size)
-        for start in range(0, count, per_pass):
-            order = torch.full((per_pass * width,), -1)
-            order[:met] = torch.randperm(size, generator=member.generator)[:met].add_(first)
-            rows = order.view(per_pass, width)[: count - start]
-            places[start : start + len(rows), at] = rows
-        first += size
-    return places
-
-
-def _batch(inputs: Tensor, labels: Tensor, places: Tensor, sizes: Tensor) -> Batch:
-    filled = places.clamp(min=0)
-    share = (places >= 0) / sizes.unsqueeze(1)
-    return inputs[filled], labels[filled], share
 
 
 def _last_pass(losses: Tensor, sizes: Tensor, per_pass: int) -> float:
