@@ -23,6 +23,7 @@ from fedsim.per_sample.row_check import outputs_are_exact
 from fedsim.privacy.accountant import Release
 from fedsim.privacy.noise import NoiseSource, source_of
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
+from fedsim.task import Task
 from fedsim.wire import Instruction, Update
 
 __all__ = ["PrivateSet"]
@@ -142,9 +143,9 @@ class _PrivateSetRule(Client):
         """Train as the references do: without privacy."""
         return self.rule.train(model, examples, instruction, generator)
 
-    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], task: Task) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
-        return outputs_are_exact(model, shape, classes, MOST)
+        return outputs_are_exact(model, shape, task, MOST)
 
     def match(
         self,

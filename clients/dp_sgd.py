@@ -31,6 +31,7 @@ from fedsim.privacy.noise import NoiseSource, grid, perturbed, source_of
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.schema.part import PartOf
 from fedsim.seeds import seeded_layers
+from fedsim.task import Task
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["DpSgd"]
@@ -64,7 +65,7 @@ class DpSgd(PrivateRule):
         ("drop_last", "batches are random samples, and none is the last of a pass"),
     )
     protects: ClassVar[tuple[str, ...]] = ("train",)
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    heeds_weights: ClassVar[bool] = False
 
     @property
     def is_plain(self) -> bool:
@@ -97,7 +98,7 @@ class _PrivateDpSgd(Client):
 
     rule: DpSgd
     terms: PrivacyParameters
-    tasks: ClassVar[tuple[str, ...]] = DpSgd.tasks
+    heeds_weights: ClassVar[bool] = False
 
     def train(
         self,
@@ -132,10 +133,10 @@ class _PrivateDpSgd(Client):
             _sent(member.instruction, delta) for member, delta in zip(members, moved, strict=True)
         ]
 
-    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], task: Task) -> bool:
         """Return whether here no example moves a bit of another's gradient: the bound needs it."""
         size = slots_for(self.rule.batch_size)
-        return gradients_are_exact(model, shape, classes, size)
+        return gradients_are_exact(model, shape, task, size)
 
     def _descend(
         self, model: nn.Module, examples: Examples, source: NoiseSource, stepping: Stepping
@@ -144,7 +145,8 @@ class _PrivateDpSgd(Client):
         rule, terms = self.rule, self.terms
         std = terms.clip * terms.noise_multiplier
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-        written, slopes = WrittenOut.of(model), per_example(model)
+        written = WrittenOut.of(model, examples.task)
+        slopes = per_example(model, examples.task)
         sizes, slots = [weight.numel() for weight in weights.values()], slots_for(rule.batch_size)
         stepping.start(weights)
         velocity = torch.zeros((), dtype=torch.float64)

@@ -43,6 +43,7 @@ from fedsim.privacy.noise import (
 )
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.seeds import seeded_layers
+from fedsim.task import Task
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateAdversarial"]
@@ -241,9 +242,9 @@ class _PrivateAdversarialRule(Client):
         clip = self.terms.clip * SHRINK if terms.blurred else None
         return AdversarialLoss(model, instruction, clip)
 
-    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], task: Task) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
-        return outputs_are_exact(model, shape, classes, MOST)
+        return outputs_are_exact(model, shape, task, MOST)
 
     def _reply(self, instruction: Instruction, delta: Weights, reply: Heeded) -> Update:
         client, extras = instruction.client, reply.to_extras()

@@ -26,6 +26,7 @@ from fedsim.privacy.accountant import Release
 from fedsim.privacy.mechanism import SHRINK
 from fedsim.privacy.noise import gaussian, grid, snap, source_of
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
+from fedsim.task import Task
 from fedsim.wire import Instruction, Update, Weights
 
 __all__ = ["PrivateMoments"]
@@ -84,9 +85,9 @@ class _PrivateMomentsRule(Client):
         """Guess this target's labels, and return noisy moments of the guessed classes."""
         return self._reply(instruction, self._noisy(examples, model, instruction, generator))
 
-    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], task: Task) -> bool:
         """Return whether here no example moves a bit of another's share: the bound needs it."""
-        return outputs_are_exact(model, shape, classes, MOST)
+        return outputs_are_exact(model, shape, task, MOST)
 
     def _noisy(
         self,

@@ -127,6 +127,8 @@ class Client:
     """The algorithm that needs steps linear in the gradient; empty: any optimizer will do."""
     unsupported: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Keys of local training that the rule cannot heed, each with the reason."""
+    heeds_weights: ClassVar[bool] = True
+    """Whether an example counts by its weight; False: data with weights are refused."""
     unbounded: ClassVar[str] = ""
     """Why one example's share in what the rule sends has no bound, where that is so: a strategy
     that needs the rule is then refused under record-level privacy."""
@@ -181,13 +183,13 @@ class Client:
         """What a user should know before the first round."""
         return ()
 
-    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], classes: int) -> bool:
+    def rows_are_exact(self, model: nn.Module, shape: Sequence[int], task: Task) -> bool:
         """Return whether here no example moves a bit of another's share, where a bound needs it.
 
         Args:
             model: of the run.
             shape: of one example.
-            classes: how many labels there are.
+            task: what is learnt.
         """
         return True
 

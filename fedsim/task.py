@@ -82,6 +82,8 @@ class Task:
     """What is measured where a scenario does not say, the primary metric first."""
     measurable: ClassVar[tuple[str, ...]] = ("loss",)
     """What a scenario may ask for."""
+    record: ClassVar[str] = ""
+    """What one example is, where privacy of a record says less than people would think."""
     is_scored_whole: ClassVar[bool] = False
     """Whether a client's examples are scored as one batch, for metrics over pairs of them."""
 
@@ -163,6 +165,10 @@ class Task:
         has to beat.  None where the task knows no such model.
         """
         return None
+
+    def example_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each example's loss by itself, `(n,)`: what DP-SGD takes the gradient of."""
+        return self.losses(outputs, targets)[0]
 
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
         """Return ``d losses_i / d outputs_i``, or None: then autograd finds it."""

@@ -192,6 +192,9 @@ class TrainingLoop:
         )
         for note in self.guard.notes if self.guard else ():
             self.watch(Note(note))
+        record = self.judge.measures.task.record
+        if record and self.experiment.privacy and self.experiment.privacy.privacy.unit == "record":
+            self.watch(Note(f"privacy: a record is {record}"))
         for note in self.experiment.client.notes:
             self.watch(Note(note))
 

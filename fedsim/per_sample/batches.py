@@ -81,7 +81,7 @@ def in_slots(batch: Examples | Unlabelled, slots: int = SLOTS) -> Iterator[tuple
         count, padding = len(labels), slots - len(labels)
         if padding:
             inputs = torch.cat([inputs, inputs.new_zeros(padding, *inputs.shape[1:])])
-            labels = torch.cat([labels, labels.new_zeros(padding)])
+            labels = torch.cat([labels, labels.new_zeros(padding, *labels.shape[1:])])
         yield Examples(inputs, labels), count
 
 

@@ -15,8 +15,10 @@ from torch.func import functional_call, grad, vmap
 
 from fedsim.client import Examples
 from fedsim.per_sample.batches import SLOTS, in_slots
+from fedsim.per_sample.example_loss import PLAIN, summed_loss
 from fedsim.per_sample.gradients import SLACK, WrittenOut
 from fedsim.privacy.mechanism import SHRINK
+from fedsim.task import Task
 from fedsim.wire import Weights
 
 __all__ = ["Gradients", "clipped_sum", "gradient_of_each", "per_example", "written_sum"]
@@ -24,12 +26,12 @@ __all__ = ["Gradients", "clipped_sum", "gradient_of_each", "per_example", "writt
 Gradients = Callable[[Weights, Tensor, Tensor], Weights]
 
 
-def per_example(model: nn.Module) -> Gradients:
+def per_example(model: nn.Module, task: Task = PLAIN) -> Gradients:
     """Return what gives each example's own gradient: `(batch, *shape)` by name of the weight."""
 
-    def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(model, weights, (example[None],))
-        return nn.functional.cross_entropy(logits, label[None])
+    def loss(weights: Weights, example: Tensor, target: Tensor) -> Tensor:
+        outputs = functional_call(model, weights, (example[None],))
+        return summed_loss(task, outputs, target[None])
 
     return gradient_of_each(loss)
 

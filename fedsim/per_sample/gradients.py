@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedsim.client import Examples
+from fedsim.per_sample.example_loss import PLAIN, REST, summed_loss
 from fedsim.stacked.networks import Chain, chain_of, is_known, pooled_first
+from fedsim.task import Task
 from fedsim.wire import Weights
 
 __all__ = ["SLACK", "WIDE", "Outer", "Piece", "Rows", "WrittenOut", "evenly", "is_written"]
@@ -34,9 +36,6 @@ WIDE = 8
 
 SMOOTH = (nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid)
 """Activations that are not made of pieces of lines."""
-
-REST = 64
-"""More numbers than a step of any processor's vectors takes."""
 
 
 class Piece(Protocol):
@@ -125,16 +124,17 @@ class _LayerPass:
 
 
 class WrittenOut:
-    """The gradients of a chain of known layers, for cross-entropy."""
+    """The gradients of a chain of known layers."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, task: Task = PLAIN) -> None:
+        self._task = task
         self._steps = [_LayerPass.of(name, layer) for name, layer in pooled_first(chain)]
 
     @classmethod
-    def of(cls, model: nn.Module) -> WrittenOut | None:
+    def of(cls, model: nn.Module, task: Task = PLAIN) -> WrittenOut | None:
         """Return those of ``model``; None if it is anything else than such a chain."""
         chain = chain_of(model)
-        return cls(chain) if chain is not None and all(map(is_written, chain)) else None
+        return cls(chain, task) if chain is not None and all(map(is_written, chain)) else None
 
     def __call__(self, batch: Examples, count: int) -> dict[str, Piece]:
         """Return the gradients of the first ``count`` examples, by name of the weight.
@@ -150,8 +150,7 @@ class WrittenOut:
                 if step.trained:
                     x = x if x.requires_grad else x.requires_grad_()
                     traced.append((step, layer_input.detach(), x))
-            # A sum, not a mean: an example's error must not depend on how many there are.
-            loss = functional.cross_entropy(x, batch.labels, reduction="sum")
+            loss = summed_loss(self._task, x, batch.labels)
             errors = torch.autograd.grad(loss, [output for *_, output in traced])
         pieces: dict[str, Piece] = {}
         for (step, layer_input, _), error in zip(traced, errors, strict=True):

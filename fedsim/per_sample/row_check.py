@@ -16,6 +16,7 @@ from fedsim.client import Examples
 from fedsim.per_sample.clipped_sums import per_example
 from fedsim.per_sample.gradients import WrittenOut
 from fedsim.seeds import torch_stream
+from fedsim.task import Task
 
 __all__ = ["gradients_are_exact", "outputs_are_exact"]
 
@@ -23,13 +24,13 @@ Rows = Callable[[Examples], Sequence[Tensor]]
 """From a batch of ``n`` examples to tensors of ``n`` rows."""
 
 
-def outputs_are_exact(model: nn.Module, shape: Sequence[int], classes: int, size: int) -> bool:
+def outputs_are_exact(model: nn.Module, shape: Sequence[int], task: Task, size: int) -> bool:
     """Return whether an example's logits do not depend on its row.
 
     Args:
         model: of the run; its training mode is left as it was.
         shape: of one example.
-        classes: how many labels there are.
+        task: what is learnt: it says what targets are like.
         size: how many examples go through the model together.
     """
 
@@ -37,21 +38,21 @@ def outputs_are_exact(model: nn.Module, shape: Sequence[int], classes: int, size
         with torch.no_grad():
             return [model(batch.inputs)]
 
-    return _is_exact(logits, model, _Batches(shape, classes, size))
+    return _is_exact(logits, model, _Batches(shape, task, size, _takes_tokens(model)))
 
 
-def gradients_are_exact(model: nn.Module, shape: Sequence[int], classes: int, size: int) -> bool:
+def gradients_are_exact(model: nn.Module, shape: Sequence[int], task: Task, size: int) -> bool:
     """Return whether an example's gradient, as DP-SGD takes it, does not depend on its row.
 
     Args:
         model: of the run; its training mode is left as it was.
         shape: of one example.
-        classes: how many labels there are.
+        task: what is learnt: it says what targets are like.
         size: how many examples go through the model together.
     """
-    explicit = WrittenOut.of(model)
+    explicit = WrittenOut.of(model, task)
     if explicit is None:
-        slopes = per_example(model)
+        slopes = per_example(model, task)
         weights = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
 
         def gradients(batch: Examples) -> Sequence[Tensor]:
@@ -62,21 +63,27 @@ def gradients_are_exact(model: nn.Module, shape: Sequence[int], classes: int, si
             parts = [p for piece in explicit(batch, size).values() for p in vars(piece).values()]
             return [part for part in parts if isinstance(part, Tensor)]
 
-    return _is_exact(gradients, model, _Batches(shape, classes, size))
+    return _is_exact(gradients, model, _Batches(shape, task, size, _takes_tokens(model)))
 
 
 class _Batches:
     """Batches of one size that hold the same example in other rows, amid other examples."""
 
-    def __init__(self, shape: Sequence[int], classes: int, size: int) -> None:
+    def __init__(self, shape: Sequence[int], task: Task, size: int, are_tokens: bool) -> None:
         self._generator = torch_stream(0, "row check")
-        self._shape, self._classes, self.size = tuple(shape), classes, size
+        self._shape, self._task, self.size = tuple(shape), task, size
+        self._are_tokens = are_tokens
         self._example = self._drawn(1)
 
     def _drawn(self, count: int) -> Examples:
+        targets, classes = self._task.targets, max(self._task.targets.classes, 2)
+        shape = (count, *targets.shape)
         inputs = torch.randn(count, *self._shape, generator=self._generator)
-        labels = torch.randint(self._classes, (count,), generator=self._generator)
-        return Examples(inputs, labels)
+        if self._are_tokens:
+            inputs = torch.randint(classes, inputs.shape, generator=self._generator)
+        if targets.dtype.startswith("float"):
+            return Examples(inputs, torch.rand(shape, generator=self._generator))
+        return Examples(inputs, torch.randint(classes, shape, generator=self._generator))
 
     def with_example_in(self, row: int) -> Examples:
         """Return a batch of new examples, but for the one in ``row``."""
@@ -102,3 +109,7 @@ def _is_exact(rows: Rows, model: nn.Module, batches: _Batches) -> bool:
         for others in numbers[1:]
         for first, reference in zip(numbers[0], others, strict=True)
     )
+
+
+def _takes_tokens(model: nn.Module) -> bool:
+    return "tokens" in getattr(model, "takes", "")

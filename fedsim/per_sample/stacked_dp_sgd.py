@@ -62,7 +62,7 @@ def descend_together(
     Raises:
         RunError: if ``model`` cannot be stacked.
     """
-    if isinstance(summed := SummedTogether.of(model), str):
+    if isinstance(summed := SummedTogether.of(model, members[0].examples.task), str):
         raise RunError(f"this model cannot be stacked: {summed}")
     before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     deltas: list[Weights] = []
@@ -100,7 +100,7 @@ class _DpSgdStack:
         self._sizes = [len(member.examples) for member in members]
         # Behind all examples lies one of zeros, which fills up.
         inputs, labels = members[0].examples.inputs, members[0].examples.labels
-        filler = inputs.new_zeros(1, *inputs.shape[1:]), labels.new_zeros(1)
+        filler = inputs.new_zeros(1, *inputs.shape[1:]), labels.new_zeros(1, *labels.shape[1:])
         self._inputs = torch.cat([*(member.examples.inputs for member in members), filler[0]])
         self._labels = torch.cat([*(member.examples.labels for member in members), filler[1]])
         self._slots = _slots(rule)

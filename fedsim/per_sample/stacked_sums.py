@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedsim.per_sample.example_loss import PLAIN, summed_loss
 from fedsim.per_sample.gradients import SLACK, evenly, is_written
 from fedsim.per_sample.layers import (
     Convolution,
@@ -25,6 +26,7 @@ from fedsim.per_sample.layers import (
     StackedScale,
 )
 from fedsim.stacked.networks import Batch, Chain, chain_of, pooled_first
+from fedsim.task import Task
 from fedsim.wire import Weights
 
 __all__ = ["SummedTogether"]
@@ -63,10 +65,11 @@ class _LayerInputs:
 
 
 class SummedTogether:
-    """The sums of clients' clipped gradients, for cross-entropy and a chain of known layers."""
+    """The sums of clients' clipped gradients, for a chain of known layers."""
 
-    def __init__(self, model: nn.Module, chain: Chain) -> None:
-        """Take ``chain`` apart, which makes up ``model``."""
+    def __init__(self, model: nn.Module, chain: Chain, task: Task = PLAIN) -> None:
+        """Take ``chain`` apart, which makes up ``model``, for the losses of ``task``."""
+        self._task = task
         self._before: list[Plain] = []
         self._links: list[_LayerStep] = []
         for name, layer in pooled_first(chain):
@@ -78,7 +81,7 @@ class SummedTogether:
         self._spots = dict(zip(self._shapes, ends, strict=True))
 
     @classmethod
-    def of(cls, model: nn.Module) -> SummedTogether | str:
+    def of(cls, model: nn.Module, task: Task = PLAIN) -> SummedTogether | str:
         """Return those of ``model``, or why there is no such thing."""
         if frozen := [name for name, p in model.named_parameters() if not p.requires_grad]:
             return f"{frozen[0]} is not trained"
@@ -86,7 +89,7 @@ class SummedTogether:
             return "it is no plain chain of layers"
         if odd := [type(named[1]).__name__ for named in chain if not is_written(named)]:
             return f"gradients of {odd[0]} are not written out"
-        return cls(model, chain)
+        return cls(model, chain, task)
 
     def __call__(self, rows: Tensor, batch: Batch, clip: float) -> Tensor:
         """Return the sum of each client's clipped gradients, in float64, `(clients, numbers)`.
@@ -112,7 +115,7 @@ class SummedTogether:
         row_pieces = {
             name: piece for name, piece in pieces.items() if isinstance(piece, StackedRows)
         }
-        squares = torch.zeros(labels.shape, dtype=torch.float64, device=rows.device)
+        squares = torch.zeros(share.shape, dtype=torch.float64, device=rows.device)
         # The norm of an outer product is the product of the norms: it is never written down.
         for errors, layer_inputs in outer.values():
             squares += errors.square().sum(dim=2) * layer_inputs.square().sum(dim=2)
@@ -174,8 +177,8 @@ class SummedTogether:
                 for plain in link.behind:
                     after = plain(after, clients)
                 if link is self._links[-1]:
-                    flat = after.flatten(0, 1), labels.flatten()
-                    after = functional.cross_entropy(*flat, reduction="sum")
+                    flat = after.flatten(0, 1), labels.flatten(0, 1)
+                    after = summed_loss(self._task, *flat)
             traced.append(_LayerInputs(link, parameters, x, output, after))
             x = after.detach()
         pieces, error = GradientsByName(), None

@@ -55,7 +55,7 @@ class Host:
     def _check_rows(self) -> None:
         """Tell where a private rule's bound does not hold to the last bit on this processor."""
         worker = self.worker
-        if worker.client.rows_are_exact(worker.model, worker.data.shape, worker.data.classes):
+        if worker.client.rows_are_exact(worker.model, worker.data.shape, worker.measures.task):
             return
         worker.notes.append(
             "on this processor an example's place in a batch changes the last bits of its "

@@ -41,6 +41,19 @@ def wrong(tree: YamlNode) -> Iterator[Complaint]:
     yield from _open_metrics(privacy, tree)
     yield from _parts(privacy, tree)
     yield from _chance(privacy, tree)
+    yield from _target_constants(tree)
+
+
+def _target_constants(tree: YamlNode) -> Iterator[Complaint]:
+    """Refuse what a task would take of the clients' targets without noise."""
+    task = tree.plain().get("task")
+    part = task if isinstance(task, dict) else {"use": task}
+    without = "is taken of the clients' targets without noise"
+    scale = part.get("standardise", True)
+    if part.get("use") == "regression" and scale is True and part.get("loss") != "poisson":
+        yield "task", f"standardise {without}: say public constants, standardise: [mean, deviation]"
+    if part.get("class_weights") == "balanced":
+        yield "task.class_weights", f"balanced {without}: say the weights themselves"
 
 
 def _chance(privacy: dict[str, Any], tree: YamlNode) -> Iterator[Complaint]:

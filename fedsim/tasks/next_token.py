@@ -29,6 +29,7 @@ class NextToken(Task):
     """Token ids that the token accuracy leaves out, such as unknown words or ends; the loss does
     not."""
     metrics: ClassVar[tuple[str, ...]] = ("token_accuracy", "perplexity", "loss")
+    record: ClassVar[str] = "a window of text, and a person may have written many"
     measurable: ClassVar[tuple[str, ...]] = ("token_accuracy", "perplexity", "loss")
 
     @property
@@ -53,6 +54,11 @@ class NextToken(Task):
             outputs.flatten(0, 1), targets.clamp(min=0).flatten(), reduction="none"
         ).view_as(counted)
         return (each * counted).sum(dim=1), counted.sum(dim=1).to(outputs.dtype)
+
+    def example_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return each sequence's mean over its tokens, `(n,)`."""
+        losses, units = self.losses(outputs, targets)
+        return losses / units.clamp(min=1)
 
     def predict(self, outputs: Tensor) -> Mapping[str, Tensor]:
         """Return ``labels`` `(n, L)`: the most probable token of each place."""

@@ -37,8 +37,9 @@ class Regression(Task):
     """Where Huber's loss turns from squared to absolute, in the units of the loss."""
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     """Which quantiles are predicted; metrics are of the middle one in the list."""
-    standardise: bool = True
-    """Learn (target - mean) / deviation of the training targets; not for poisson."""
+    standardise: bool | tuple[float, float] = True
+    """Learn (target - mean) / deviation, of the training targets or as said: [mean, deviation];
+    not for poisson."""
     metrics: ClassVar[tuple[str, ...]] = ("rmse", "mae", "r2", "loss")
     measurable: ClassVar[tuple[str, ...]] = ("rmse", "mse", "mae", "r2", "pearson", "loss")
 
@@ -57,6 +58,8 @@ class Regression(Task):
             return f"each target has the shape {self.targets.shape}: regression takes () or (k,)"
         if self.targets.dtype in ("text", "bool"):
             return f"the targets are {self.targets.dtype}, no amounts: say task: classification"
+        if isinstance(self.standardise, tuple) and self.standardise[1] <= 0:
+            return "standardise: [mean, deviation] wants a deviation above 0"
         if self.loss == "quantile" and not all(0 < q < 1 for q in self.quantiles):
             return "quantiles are between 0 and 1"
         return ""
@@ -110,7 +113,8 @@ class Regression(Task):
 
     @property
     def _is_scaled(self) -> bool:
-        return self.standardise and self.loss != "poisson" and bool(self.targets.centre)
+        has_constants = isinstance(self.standardise, tuple) or bool(self.targets.centre)
+        return bool(self.standardise) and self.loss != "poisson" and has_constants
 
     def _scaled(self, targets: Tensor, like: Tensor) -> Tensor:
         if not self._is_scaled:
@@ -127,6 +131,9 @@ class Regression(Task):
         return outputs * spread + centre
 
     def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(self.standardise, tuple):
+            mean, deviation = self.standardise
+            return like.new_full((self._width,), mean), like.new_full((self._width,), deviation)
         spread = [value or 1.0 for value in self.targets.spread]
         return like.new_tensor(self.targets.centre), like.new_tensor(spread)
 

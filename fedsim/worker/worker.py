@@ -69,7 +69,7 @@ class Worker:
         self.notes: list[str] = []
         """What a user should know; whoever passes it on empties it."""
         self.measures = measures_of(scenario, task_of(scenario, data.targets))
-        if client.tasks and data.has_weights:
+        if data.has_weights and (client.tasks or not client.heeds_weights):
             name = type(client).__name__
             raise RunError(f"data.source.weight: {name} counts every example the same")
         outputs = self.measures.task.outputs

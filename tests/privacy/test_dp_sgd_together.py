@@ -215,7 +215,7 @@ def test_what_is_not_written_out_says_why() -> None:
     flat, frozen = [nn.Flatten(), nn.Linear(432, 10)], model_of("lenet")
     next(frozen.parameters()).requires_grad_(False)
     for model, why in (
-        (ResNet8GN(SHAPE, 10), "_Block are not written out"),
+        (ResNet8GN(SHAPE, 10), "ResidualBlock are not written out"),
         (nn.Sequential(nn.Conv2d(3, 3, 3, dilation=2), *flat), "Conv2d are not written out"),
         (nn.Sequential(nn.Linear(12, 12), *flat), "a linear layer before it is flat"),
         (frozen, "is not trained"),

@@ -18,6 +18,8 @@ from fedsim import kernels
 from fedsim.errors import RunError
 from fedsim.models.mlp import MLP
 from fedsim.per_sample.row_check import gradients_are_exact, outputs_are_exact
+from fedsim.task import TargetSpec
+from fedsim.tasks.classification import Classification
 
 ROOT = Path(__file__).parents[2]
 IS_X86 = platform.machine() in ("x86_64", "AMD64")
@@ -122,11 +124,14 @@ def test_the_command_line_pins_and_resumes_with_the_same_pins(tmp_path: Path) ->
     assert started(["-m", "fedsim", "-q", "rerun", str(run), "--verify"], {}).returncode == 0
 
 
+TEN = Classification(targets=TargetSpec(classes=10))
+
+
 def test_rows_are_the_same_bits_wherever_they_stand() -> None:
     for size in (3, 14, 16):
         model = MLP((3, 12, 12), 10, hidden=(24,))
-        assert outputs_are_exact(model, (3, 12, 12), 10, size)
-        assert gradients_are_exact(model, (3, 12, 12), 10, size)
+        assert outputs_are_exact(model, (3, 12, 12), TEN, size)
+        assert gradients_are_exact(model, (3, 12, 12), TEN, size)
 
 
 class Coupled(nn.Module):
@@ -142,7 +147,7 @@ class Coupled(nn.Module):
 
 
 def test_a_model_whose_rows_depend_on_each_other_is_noticed() -> None:
-    assert not outputs_are_exact(Coupled(), (6,), 3, 8)
+    assert not outputs_are_exact(Coupled(), (6,), TEN, 8)
 
 
 def test_a_run_says_where_the_bound_does_not_hold_to_the_last_bit(
