@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -201,10 +201,9 @@ class _PrivateAdversarialRule(Client):
         labelled = labelled_with_zeros(examples) if psi else examples
         turn = DomainLossModule(model, contest, psi, at_source)
 
-        def loss(weights: Weights, example: Tensor, label: Tensor) -> Tensor:
+        def loss(weights: Weights, example: Tensor, label: Tensor) -> Any:
             swapped = {f"model.{name}": weight for name, weight in weights.items()}
-            loss_value: Tensor = functional_call(turn, swapped, (example[None], label[None]))
-            return loss_value
+            return functional_call(turn, swapped, (example[None], label[None]))
 
         source, slopes = source_of(self.terms.rng, generator), gradient_of_each(loss)
         weights = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}

@@ -87,7 +87,8 @@ FLOORS: list[dict[str, Room]] = [
             "errors plugins runlog seeds",
         ),
         "stacked": room(
-            "several clients trained in the same steps", "client errors optimizers models wire"
+            "several clients trained in the same steps",
+            "client errors models optimizers task tasks wire",
         ),
         "worker": room(
             "one client's work, the same wherever it runs; its reply looked at",
@@ -115,7 +116,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "per_sample": room(
             "gradients of single examples, clipped and summed",
-            "client errors privacy seeds stacked wire",
+            "client errors privacy seeds stacked task tasks wire",
         ),
         "scenario": room(
             "reading a file: inheritance, rules between keys, faults with their places",
@@ -136,7 +137,7 @@ FLOORS: list[dict[str, Room]] = [
         "clients": room(
             "the shelf of local update rules",
             "adapt client condense errors optimizers messages models per_sample privacy schema "
-            "seeds stacked wire",
+            "seeds stacked task wire",
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
