@@ -19,7 +19,7 @@ from fedsim.schema.wording import did_you_mean, shown
 
 __all__ = ["assemble", "overlaid", "presets"]
 
-FILE_SOURCES = ("csv", "folder", "npz", "parquet")
+FILE_SOURCES = ("csv", "folder", "frame", "npz", "parquet", "torch")
 SHORT_SOURCE = re.compile(rf"({'|'.join(FILE_SOURCES)}|hf):(.+)", re.DOTALL)
 OWN = ("name", "description", "extends")
 """Keys that say something of one file and are not inherited."""
