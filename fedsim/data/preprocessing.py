@@ -22,10 +22,10 @@ def table_of(scenario: Scenario, data: FederatedData) -> list[Planned] | None:
     Raises:
         DataError: if the data was prepared by version 0.1, and its table cannot be read.
     """
+    if data.table:
+        return [*data.table]
     source = build("source", scenario.data.source, scenario.folder)
-    if not isinstance(source, Columns):
-        return None
-    return [*data.table] or source.plan(scenario.folder)
+    return source.plan(scenario.folder) if isinstance(source, Columns) else None
 
 
 def preprocessing_of(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
