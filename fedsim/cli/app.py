@@ -30,9 +30,9 @@ import click
 import typer
 
 from fedsim.cli import cluster_command as cluster
+from fedsim.cli import data_command as data
 from fedsim.cli import edge_command as edge
 from fedsim.cli.check_command import check
-from fedsim.cli.data_command import preview
 from fedsim.cli.diff_command import diff
 from fedsim.cli.doctor_command import doctor
 from fedsim.cli.explain_command import explain, schema
@@ -59,7 +59,9 @@ app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, add_completion=False, rich_markup_mode="rich"
 )
 _data = typer.Typer(
-    cls=CommandGroup, no_args_is_help=True, help="Look at how the data is partitioned."
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Look at partitions; get public data.",
 )
 
 _privacy = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Plan, show and audit privacy.")
@@ -100,7 +102,9 @@ _VERBS: dict[str, dict[str, Callable[..., None]]] = {
 for _panel, _verbs in _VERBS.items():
     for _name, _verb in _verbs.items():
         app.command(_name, cls=HelpfulCommand, rich_help_panel=_panel)(_verb)
-_data.command("preview", cls=HelpfulCommand)(preview)
+_data.command("preview", cls=HelpfulCommand)(data.preview)
+_data.command("get", cls=HelpfulCommand)(data.get)
+_data.command("list", cls=HelpfulCommand)(data.entries)
 app.add_typer(_data, name="data", rich_help_panel="Reference")
 _privacy.command("plan", cls=HelpfulCommand)(plan)
 _privacy.command("show", cls=HelpfulCommand)(show_privacy)

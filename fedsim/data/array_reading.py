@@ -9,6 +9,7 @@ import numpy as np
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.header import laid_out
 from fedsim.data.label_kinds import class_count, class_notes, typed_labels
+from fedsim.data.table_layout import Planned
 from fedsim.errors import DataError
 
 __all__ = ["Loaded", "as_inputs"]
@@ -56,6 +57,8 @@ class Loaded:
     columns: tuple[str, ...] = ()
     target_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    table: tuple[Planned, ...] = ()
+    """How each column of a table became numbers."""
     has_gaps: bool = False
     """Whether absent numbers are still NaN, to become means."""
 
@@ -90,6 +93,7 @@ class Loaded:
             test_domain=test_domain,
             columns=self.columns,
             target_names=self.target_names,
+            table=self.table,
             has_gaps=self.has_gaps and (_has_nan(self.inputs) or _has_nan(self.test_inputs)),
             notes=(*self.notes, *class_notes(labels, test_labels, classes, class_names)),
             weight=None if self.weight is None else _floats(self.weight, "weights"),

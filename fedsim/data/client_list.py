@@ -10,12 +10,19 @@ import numpy as np
 from fedsim.data.dataset import Array
 from fedsim.wire import ClientInfo
 
-__all__ = ["ClientList", "train_sizes"]
+__all__ = ["ClientList", "train_sizes", "training_rows"]
 
 
 def train_sizes(offsets: Array) -> Array:
     """Return how many training examples each client has, of where the parts begin."""
     return offsets[1::3] - offsets[:-1:3]  # not diff()[::3], a view that keeps the rest alive
+
+
+def training_rows(offsets: Array) -> tuple[Array, Array]:
+    """Return whose each training example is, and its row, both ``(n,)``."""
+    part = np.repeat(np.arange(len(offsets) - 1) % 3, np.diff(offsets))
+    owner = np.repeat(np.arange(len(offsets) // 3), train_sizes(offsets))
+    return owner, np.flatnonzero(part == 0)
 
 
 class ClientList(Sequence[ClientInfo]):

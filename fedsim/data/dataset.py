@@ -10,6 +10,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 
 from fedsim.data.dataset_checks import Array, check_index, check_split, check_weight
+from fedsim.data.table_layout import Planned
 from fedsim.errors import DataError
 
 __all__ = ["Array", "Dataset", "Partition", "Shares", "Shift", "Source"]
@@ -53,6 +54,8 @@ class Dataset:
     """What the columns of a table are called, as its inputs have them; empty for all else."""
     target_names: tuple[str, ...] = ()
     """What the labels are amounts of."""
+    table: tuple[Planned, ...] = ()
+    """How each column of a table became numbers; empty for all else."""
     notes: tuple[str, ...] = ()
     """What a user should know of the data before learning from it."""
     has_gaps: bool = False

@@ -13,12 +13,13 @@ import numpy as np
 from fedsim.client import Examples, Unlabelled
 from fedsim.data import store as stores
 from fedsim.data.client_cache import ClientCache
-from fedsim.data.client_list import ClientList, train_sizes
+from fedsim.data.client_list import ClientList, train_sizes, training_rows
 from fedsim.data.dataset import Array
 from fedsim.data.naming import is_plain
 from fedsim.data.partitioning import Recipe, partition_examples
 from fedsim.data.scale import Scaling
 from fedsim.data.scenario_recipe import recipe_of
+from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
 from fedsim.task import TargetSpec
 from fedsim.wire import ClientInfo
@@ -84,6 +85,8 @@ class FederatedData:
         """The names of what :meth:`counts` counts."""
         self.columns: tuple[str, ...] = tuple(meta.get("columns", ()))
         """Of a table: what is learnt from."""
+        self.table: tuple[Planned, ...] = tuple(map(Planned.of, meta.get("table", ())))
+        """How each column of a table became numbers; empty where it was no table."""
         self.target_names: tuple[str, ...] = tuple(meta.get("target_names", ()))
         """Of amounts; empty where they have no names."""
         self.notes: tuple[str, ...] = tuple(meta.get("notes", ()))
@@ -200,7 +203,7 @@ class FederatedData:
         Args:
             targets: take the targets' too, with their labels: what an oracle would train on.
         """
-        owner, rows = self._training_rows()
+        owner, rows = training_rows(self._arrays["offsets"])
         taken = targets | ~self._arrays["target"][owner]
         return self._examples(rows[taken], owner=owner[taken])
 
@@ -228,13 +231,6 @@ class FederatedData:
     def holders(self) -> tuple[Array, Array, Array]:
         """How many training examples, which domain (-1: none) and whether a target, by client."""
         return self.sizes, self._arrays["domain"], self._arrays["target"]
-
-    def _training_rows(self) -> tuple[Array, Array]:
-        """Return whose each training example is, and its row, both ``(n,)``."""
-        offsets = self._arrays["offsets"]
-        part = np.repeat(np.arange(3 * len(self.clients)) % 3, np.diff(offsets))
-        owner = np.repeat(np.arange(len(self.clients)), train_sizes(offsets))
-        return owner, np.flatnonzero(part == 0)
 
     def _examples(
         self, rows: slice | Array, split: Literal["", "test_"] = "", owner: int | Array = -1

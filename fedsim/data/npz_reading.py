@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,23 +16,27 @@ from fedsim.data.reading import reading
 from fedsim.data.table import Column, filled, joined
 from fedsim.errors import DataError
 
-__all__ = ["NpzLayout", "read_npz"]
+__all__ = ["ArrayLayout", "NpzLayout", "dataset_of", "read_npz"]
 
 
-class NpzLayout(Protocol):
-    """Which array of an archive is what."""
+class ArrayLayout(Protocol):
+    """What arrays of inputs are."""
 
     @property
     def missing(self) -> Missing:
         """What a NaN becomes."""
         ...
 
-    def keys(self, present: Iterable[str]) -> dict[str, str]:
-        """Return the key of the array for each role, of those that are ``present``."""
-        ...
-
     def are_tokens(self, dtype: str, shape: Sequence[int]) -> bool:
         """Return whether inputs of this kind are token ids."""
+        ...
+
+
+class NpzLayout(ArrayLayout, Protocol):
+    """Which array of an archive is what."""
+
+    def keys(self, present: Iterable[str]) -> dict[str, str]:
+        """Return the key of the array for each role, of those that are ``present``."""
         ...
 
 
@@ -45,23 +50,37 @@ def read_npz(source: NpzLayout, path: Path) -> Dataset:
         if isinstance(archive, np.ndarray):
             raise DataError("it is one array (.npy); an archive (.npz) is needed")
         arrays = {role: archive[key] for role, key in source.keys(archive).items()}
-        mask = arrays.pop("categorical", None)
-        names = _names(archive, "feature_names")
-        inputs = arrays["inputs"]
-        columns: tuple[str, ...] = ()
-        if source.are_tokens(inputs.dtype.name, inputs.shape):
-            arrays |= _tokens(arrays)
-        else:
-            numbers, columns = _inputs(arrays, mask, source.missing, names)
-            arrays |= numbers
-        return Loaded(
-            **arrays,
-            columns=columns,
-            has_gaps=source.missing == "mean",
-            class_names=_names(archive, "class_names"),
-            client_names=_names(archive, "client_names"),
-            domain_names=_names(archive, "domain_names"),
-        ).dataset()
+        named = ("feature_names", "class_names", "client_names", "domain_names")
+        return dataset_of(source, arrays, {name: _names(archive, name) for name in named})
+
+
+def dataset_of(
+    source: ArrayLayout,
+    arrays: Mapping[str, Array],
+    names: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> Dataset:
+    """Return arrays by their roles as a data set.
+
+    Args:
+        source: what they are.
+        arrays: ``inputs``, ``labels`` and perhaps others, as :class:`Loaded` calls them;
+            ``categorical`` is a mask of columns.
+        names: ``feature_names``, ``class_names``, ``client_names``, ``domain_names``.
+
+    Raises:
+        DataError: if they do not fit together.
+    """
+    parts: dict[str, Any] = {**arrays, **names}
+    mask, features = parts.pop("categorical", None), parts.pop("feature_names", ())
+    inputs = arrays["inputs"]
+    columns: tuple[str, ...] = ()
+    if source.are_tokens(inputs.dtype.name, inputs.shape):
+        parts |= _tokens(arrays)
+    else:
+        numbers, columns = _inputs(arrays, mask, source.missing, features)
+        parts |= numbers
+    has_gaps = source.missing == "mean"
+    return Loaded(**parts, columns=columns, has_gaps=has_gaps).dataset()
 
 
 def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:

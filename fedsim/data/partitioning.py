@@ -19,6 +19,7 @@ from fedsim.data.scale import Scaling
 from fedsim.data.source_loading import loaded
 from fedsim.data.split import cut
 from fedsim.data.strata import named_strata, strata_of
+from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
 from fedsim.seeds import numpy_stream
@@ -90,6 +91,8 @@ class Partitioned:
     """What an absent number became, of the shape of one example; None where none may be absent."""
     columns: tuple[str, ...] = ()
     """Of a table: what is learnt from."""
+    table: tuple[Planned, ...] = ()
+    """How each column of a table became numbers."""
     target_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -136,6 +139,7 @@ def partition_examples(recipe: Recipe) -> Partitioned:
         strata=None if dataset.strata is None else dataset.strata[order],
         fill=fill,
         columns=dataset.columns,
+        table=dataset.table,
         target_names=dataset.target_names,
         notes=dataset.notes,
         strata_names=() if dataset.strata is None else strata_names,

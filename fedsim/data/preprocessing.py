@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim.data.federated import FederatedData
 from fedsim.data.sources._columns import Columns
+from fedsim.data.table_layout import Planned
 from fedsim.plugins.registry import build
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
 
-__all__ = ["preprocessing_of"]
+__all__ = ["preprocessing_of", "table_of"]
+
+
+def table_of(scenario: Scenario, data: FederatedData) -> list[Planned] | None:
+    """Return how each column of the scenario's table became numbers; None where it is no table.
+
+    Raises:
+        DataError: if the data was prepared by version 0.1, and its table cannot be read.
+    """
+    if data.table:
+        return [*data.table]
+    source = build("source", scenario.data.source, scenario.folder)
+    return source.plan(scenario.folder) if isinstance(source, Columns) else None
 
 
 def preprocessing_of(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
@@ -31,8 +44,7 @@ def preprocessing_of(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
     centre, spread = arrays["centre"], arrays["spread"]
     if centre.ndim == 2:  # each client has its own, and the server the last
         centre, spread = centre[-1], spread[-1]
-    source = build("source", scenario.data.source, scenario.folder)
-    plan = source.plan(scenario.folder) if isinstance(source, Columns) else None
+    plan = table_of(scenario, data)
     if plan is not None and "fill" in arrays:  # of training parts alone; the plan's are of all rows
         plan = [replace(column, fill=None) for column in plan]
     return {

@@ -58,6 +58,7 @@ def write(partitioned: Partitioned, store: Path) -> None:
         "class_names": partitioned.class_names,
         **{name: getattr(partitioned, name) for name in _NAMES},
         "domain_names": partitioned.domain_names,
+        "table": [asdict(column) for column in partitioned.table],
         "digest": _digest(arrays),
     }
     unfinished = store.with_name(f".{store.name}.{os.getpid()}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedsim.data.missing import Missing
 from fedsim.errors import DataError
@@ -25,6 +25,12 @@ class Planned:
     """A category's, each of which becomes a column of 0 and 1; None for a column of numbers."""
     fill: float | None = None
     """What an absent number becomes; None where that is a fault."""
+
+    @classmethod
+    def of(cls, column: Mapping[str, Any]) -> Planned:
+        """Return a column from plain values, as JSON holds them."""
+        values = column["values"]
+        return cls(column["name"], None if values is None else tuple(values), column["fill"])
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class TableLayout:
     """Columns of numbers, or of dates, whose values are categories: they become one-hot."""
     test: str | None = None
     """A second file, with the test split."""
+    split: str | None = None
+    """Column with train or test in each row, where the test split is in the same table."""
     missing: Missing = "error"
     """What an absent number becomes: the mean of its column, zero, or an error."""
 
@@ -75,7 +83,7 @@ class TableLayout:
 
     def chosen(self, columns: Sequence[str] | Mapping[str, str]) -> list[str]:
         """Return the columns of a table that are learnt from."""
-        others = (*self.labels, self.client, self.domain, self.weight)
+        others = (*self.labels, self.client, self.domain, self.weight, self.split)
         return [*(self.features or (name for name in columns if name not in others))]
 
     def check_names(self, columns: Sequence[str] | Mapping[str, str]) -> None:
@@ -93,7 +101,7 @@ class TableLayout:
         yield from (("label", name) for name in self.labels)
         yield from (("features", name) for name in self.features or ())
         yield from (("categorical", name) for name in self.categorical)
-        for parameter in ("client", "domain", "weight"):
+        for parameter in ("client", "domain", "weight", "split"):
             if (name := getattr(self, parameter)) is not None:
                 yield parameter, name
 

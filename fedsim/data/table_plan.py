@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedsim.data.dataset import Array
-from fedsim.data.missing import Missing
 from fedsim.data.reading import reading
 from fedsim.data.table_cells import values_of
 from fedsim.data.table_layout import Planned, TableLayout
-from fedsim.data.table_reading import features_of, labels_of, rows_of
+from fedsim.data.table_reading import features_of, labels_of, planned, rows_of, splits_of
 from fedsim.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,9 +27,9 @@ def plan_of(source: TableLayout, folder: Path) -> list[Planned]:
     Raises:
         DataError: if it cannot be read.
     """
-    frame = rows_of(source, folder / source.path)
+    frame, _ = splits_of(source, folder)
     return [
-        _planned(name, values_of(name, frame, name in source.categorical), source.missing)
+        planned(name, values_of(name, frame, name in source.categorical), source.missing)
         for name in features_of(source, frame)
     ]
 
@@ -56,13 +55,6 @@ def planned_inputs(source: TableLayout, plan: Sequence[Planned], path: Path) -> 
     with reading(path):
         frame = source.read(path)
         return np.concatenate([_followed(column, frame) for column in plan], axis=1)
-
-
-def _planned(name: str, values: Array, missing: Missing) -> Planned:
-    if values.dtype.kind == "U":
-        return Planned(name, values=tuple(np.unique(values[values != ""]).tolist()))
-    fill = {"error": None, "zero": 0.0, "mean": float(np.nanmean(values))}[missing]
-    return Planned(name, fill=fill)
 
 
 def _followed(plan: Planned, frame: pd.DataFrame) -> Array:

@@ -9,17 +9,27 @@ import numpy as np
 
 from fedsim.data.array_reading import Loaded
 from fedsim.data.dataset import Array, Dataset
+from fedsim.data.missing import Missing
 from fedsim.data.reading import reading
 from fedsim.data.table import Column, joined
 from fedsim.data.table_cells import refuse_empty, values_of
-from fedsim.data.table_layout import TableLayout
+from fedsim.data.table_layout import Planned, TableLayout
 from fedsim.data.table_notes import table_notes
 from fedsim.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["features_of", "labels_of", "read_table", "rows_of"]
+__all__ = [
+    "features_of",
+    "frame_dataset",
+    "labels_of",
+    "planned",
+    "read_table",
+    "rows_of",
+    "split_rows",
+    "splits_of",
+]
 
 
 def read_table(source: TableLayout, folder: Path) -> Dataset:
@@ -28,10 +38,43 @@ def read_table(source: TableLayout, folder: Path) -> Dataset:
     Raises:
         DataError: if a file or a column is not there, or holds what cannot be learnt from.
     """
-    train = rows_of(source, folder / source.path)
-    test = None if source.test is None else rows_of(source, folder / source.test)
+    train, test = splits_of(source, folder)
     with reading(folder / source.path):
-        return _dataset(source, train, test)
+        return frame_dataset(source, train, test)
+
+
+def splits_of(source: TableLayout, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the rows of the training split and those of the test split, where there is one.
+
+    Raises:
+        DataError: if a file or a column is not there.
+    """
+    train = rows_of(source, folder / source.path)
+    if source.test is not None:
+        return train, rows_of(source, folder / source.test)
+    with reading(folder / source.path):
+        return split_rows(source, train)
+
+
+def split_rows(
+    source: TableLayout, frame: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the rows of both splits, as the column of splits says, if there is one.
+
+    Raises:
+        DataError: if it holds anything but ``train`` and ``test``, or none is ``train``.
+    """
+    if source.split is None:
+        return frame, None
+    values = frame[source.split].astype(str).to_numpy()
+    if others := sorted({*values.tolist()} - {"train", "test"}):
+        message = f"column '{source.split}' holds {others[0]!r}; train or test is expected"
+        raise DataError(message, "split")
+    is_test = values == "test"
+    if is_test.all():
+        raise DataError(f"column '{source.split}' holds no row that is 'train'", "split")
+    train = frame[~is_test].reset_index(drop=True)
+    return train, frame[is_test].reset_index(drop=True) if is_test.any() else None
 
 
 def rows_of(source: TableLayout, path: Path) -> pd.DataFrame:
@@ -69,7 +112,14 @@ def labels_of(source: TableLayout, frame: pd.DataFrame) -> Array:
     return np.stack(columns, axis=1)
 
 
-def _dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
+def frame_dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
+    """Return the rows of data frames as examples.
+
+    Raises:
+        DataError: if a column holds what cannot be learnt from.
+    """
+    if source.test is not None and source.split is not None:
+        raise DataError("the test split is in the table or in a file of its own: drop one", "split")
     features = features_of(source, train)
     columns = [_column(name, source, train, test) for name in features]
     inputs, test_inputs, names = joined(columns, source.missing)
@@ -93,6 +143,7 @@ def _dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame | None
         columns=names,
         has_gaps=source.missing == "mean",
         target_names=source.labels,
+        table=tuple(planned(column.name, column.train, source.missing) for column in columns),
         notes=tuple(notes),
     ).dataset()
 
@@ -108,6 +159,14 @@ def _column(
     if any(is_text) and not all(is_text):
         raise DataError(f"column '{name}' holds texts in one file and numbers in the other")
     return Column(name, values, others, any(is_text))
+
+
+def planned(name: str, values: Array, missing: Missing) -> Planned:
+    """Return how a column of texts, empty where absent, or of numbers becomes numbers."""
+    if values.dtype.kind == "U":
+        return Planned(name, values=tuple(np.unique(values[values != ""]).tolist()))
+    fill = {"error": None, "zero": 0.0, "mean": float(np.nanmean(values))}[missing]
+    return Planned(name, fill=fill)
 
 
 def _is_row_number(name: str, frame: pd.DataFrame) -> bool:

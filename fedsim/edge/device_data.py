@@ -16,6 +16,7 @@ from fedsim.data.dataset import Array, Dataset, Source
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.imputation import imputed, training_means
 from fedsim.data.partitioning import Partitioned
+from fedsim.data.preprocessing import table_of
 from fedsim.data.scale import Scaling, fitted
 from fedsim.data.sources._columns import Columns
 from fedsim.data.split import cut
@@ -23,7 +24,7 @@ from fedsim.data.strata import strata_of
 from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
-from fedsim.plugins.registry import build, find
+from fedsim.plugins.registry import find
 from fedsim.schema.scenario import Scenario
 from fedsim.seeds import numpy_stream
 from fedsim.task import TargetSpec
@@ -48,8 +49,7 @@ def data_terms(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
     Raises:
         DataError: if the scenario's source cannot be read.
     """
-    source = build("source", scenario.data.source, scenario.folder)
-    plan = source.plan(scenario.folder) if isinstance(source, Columns) else None
+    plan = table_of(scenario, data)
     terms = data.terms()
     columns = None if plan is None else [_column(column, data, terms) for column in plan]
     return {**terms, "columns": columns}
@@ -186,15 +186,7 @@ def _scale(training: Array, terms: Mapping[str, Any]) -> Scaling:
 def _read(path: Path, scenario: Scenario, terms: Mapping[str, Any]) -> tuple[Array, Array]:
     source = _source(path, scenario)
     if isinstance(source, Columns) and terms["columns"] is not None:
-        plan = [
-            Planned(
-                **{
-                    **column,
-                    "values": None if column["values"] is None else tuple(column["values"]),
-                }
-            )
-            for column in terms["columns"]
-        ]
+        plan = [Planned.of(column) for column in terms["columns"]]
         inputs, labels = source.follow(plan, path.parent)
         return inputs, _numbered(labels, terms, path)
     dataset = source.load(scenario.seed, path.parent)

@@ -11,21 +11,18 @@ holds ``SignFlip``) can be named, and no list is edited elsewhere.  A name is on
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import os
 import re
-import sys
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import Fault, FedsimError, ScenarioError
+from fedsim.plugins.file_import import module_in
 from fedsim.plugins.plugin_source import imported, read
 from fedsim.plugins.python_file import Module, NotRead, locate, module_at
 from fedsim.plugins.shelves import SHELVES, Shelf
@@ -57,7 +54,7 @@ def find(kind: str, name: str, beside: Path = Path()) -> type[Any]:
     """
     origin = _origin(kind, name, beside)
     try:
-        module = _from_file(origin.path) if origin.path else importlib.import_module(origin.module)
+        module = module_in(origin.path) if origin.path else importlib.import_module(origin.module)
     except FedsimError:
         raise
     except (Exception, SystemExit) as error:  # importing runs what the author wrote
@@ -211,27 +208,6 @@ def _entries(kind: str) -> dict[str, _ImportTarget]:
         point.name: _ImportTarget(point.module, point.attr)
         for point in entry_points(group=SHELVES[kind].group)
     }
-
-
-def _from_file(path: Path) -> ModuleType:
-    """Return the module in a file, loaded once, under a name that is the same everywhere."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    name = f"fedsim_file_{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _no_class(kind: str, origin: _ImportTarget, classes: list[str]) -> ScenarioError:

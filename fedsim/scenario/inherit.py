@@ -19,8 +19,8 @@ from fedsim.schema.wording import did_you_mean, shown
 
 __all__ = ["assemble", "overlaid", "presets"]
 
-FILE_SOURCES = ("csv", "folder", "npz", "parquet")
-SHORT_SOURCE = re.compile(rf"({'|'.join(FILE_SOURCES)}|hf):(.+)", re.DOTALL)
+FILE_SOURCES = ("csv", "folder", "frame", "npz", "parquet", "torch")
+SHORT_SOURCE = re.compile(rf"({'|'.join(FILE_SOURCES)}|hf|catalogue):(.+)", re.DOTALL)
 SHORT_MODEL = re.compile(r"(torchvision|timm|hf):(.+)", re.DOTALL)
 OWN = ("name", "description", "extends")
 """Keys that say something of one file and are not inherited."""
@@ -189,10 +189,11 @@ def _used(
     short = SHORT_SOURCE.fullmatch(use.value) if PARTS[path] == "source" else None
     if short:
         entries["use"] = use.with_value(short[1])
-        if "path" in entries:
-            message = f"{shown(use.value)} is a path already"
-            faults.append(entries["path"].key.fault((*path, "path"), message))
-        entries["path"] = use.with_value(short[2])
+        key = "dataset" if short[1] == "catalogue" else "path"
+        if key in entries:
+            message = f"{shown(use.value)} is a {key} already"
+            faults.append(entries[key].key.fault((*path, key), message))
+        entries[key] = use.with_value(short[2])
     elif path == ("model",) and (foreign := SHORT_MODEL.fullmatch(use.value)):
         entries |= _foreign_model(use, foreign[1], foreign[2])
     else:

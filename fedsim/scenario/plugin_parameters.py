@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -234,7 +235,8 @@ def _missing_files(
             or not _is_path(name, use, signature)
         ):
             continue
-        if not os.path.exists(value):
+        file = re.sub(r"(\.py):\w*$", r"\1", value)  # of a function in a file
+        if not os.path.exists(file):
             yield entries[name].place.fault(
-                (*path, name), f"there is no file or folder {shown(value)}"
+                (*path, name), f"there is no file or folder {shown(file)}"
             )
