@@ -11,6 +11,7 @@ from torch import nn
 from fedsim.adapt.scorers import certain, dev
 from fedsim.data.federated import FederatedData
 from fedsim.engine.client_summary import client_summary
+from fedsim.engine.due import is_due
 from fedsim.engine.transport import Transport
 from fedsim.flower.client_app import EVALUATE
 from fedsim.flower.exchange import Replies
@@ -123,13 +124,12 @@ class Evaluator:
         self, record: RoundRecord, weights: Weights
     ) -> tuple[RoundRecord, list[ClientRow]]:
         """Return ``record`` with what is due this round filled in, and the clients' rows."""
-        number, last = record.round, record.round == self.scenario.rounds
-        if last or number % self.scenario.evaluation.every == 0:
+        number, evaluation = record.round, self.scenario.evaluation
+        if is_due(number, evaluation.every, self.scenario.rounds):
             record = replace(
                 record, metrics=self.on_server(weights), domains=self.by_domain(weights)
             )
-        every = self.scenario.evaluation.clients
-        if not every or not (last or number % every == 0):
+        if not is_due(number, evaluation.clients, self.scenario.rounds):
             return record, []
         gathered = self._on_clients(number, weights)
         scores = {update.client: ScoreReply.score_of(update) for update in gathered.updates}

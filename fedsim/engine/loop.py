@@ -8,6 +8,7 @@ import torch
 
 from fedsim.data.federated import FederatedData
 from fedsim.engine.domain_evaluation import evaluate_domains
+from fedsim.engine.due import truncate
 from fedsim.engine.evaluation import SELECTED, SELECTED_ROUND, Evaluator
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.references import reference
@@ -92,7 +93,7 @@ class TrainingLoop:
         """Run what is left of the rounds, the references, and write the result."""
         state = self.fed.strategy.begin(weights_of(self.fed.model), self.data.clients)
         state, done = self._restored(state)
-        self.folder.truncate_rounds(done)
+        truncate(self.folder, done, self.scenario)
         self._announce(done + 1)
         stopped = ""
         for number in range(done + 1, self.scenario.rounds + 1):
