@@ -13,7 +13,7 @@ from fedsim.errors import RunFolderError
 from fedsim.plugins import registry
 from fedsim.privacy.privacy_spec import PrivacySpec, settle_privacy
 from fedsim.runlog.manifest import prolonged_manifest
-from fedsim.runlog.run_folder import RunFolder
+from fedsim.runlog.run_folder import BEST, MODEL, RunFolder
 from fedsim.runlog.study_ledger import LEDGER
 from fedsim.runtime.compiling import COMPILED
 from fedsim.scenario.load import load
@@ -30,8 +30,8 @@ _STEPS = 3
 def prolong(folder: RunFolder, rounds: int, command: Sequence[str]) -> list[str]:
     """Let the run in ``folder`` have ``rounds`` rounds; the next resume makes those that are left.
 
-    It becomes an interrupted run: its result, and references that trained for as many rounds as
-    it had, are removed.  A run that has as many already stays as it is.
+    It becomes an interrupted run: its result, its final weights, and references that trained for
+    as many rounds as it had, are removed.  A run that has as many already stays as it is.
 
     Args:
         folder: of a run; the caller holds its lock.
@@ -59,7 +59,7 @@ def prolong(folder: RunFolder, rounds: int, command: Sequence[str]) -> list[str]
     if result := folder.result():
         folder.log(f"after {result.rounds} rounds weights_sha256 was {result.weights_sha256}")
     # In this order a run that is killed in between is still the shorter one, or is the longer one.
-    for name in ("result.json", "references.json"):
+    for name in ("result.json", "references.json", MODEL, BEST):
         (folder.path / name).unlink(missing_ok=True)
     text = dump(longer.resolved())
     if written := folder.read_json("manifest.json"):  # None: killed before its data was dealt

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fedsim.errors import MissingPackage, RunError
-from fedsim.export.deployed import Deployed, deployed, preprocessing_in
+from fedsim.export.deployed import Deployed, deployed, preprocessing_in, weights_file
 from fedsim.runlog.run_folder import RunFolder
 
 __all__ = ["FORMATS", "export"]
@@ -27,21 +27,21 @@ HOW = {
 }
 
 
-def export(folder: RunFolder, kind: str, file: Path) -> str:
-    """Write the run's model to ``file``; return how it is read.
+def export(folder: RunFolder, kind: str, file: Path, best: bool = False) -> str:
+    """Write the run's model, final or that of the best round, to ``file``; return how it is read.
 
     Raises:
         MissingPackage: if the format needs a package that is not installed.
         RunError: if the model cannot be written so.
-        RunFolderError: if the run has no final weights.
+        RunFolderError: if the run has no such weights.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":
-        shutil.copyfile(folder.path / "model.safetensors", file)
+        shutil.copyfile(weights_file(folder, best), file)
         beside = file.with_suffix(".preprocessing.json")
         beside.write_text(json.dumps(preprocessing_in(folder), indent=2) + "\n", encoding="utf-8")
     else:
-        model, constants = deployed(folder), preprocessing_in(folder)
+        model, constants = deployed(folder, best), preprocessing_in(folder)
         try:
             _WRITERS[kind](model, _example(constants), file)
         except MissingPackage:
