@@ -42,6 +42,7 @@ class Adapting(Sgd):
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     unsupported: ClassVar[tuple[tuple[str, str], ...]] = (
         ("clip", "gradients are cut to max_norm already"),
+        ("augment", "its loss compares domains by their examples as they are"),
         ("accumulate", "its loss compares the examples of a batch, so that parts do not add up"),
     )
 

@@ -45,6 +45,9 @@ class ClassMoments(Sgd):
     max_width: Annotated[int, Ge(1)] = 2048
     """More values than this in one example are refused: moments grow with their square."""
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    unsupported: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("augment", "its moments are of examples as they are"),
+    )
 
     def source(
         self,

@@ -61,6 +61,7 @@ class DpSgd(PrivateRule):
     """What the step size is multiplied by, over rounds or the steps of a round."""
     unsupported: ClassVar[tuple[tuple[str, str], ...]] = (
         ("accumulate", "every batch is a release of its own, with its own sample and noise"),
+        ("augment", "its bound is of examples as they are; what changes them could mix them"),
         ("clip", "privacy.clip cuts the gradient of each example already"),
         ("drop_last", "batches are random samples, and none is the last of a pass"),
     )

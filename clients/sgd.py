@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Annotated, Literal
 
@@ -14,6 +14,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
+from fedsim.augmentations.augmentation import Augmentation, augmented
 from fedsim.client import Client, Examples, StackedClient
 from fedsim.clients._accumulated import accumulated
 from fedsim.errors import RunError
@@ -60,6 +61,8 @@ class Sgd(Client):
     """Batches whose gradients are put together for one step."""
     drop_last: bool | Literal["single"] = False
     """Whether what is left at the end of a pass is left out; single: only a single example."""
+    augment: tuple[Annotated[Augmentation, PartOf("augmentation")], ...] = ()
+    """How examples are changed at random before each pass, in this order: crop, flip, ..."""
 
     def train(
         self,
@@ -95,6 +98,8 @@ class Sgd(Client):
         overridable = (type(self)._descend, type(self)._batches)
         if overridable != (Sgd._descend, Sgd._batches):
             raise RunError(f"{type(self).__name__} descends in a way of its own")
+        if self.augment:
+            raise RunError("examples that are changed before each pass are of one client at a time")
         if self.state == "keep":
             raise RunError("a client that keeps its optimizer's state trains alone")
         return train_stacked(self, model, members)
@@ -176,8 +181,14 @@ class Sgd(Client):
         weights = {name: parameter.detach() for name, parameter in trained.items()}
         correct = self.correction(instruction, weights)
         stepping.start(weights)
-        last_pass: deque[tuple[Tensor, int]] = deque(maxlen=self.steps_per_pass(size))
-        for batch in self._batches(size, generator, device):
+        per_pass, inputs = self.steps_per_pass(size), examples.inputs
+        last_pass: deque[tuple[Tensor, int]] = deque(maxlen=per_pass)
+        for number, batch in enumerate(self._batches(size, generator, device)):
+            if self.augment and number % per_pass == 0:
+                # Of a stream beside the generator's own: it moves no batch.
+                seed, epoch = generator.initial_seed(), number // per_pass
+                changed = augmented(inputs, self.augment, seed, epoch)
+                examples = replace(examples, inputs=changed)
             loss, gradients = self._gradients(model, examples, trained, batch)
             last_pass.append((loss.detach(), len(batch)))
             if self.clip is not None:

@@ -15,6 +15,12 @@ from fedsim.runlog.run_folder import RunFolder
 __all__ = ["export", "predict"]
 
 
+Best = Annotated[
+    bool,
+    typer.Option("--best", help="The best round's weights (evaluation.keep_best), not the last."),
+]
+
+
 class ExportFormat(StrEnum):
     """What a model can be written as."""
 
@@ -31,6 +37,7 @@ def export(
         Path | None,
         typer.Option(help="The file; by default in the run's folder.", show_default=False),
     ] = None,
+    best: Best = False,
 ) -> None:
     """Write a finished run's model to a file that is read without fedsim.
 
@@ -41,7 +48,7 @@ def export(
 
     screen, folder = Screen.current(), RunFolder.open(run)
     file = out or folder.path / f"exported{FORMATS[to]}"
-    how = write(folder, to, file)
+    how = write(folder, to, file, best)
     if screen.json:
         return screen.dump({"file": str(file), "format": to, "read_with": how})
     screen.say(f"saved   {file}")
@@ -55,6 +62,7 @@ def predict(
     out: Annotated[
         Path, typer.Option(help="Where the predictions go, as CSV.", show_default=True)
     ] = Path("predictions.csv"),
+    best: Best = False,
 ) -> None:
     """Let a finished run's model predict for the examples of a file.
 
@@ -65,7 +73,7 @@ def predict(
     from fedsim.export.prediction import predict as predictions
 
     screen, folder = Screen.current(), RunFolder.open(run)
-    frame = pd.DataFrame(predictions(folder, data))
+    frame = pd.DataFrame(predictions(folder, data, best))
     frame.to_csv(out, index=False)
     if screen.json:
         return screen.dump({"file": str(out), "rows": len(frame), "columns": list(frame.columns)})

@@ -22,6 +22,7 @@ class ShelfKind(StrEnum):
     models = "models"
     optimizers = "optimizers"
     schedules = "schedules"
+    augmentations = "augmentations"
     sources = "sources"
     partitions = "partitions"
     samplers = "samplers"
@@ -41,6 +42,7 @@ _KEYS = {
     "model": "model",
     "optimizer": "local.optimizer",
     "schedule": "local.schedule",
+    "augmentation": "local.augment",
     "source": "data.source",
     "partition": "data.partition",
     "sampler": "clients.sampler",
@@ -79,7 +81,8 @@ def shelves(
                 what += f", by default {json.dumps(parameter['default'])}"
             screen.say(f"      {what}", "dim")
     key = _KEYS[kind.one]
-    change = "tracking=[NAME]" if kind is ShelfKind.trackers else f"{key}.use=NAME"
+    are_listed = kind in (ShelfKind.trackers, ShelfKind.augmentations)
+    change = f"{key}=[NAME]" if are_listed else f"{key}.use=NAME"
     return screen.next(f"fedsim explain {key}, or --set '{change}' with any command")
 
 

@@ -163,6 +163,18 @@ def _data_lines(data: Data) -> list[str]:
     ]
 
 
+def _best_lines(result: Result, primary: MetricInfo) -> list[str]:
+    """Return which round is best on the clients' validation parts, where its weights are kept."""
+    if not result.best:
+        return []
+    on_test = result.best["metrics"].get(primary.name)
+    return [
+        f"best    round {result.best['round']} by the clients' validation parts "
+        f"({primary.title} {number(result.best['validation'])}): "
+        f"{primary.title} {number(on_test)} on the test set · best.safetensors"
+    ]
+
+
 def _baseline_lines(result: Result, primary: MetricInfo) -> list[str]:
     """Return what predicts without looking at the inputs, and whether the model beats it."""
     if primary.name not in result.baseline or primary.name not in result.metrics:
@@ -192,6 +204,7 @@ def result_lines(result: Result, infos: Sequence[MetricInfo]) -> list[str]:
     if others:
         values = (f"{info.title} {number(result.metrics.get(info.name))}" for info in others)
         lines.insert(1, f"        {' · '.join(values)}")
+    lines += _best_lines(result, infos[0])
     lines += _baseline_lines(result, infos[0])
     if result.references:
         primary = infos[0].name

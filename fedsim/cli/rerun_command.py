@@ -111,6 +111,8 @@ def _compare(
     expected: Result, result: Result, runs: tuple[RunFolder, RunFolder], verify: bool
 ) -> None:
     differing = [name for name in _HASHES if getattr(expected, name) != getattr(result, name)]
+    if expected.best != result.best:
+        differing.append("best")
     if not differing:
         return
     round_, name = first_apart(*runs), next(iter(expected.metrics))

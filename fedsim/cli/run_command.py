@@ -19,6 +19,7 @@ from fedsim.edge.attempt import is_on_devices
 from fedsim.edge.federation import Federation
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.run_list import new_folder
+from fedsim.runlog.runs import SCENARIO
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
@@ -83,18 +84,33 @@ def run(
 
 def resume(
     run: Run,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="rounds=N",
+            help="Give the run more rounds, N in all; a finished one goes on.",
+            show_default=False,
+        ),
+    ] = None,
     jobs: Jobs = 1,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run a study's failed cells once more.")
     ] = False,
 ) -> None:
-    """Continue an interrupted run or study from its last checkpoint."""
+    """Continue an interrupted run or study from its last checkpoint, or give a run more rounds."""
     screen = Screen.current()
+    rounds = _rounds(sets or [], run)
     if is_study_folder(run):
+        _refuse(
+            rounds is not None,
+            "the cells of a study are compared after the same rounds: change rounds in the "
+            "study's file and start a new study",
+        )
         return resume_study(run, jobs, retry_failed)
     folder = RunFolder.open(run)
     result = folder.result()
-    if result is not None:
+    if result is not None and rounds in (None, result.rounds):
         screen.note(f"{folder.path} is finished")
         if screen.json:
             screen.dump(result)
@@ -112,10 +128,26 @@ def resume(
             if is_on_devices(folder):
                 from fedsim.edge import drive
 
+                _refuse(rounds is not None, "a run on devices has the rounds that it began with")
                 drive.go_on(folder, watch)
             else:
-                resume_run(folder, watch)
+                resume_run(folder, watch, rounds)
     return _saved(folder, screen)
+
+
+def _rounds(sets: list[str], run: Path) -> int | None:
+    """Return how many rounds a run is to have; None where nothing is said of them."""
+    rounds = None
+    for text in sets:
+        key, _, value = text.partition("=")
+        _refuse(
+            key.strip() != "rounds",
+            f"resume changes rounds alone, not {key.strip()!r}: another scenario is a new run, "
+            f"fedsim run {run / SCENARIO} --set {text}; to write one: fedsim init",
+        )
+        _refuse(not value.strip().isdecimal(), f"rounds is a count of rounds, not {value!r}")
+        rounds = int(value)
+    return rounds
 
 
 def _workers(scenario: Scenario, here: bool) -> AbstractContextManager[None]:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from fedsim.data.header import FieldSpec, Header
 from fedsim.errors import DataError, Fault
 from fedsim.plugins.python_file import NotRead, assignments, locate
-from fedsim.plugins.registry import build, describe, names
+from fedsim.plugins.registry import build, describe, names, short
 from fedsim.task import TargetSpec
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
 
-__all__ = ["data_faults", "model_faults", "peeked", "task_name"]
+__all__ = ["augment_faults", "data_faults", "model_faults", "peeked", "task_name"]
 
 
 def task_name(scenario: Scenario) -> str:
@@ -70,6 +70,7 @@ def _inputs(scenario: Scenario, header: Header) -> Iterator[Fault]:
     inputs = header.fields.get("inputs")
     if inputs is not None:
         yield from model_faults(scenario, inputs.dtype, inputs.kind == "tokens")
+        yield from augment_faults(scenario, inputs)
 
 
 def model_faults(scenario: Scenario, dtype: str, are_tokens: bool) -> Iterator[Fault]:
@@ -90,6 +91,27 @@ def model_faults(scenario: Scenario, dtype: str, are_tokens: bool) -> Iterator[F
     if not are_tokens and "numbers" not in taken:
         message = f"{model} takes token ids, and the inputs are {dtype}"
         yield Fault("", 0, 0, "model", message)
+
+
+def augment_faults(scenario: Scenario, inputs: FieldSpec) -> Iterator[Fault]:
+    """Yield what is wrong between ``local.augment`` and the inputs, if anything is.
+
+    Args:
+        scenario: its ``local`` alone matters.
+        inputs: of the data; a shape that headers do not tell is that of a table's columns.
+    """
+    named = scenario.local.parameters.get("augment")
+    is_image = inputs.kind == "image" or len(inputs.shape or ()) == 3
+    for position, part in enumerate(named if isinstance(named, list | tuple) else ()):
+        name, key = short(part["use"]), f"local.augment[{position}]"
+        if inputs.kind == "tokens":
+            yield Fault("", 0, 0, key, f"{name} changes numbers, and the inputs are token ids")
+            continue
+        constants = describe("augmentation", part["use"], scenario.folder).constants
+        if constants.get("of_images", False) and not is_image:
+            message = f"{name} takes images (channels, height, width), and these inputs are none"
+            hint = "gaussian_noise is for numbers of any kind"
+            yield Fault("", 0, 0, key, message, hint)
 
 
 def _taken(model: str) -> str:

@@ -10,7 +10,9 @@ from torch import nn
 
 from fedsim.adapt.scorers import certain, dev
 from fedsim.data.federated import FederatedData
+from fedsim.engine.best_round import BestRound, better_of, candidate
 from fedsim.engine.client_summary import client_summary
+from fedsim.engine.due import is_due
 from fedsim.engine.transport import Transport
 from fedsim.flower.client_app import EVALUATE
 from fedsim.flower.exchange import Replies
@@ -119,17 +121,35 @@ class Evaluator:
             after, memory={**after.memory, SELECTED: best}, plain={**after.plain, **plain}
         )
 
+    def best(
+        self, best: BestRound | None, record: RoundRecord, weights: Weights, is_end: bool = False
+    ) -> BestRound | None:
+        """Return the best round until ``record``, where ``evaluation.keep_best`` asks for it.
+
+        The last round, unless its evaluation is due anyway, is a candidate only at the end: so a
+        run that is given more rounds has the best of a run that had them from the start.
+
+        Args:
+            best: of the rounds before.
+            record: of a round, complete.
+            weights: what was evaluated of it.
+            is_end: whether there is no further round.
+        """
+        evaluation, metric = self.scenario.evaluation, self.measures.primary
+        if not evaluation.keep_best or not (is_end or record.round % evaluation.clients == 0):
+            return best
+        return better_of(best, candidate(record, weights, metric), metric)
+
     def complete(
         self, record: RoundRecord, weights: Weights
     ) -> tuple[RoundRecord, list[ClientRow]]:
         """Return ``record`` with what is due this round filled in, and the clients' rows."""
-        number, last = record.round, record.round == self.scenario.rounds
-        if last or number % self.scenario.evaluation.every == 0:
+        number, evaluation = record.round, self.scenario.evaluation
+        if is_due(number, evaluation.every, self.scenario.rounds):
             record = replace(
                 record, metrics=self.on_server(weights), domains=self.by_domain(weights)
             )
-        every = self.scenario.evaluation.clients
-        if not every or not (last or number % every == 0):
+        if not is_due(number, evaluation.clients, self.scenario.rounds):
             return record, []
         gathered = self._on_clients(number, weights)
         scores = {update.client: ScoreReply.score_of(update) for update in gathered.updates}

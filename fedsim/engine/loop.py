@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from fedsim.data.federated import FederatedData
+from fedsim.engine.best_round import BestRound, best_result, restored_best, without_best
 from fedsim.engine.domain_evaluation import evaluate_domains
+from fedsim.engine.due import truncate
 from fedsim.engine.evaluation import SELECTED, SELECTED_ROUND, Evaluator
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.references import reference
 from fedsim.engine.result import targets_reached, weights_sha256
 from fedsim.engine.round import RoundSetup, run_round
+from fedsim.engine.round_pictures import draw_round
 from fedsim.engine.setup import described
 from fedsim.engine.transport import Transport
 from fedsim.errors import BudgetSpent
@@ -21,7 +22,7 @@ from fedsim.flower.server_app import Grid
 from fedsim.models._state import weights_of
 from fedsim.plugins.registry import build as build_part
 from fedsim.privacy.privacy_engine import PrivacyEngine
-from fedsim.runlog import checkpoint, gallery, tables
+from fedsim.runlog import checkpoint
 from fedsim.runlog.checkpoint import Checkpoint
 from fedsim.runlog.events import Note, ReferenceDone, Result, RoundDone, RoundRecord, Started, Watch
 from fedsim.runlog.results import references_from
@@ -89,8 +90,9 @@ class TrainingLoop:
     def play(self) -> Result:
         """Run what is left of the rounds, the references, and write the result."""
         state = self.fed.strategy.begin(weights_of(self.fed.model), self.data.clients)
-        state, done = self._restored(state)
-        self.folder.truncate_rounds(done)
+        state, best = self._restored(state)
+        done = state.round
+        truncate(self.folder, done, self.scenario)
         self._announce(done + 1)
         stopped = ""
         for number in range(done + 1, self.scenario.rounds + 1):
@@ -103,15 +105,16 @@ class TrainingLoop:
             weights = self.fed.strategy.evaluate(state)
             state = self.judge.selected(before, state, weights)
             record, rows = self.judge.complete(record, weights)
+            best = self.judge.best(best, record, weights)
             self.folder.append_clients(rows)
             self.folder.append_round(record)
             if number % self.scenario.checkpoint.every == 0 or number == self.scenario.rounds:
-                self._save(number, state)
-            self._draw(number, state)
+                self._save(number, state, best)
+            draw_round(self.experiment, self.folder, number, state)
             for note in self.fed.carrier.take_notes():
                 self.watch(Note(note))
             self.watch(RoundDone(record))
-        return self._finish(state, stopped)
+        return self._finish(state, stopped, best)
 
     def _round(self, number: int, state: ServerState) -> tuple[ServerState, RoundRecord]:
         if self.guard is None:
@@ -120,7 +123,7 @@ class TrainingLoop:
         state, record = run_round(number, state, self.fed)
         return state, self.guard.cleaned(record)
 
-    def _restored(self, state: ServerState) -> tuple[ServerState, int]:
+    def _restored(self, state: ServerState) -> tuple[ServerState, BestRound | None]:
         restored, notes = checkpoint.newest(self.folder.checkpoints)
         for note in notes:
             self.watch(Note(note))
@@ -129,51 +132,35 @@ class TrainingLoop:
                 restored.plain.get("privacy") if restored else None, self.folder.rounds()
             )
         if restored is None:
-            return state, 0
+            return state, None
         aside = {int(client): why for client, why in restored.plain["set_aside"].items()}
         self.fed.carrier.restore(restored.clients, aside)
         state = replace(
             state,
             weights=restored.weights,
-            memory=restored.memory,
+            memory=without_best(restored.memory),
             round=restored.round,
             plain=restored.server,
         )
-        return state, restored.round
+        return state, restored_best(restored)
 
-    def _save(self, number: int, state: ServerState) -> None:
+    def _save(self, number: int, state: ServerState, best: BestRound | None) -> None:
         checkpoint.save(
             self.folder.checkpoints,
             Checkpoint(
                 round=number,
                 weights=state.weights,
-                memory=state.memory,
+                memory={**state.memory, **(best.memory if best else {})},
                 server=state.plain,
                 clients=self.fed.carrier.memories,
                 plain={
                     "set_aside": {str(k): why for k, why in self.fed.carrier.set_aside.items()},
                     "privacy": self.guard.plain if self.guard else None,
+                    **(best.plain if best else {}),
                 },
             ),
             self.scenario.checkpoint.keep,
         )
-
-    def _draw(self, number: int, state: ServerState) -> None:
-        """Keep the strategy's tables, and a picture of the images that clients sent.
-
-        Without privacy the nearest real ones are beside them: a simulation alone has them.
-        """
-        tables.append(self.folder.path, number, self.fed.strategy.tables(state))
-
-        def real(client: int) -> tuple[torch.Tensor, torch.Tensor]:
-            examples = self.data.train(client)
-            return examples.inputs, examples.labels
-
-        title = f"{self.scenario.name}, round {number}: what clients sent"
-        beside = real if self.scenario.privacy is None and self.data.is_here else None
-        if picture := gallery.draw(self.fed.strategy.pictures(state), beside, title):
-            (self.folder.path / "pictures").mkdir(exist_ok=True)
-            self.folder.write(f"pictures/round_{number:04d}.png", picture)
 
     def _announce(self, first_round: int) -> None:
         self.watch(described(self.scenario, self.data))
@@ -216,7 +203,7 @@ class TrainingLoop:
                 self.watch(ReferenceDone(name, computed[name], "computed earlier"))
         return computed
 
-    def _finish(self, state: ServerState, stopped: str) -> Result:
+    def _finish(self, state: ServerState, stopped: str, best: BestRound | None) -> Result:
         write_trace(self.folder, state.round, self.fed.carrier.trace)
         weights = self.fed.strategy.evaluate(state)
         if SELECTED in state.memory:
@@ -224,6 +211,8 @@ class TrainingLoop:
             by, which = self.scenario.adapt.select, state.plain[SELECTED_ROUND]
             self.watch(Note(f"the result is the model of round {which}, chosen by {by}"))
         records = self.folder.rounds()
+        if records:
+            best = self.judge.best(best, records[-1], weights, is_end=True)
         result = Result(
             strategy=self.scenario.strategy.use,
             rounds=len(records),
@@ -240,6 +229,7 @@ class TrainingLoop:
             metrics_sha256=metrics_sha256(records),
             domains=self.judge.by_domain(weights),
             stopped=stopped,
+            best=best_result(best, self.folder, self.judge.on_server),
         )
         if (domain_results := evaluate_domains(self.scenario, self.data, weights)) is not None:
             self.folder.write("domains.json", domain_results)

@@ -15,6 +15,7 @@ from fedsim.data.federated import FederatedData
 from fedsim.engine.experiment import Experiment
 from fedsim.engine.failed_start import cleared_if_not_started
 from fedsim.engine.loop import TrainingLoop
+from fedsim.engine.prolong import prolong
 from fedsim.engine.resume_notes import resume_notes
 from fedsim.engine.setup import (
     ask_devices,
@@ -60,14 +61,23 @@ def run_scenario(scenario: Scenario, folder: RunFolder, watch: Watch) -> Result:
     return result
 
 
-def resume_run(folder: RunFolder, watch: Watch) -> Result:
+def resume_run(folder: RunFolder, watch: Watch, rounds: int | None = None) -> Result:
     """Go on with the run in ``folder``; it ends as if it had never been stopped.
 
+    Args:
+        folder: the run's.
+        watch: is told what happens.
+        rounds: how many it is to have in all; None: as many as its scenario says.
+
     Raises:
-        RunFolderError: if the data is no longer what the run began with.
+        RunFolderError: if the data is no longer what the run began with, or the run cannot have
+            so many rounds.
         FedsimError: as :func:`run_scenario`.
     """
     with folder.lock(), interruptible(folder):
+        for note in prolong(folder, rounds, sys.argv[1:]) if rounds is not None else ():
+            folder.log(note)
+            watch(Note(note))
         result = folder.result() or _go_on(folder, watch)
     watch(Finished(result, folder.metrics()))
     _tell(result)

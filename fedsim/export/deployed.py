@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +15,11 @@ from fedsim.models._lora import merge_adapters
 from fedsim.models._scenario_model import scenario_model
 from fedsim.models._state import load_weights
 from fedsim.plugins.registry import build as build_part
-from fedsim.runlog.run_folder import RunFolder
+from fedsim.runlog.run_folder import BEST, MODEL, RunFolder
 from fedsim.scenario.load import load
 from fedsim.task import TargetSpec, Task
 
-__all__ = ["Deployed", "deployed", "model_of", "preprocessing_in"]
+__all__ = ["Deployed", "deployed", "model_of", "preprocessing_in", "weights_file"]
 
 _MEANINGS = {
     "classification": "probabilities",
@@ -88,31 +89,49 @@ def preprocessing_in(folder: RunFolder) -> dict[str, Any]:
     return constants
 
 
-def model_of(folder: RunFolder) -> nn.Module:
+def model_of(folder: RunFolder, best: bool = False) -> nn.Module:
     """Return the run's model with its final weights, in evaluation mode; inputs are normalised.
 
     Low-rank adapters are added to the weights that they belong to.
 
-    Raises:
-        RunFolderError: if the run is not finished.
-    """
-    return _parts(folder)[0]
-
-
-def deployed(folder: RunFolder) -> Deployed:
-    """Return the run's model with its preprocessing.
+    Args:
+        folder: of the run.
+        best: whether the weights are those of the best round instead.
 
     Raises:
-        RunFolderError: if the run is not finished, or says nothing of its preprocessing.
+        RunFolderError: if the run is not finished, or kept no best round.
     """
-    model, task, constants = _parts(folder)
+    return _parts(folder, best)[0]
+
+
+def deployed(folder: RunFolder, best: bool = False) -> Deployed:
+    """Return the run's model with its preprocessing; arguments as of :func:`model_of`.
+
+    Raises:
+        RunFolderError: as :func:`model_of`, or if the run says nothing of its preprocessing.
+    """
+    model, task, constants = _parts(folder, best)
     return Deployed(model, task, constants).eval()
 
 
-def _parts(folder: RunFolder) -> tuple[nn.Module, Task, dict[str, Any]]:
-    file = folder.path / "model.safetensors"
-    if not file.is_file():
-        raise RunFolderError(f"{folder.path} has no final weights: fedsim resume {folder.path}")
+def weights_file(folder: RunFolder, best: bool = False) -> Path:
+    """Return the file of the final weights, or of the best round's.
+
+    Raises:
+        RunFolderError: if it is not there.
+    """
+    file = folder.path / (BEST if best else MODEL)
+    if file.is_file():
+        return file
+    if best and (folder.path / MODEL).is_file():
+        raise RunFolderError(
+            f"{folder.path} kept no best round: evaluation.keep_best does, in a new run"
+        )
+    raise RunFolderError(f"{folder.path} has no final weights: fedsim resume {folder.path}")
+
+
+def _parts(folder: RunFolder, best: bool) -> tuple[nn.Module, Task, dict[str, Any]]:
+    file = weights_file(folder, best)
     scenario, constants = load(folder.scenario), preprocessing_in(folder)
     spec = TargetSpec.of(constants["targets"])
     task: Task = build_part("task", scenario.task, scenario.folder, targets=spec)

@@ -27,22 +27,22 @@ HOW = {
 }
 
 
-def export(folder: RunFolder, kind: str, file: Path) -> str:
-    """Write the run's model to ``file``; return how it is read.
+def export(folder: RunFolder, kind: str, file: Path, best: bool = False) -> str:
+    """Write the run's model, final or that of the best round, to ``file``; return how it is read.
 
     Raises:
         MissingPackage: if the format needs a package that is not installed.
         RunError: if the model cannot be written so.
-        RunFolderError: if the run has no final weights.
+        RunFolderError: if the run has no such weights.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":
-        state = model_of(folder).state_dict()
+        state = model_of(folder, best).state_dict()
         save_file({name: value.clone().contiguous() for name, value in state.items()}, file)
         beside = file.with_suffix(".preprocessing.json")
         beside.write_text(json.dumps(preprocessing_in(folder), indent=2) + "\n", encoding="utf-8")
     else:
-        model, constants = deployed(folder), preprocessing_in(folder)
+        model, constants = deployed(folder, best), preprocessing_in(folder)
         try:
             _WRITERS[kind](model, _example(constants), file)
         except MissingPackage:

@@ -26,11 +26,12 @@ _KINDS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".npz": "npz"}
 BATCH = 512
 
 
-def predict(folder: RunFolder, file: Path) -> Mapping[str, NDArray[Any]]:
+def predict(folder: RunFolder, file: Path, best: bool = False) -> Mapping[str, NDArray[Any]]:
     """Return the predictions for a file, by what they are called, a value for each example.
 
     Args:
         folder: of a finished run.
+        best: whether the best round's weights predict, not the last's.
         file: read as the run's source reads its own; labels may be absent from a table.
 
     Raises:
@@ -42,7 +43,7 @@ def predict(folder: RunFolder, file: Path) -> Mapping[str, NDArray[Any]]:
     shape = tuple(constants["inputs"]["shape"])
     if inputs.shape[1:] != shape:
         raise DataError(f"{file}: an example is {inputs.shape[1:]}, where the run's is {shape}")
-    model = deployed(folder)
+    model = deployed(folder, best)
     with torch.no_grad():
         parts = [model(torch.from_numpy(part)) for part in np.array_split(inputs, _pieces(inputs))]
     return _named(torch.cat(parts).numpy(), constants)

@@ -79,20 +79,21 @@ def describe(kind: str, name: str, beside: Path = Path()) -> Signature:
             module = module_at(origin.path) if origin.path else locate(origin.module)
             if module is not None:
                 signature = read(origin.attribute, module, engine_arguments)
-                return _with_our_lr(signature, kind, _wrapper(kind, name))
+                return _as_wrapped(signature, kind, _wrapper(kind, name))
     except NotRead as error:
         if origin.path and not os.path.isfile(origin.path):
             raise _refusal(kind, f"there is no file {str(origin.path)!r}") from error
-    return imported(find(kind, name, beside), engine_arguments)
+    cls = find(kind, name, beside)
+    return _as_wrapped(imported(cls, engine_arguments), kind, _wrapper(kind, name))
 
 
-def _with_our_lr(signature: Signature, kind: str, wrapper: str) -> Signature:
-    """Return a foreign class's signature with the step size of ``wrapper``, where it has one."""
+def _as_wrapped(signature: Signature, kind: str, wrapper: str) -> Signature:
+    """Return a foreign class's signature with the constants and the step size of ``wrapper``."""
     if not wrapper:
         return signature
-    ours = describe(kind, wrapper)
-    lr = replace(ours.parameters["lr"], default=signature.parameters["lr"].default)
-    parameters = {**signature.parameters, "lr": lr}
+    ours, parameters = describe(kind, wrapper), dict(signature.parameters)
+    if "lr" in ours.parameters and "lr" in parameters:
+        parameters["lr"] = replace(ours.parameters["lr"], default=parameters["lr"].default)
     return replace(signature, parameters=parameters, constants=ours.constants)
 
 
@@ -122,8 +123,10 @@ def build(kind: str, part: Part, beside: Path = Path(), **arguments: Any) -> Any
 
 
 def _built(parameter: Parameter, value: Any, beside: Path) -> Any:
-    """Return the value of a parameter; a plug-in, where the parameter names one."""
+    """Return the value of a parameter; a plug-in, or several, where the parameter names them."""
     checked, kind = parameter.value(value), nested_kind(parameter.type)
+    if kind and isinstance(checked, tuple):
+        return tuple(build(kind, part, beside) for part in checked)
     return build(kind, checked, beside) if kind and checked is not None else checked
 
 
@@ -171,7 +174,7 @@ def _shelved(kind: str) -> dict[str, _ImportTarget]:
         return {}
     if shelf.path.name != "__init__.py":
         return {
-            _snake(name): _ImportTarget(shelf.name, name)
+            re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower(): _ImportTarget(shelf.name, name)
             for name in shelf.classes
             if _is_public(shelf, name)
         }
@@ -184,10 +187,6 @@ def _shelved(kind: str) -> dict[str, _ImportTarget]:
 def _is_public(shelf: Module, name: str) -> bool:
     is_contract = "Protocol" in [ast.unparse(base) for base in shelf.classes[name].bases]
     return not name.startswith("_") and not is_contract
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _namesake(path: Path) -> str:

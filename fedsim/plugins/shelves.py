@@ -38,6 +38,16 @@ SHELVES = {
         {"torch": ("torch.optim", "fedsim.optimizers.torch_optimizer:TorchOptimizer")},
     ),
     "schedule": Shelf("fedsim.optimizers.schedules", "fedsim.schedules"),
+    "augmentation": Shelf(
+        "fedsim.augmentations.random_changes",
+        "fedsim.augmentations",
+        foreign={
+            "torchvision": (
+                "torchvision.transforms.v2",
+                "fedsim.augmentations.torchvision_transform:TorchvisionTransform",
+            )
+        },
+    ),
     "sampler": Shelf("fedsim.cohort", "fedsim.samplers"),
     "tracker": Shelf("fedsim.runlog.trackers", "fedsim.trackers"),
 }

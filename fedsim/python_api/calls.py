@@ -60,19 +60,25 @@ def run(
     return Run(place)
 
 
-def resume(folder: str | Path, /) -> Run:
+def resume(folder: str | Path, /, *, rounds: int | None = None) -> Run:
     """Go on with an interrupted run; it ends as if it had never been stopped.
 
+    Args:
+        folder: the run's.
+        rounds: how many it is to have in all, a finished one too: it ends as if it had had them
+            from the start.
+
     Raises:
+        RunFolderError: if the run cannot have so many rounds.
         FedsimError: as :func:`run`.
     """
     place = RunFolder.open(Path(folder))
     pin_kernels(place.scenario)  # before torch is loaded
     from fedsim.engine.run import resume_run
 
-    rounds = int(place.read_scenario().get("rounds", 0))
-    with as_before(), watching(rounds) as watch:
-        resume_run(place, watch)
+    in_all = rounds or int(place.read_scenario().get("rounds", 0))
+    with as_before(), watching(in_all) as watch:
+        resume_run(place, watch, rounds)
     return Run(place)
 
 

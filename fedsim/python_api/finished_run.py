@@ -82,17 +82,31 @@ class Run:
 
         return load_file(self.folder / "model.safetensors")
 
-    def model(self) -> nn.Module:
-        """Return the model with its final weights, in evaluation mode; inputs are normalised."""
+    def model(self, best: bool = False) -> nn.Module:
+        """Return the model with its final weights, in evaluation mode; inputs are normalised.
+
+        Args:
+            best: whether the weights are those of the best round (``evaluation.keep_best``).
+
+        Raises:
+            RunFolderError: if the run kept no such weights.
+        """
         from fedsim.export.deployed import model_of
 
-        return model_of(self._folder)
+        return model_of(self._folder, best)
 
-    def predictor(self) -> nn.Module:
-        """Return the model that takes raw inputs and gives probabilities or values."""
+    def predictor(self, best: bool = False) -> nn.Module:
+        """Return the model that takes raw inputs and gives probabilities or values.
+
+        Args:
+            best: as of :meth:`model`.
+
+        Raises:
+            RunFolderError: if the run kept no such weights.
+        """
         from fedsim.export.deployed import deployed
 
-        return deployed(self._folder)
+        return deployed(self._folder, best)
 
     def plot(self) -> Figure:
         """Return the primary metric over rounds, as a figure of matplotlib's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from fedsim.errors import MissingPackage
 from fedsim.runlog.files import replace
 
-__all__ = ["ClientRow", "append"]
+__all__ = ["ClientRow", "append", "keep", "traffic"]
 
 _BATCH = 65_536
 """Rows that are in memory at a time while the file is copied."""
@@ -58,6 +58,39 @@ def append(path: Path, rows: Sequence[ClientRow]) -> None:
             for batch in pq.ParquetFile(path).iter_batches(_BATCH):
                 writer.write_batch(batch.filter(pc.field("round") < min(columns["round"])))
         writer.write_table(pa.table(columns, schema=schema))
+
+
+def keep(path: Path, is_due: Callable[[int], bool]) -> None:
+    """Remove the rows of rounds that are not due; a file without rows is removed too.
+
+    Raises:
+        RunError: if the disk is full.
+    """
+    if not path.is_file():
+        return
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    numbers = pc.unique(pq.read_table(path, columns=["round"])["round"]).to_pylist()
+    due = [number for number in numbers if is_due(number)]
+    if due == numbers:
+        return
+    if not due:
+        return path.unlink()
+    file = pq.ParquetFile(path)
+    with replace(path) as temporary, pq.ParquetWriter(temporary, file.schema_arrow) as writer:
+        for batch in file.iter_batches(_BATCH):
+            writer.write_batch(batch.filter(pc.field("round").isin(due)))
+
+
+def traffic(path: Path, number: int) -> tuple[int, int]:
+    """Return the bytes, up and down, of the evaluation on clients in round ``number``."""
+    if not path.is_file():
+        return 0, 0
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, filters=[("round", "=", number)])
+    return sum(table["bytes_up"].to_pylist()), sum(table["bytes_down"].to_pylist())
 
 
 def _names(row: ClientRow) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fedsim.runlog.metric_info import MetricInfo
 
@@ -96,6 +97,9 @@ class Result:
     """Metrics of what predicts the most frequent or the mean target and looks at no input."""
     stopped: str = ""
     """Why there are fewer rounds than were asked for: a privacy budget; empty as a rule."""
+    best: Mapping[str, Any] = field(default_factory=dict)
+    """With ``evaluation.keep_best``: the ``round`` whose primary metric on the clients' validation
+    parts, ``validation``, is best, its ``metrics`` on the test set, and ``weights_sha256``."""
 
     @property
     def accuracy(self) -> float:

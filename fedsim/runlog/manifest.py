@@ -11,14 +11,15 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from fedsim.kernels import Promise, in_force
 
-__all__ = ["cpu_model", "gpu_names", "manifest", "memory_bytes"]
+__all__ = ["cpu_model", "gpu_names", "manifest", "memory_bytes", "prolonged_manifest"]
 
 _PACKAGES = ("fedsim", "torch", "numpy", "flwr", "ray", "pydantic", "safetensors", "scikit-learn")
 
@@ -40,8 +41,8 @@ def manifest(
         repeatable: where the run's bits repeat, as ``compute.repeatable`` says.
     """
     return {
-        "started": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "command": [_homeless(word) for word in ("fedsim", *command)],
+        "started": _now(),
+        "command": _words(command),
         "seed": seed,
         "scenario_sha256": hashlib.sha256(scenario.encode()).hexdigest(),
         "data_sha256": data_digest,
@@ -54,6 +55,25 @@ def manifest(
         "cores": os.cpu_count(),
         "memory_bytes": memory_bytes(),
         "gpus": gpu_names(),
+    }
+
+
+def prolonged_manifest(
+    written: Mapping[str, Any], scenario: str, rounds: tuple[int, int], command: Sequence[str]
+) -> dict[str, object]:
+    """Return the manifest of a run that is given more rounds.
+
+    Args:
+        written: its manifest so far.
+        scenario: the text of ``scenario.resolved.yaml`` from now on.
+        rounds: how many it had, and has from now on.
+        command: the command line, without the program.
+    """
+    entry = {"when": _now(), "command": _words(command), "from": rounds[0], "to": rounds[1]}
+    return {
+        **written,
+        "scenario_sha256": hashlib.sha256(scenario.encode()).hexdigest(),
+        "prolonged": [*written.get("prolonged", ()), entry],
     }
 
 
@@ -85,6 +105,14 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _words(command: Sequence[str]) -> list[str]:
+    return [_homeless(word) for word in ("fedsim", *command)]
 
 
 def _homeless(word: str) -> str:

@@ -16,6 +16,8 @@ def result_to(result: Result) -> dict[str, Any]:
     """Return ``result`` as strict JSON holds it."""
     fields: Any = plain(result)
     fields.pop("metrics")
+    if not fields["best"]:  # Only where it was asked for.
+        fields.pop("best")
     first = {name: fields.pop(name) for name in ("strategy", "rounds")}
     return {**first, **metrics_to(result.metrics), **fields}
 

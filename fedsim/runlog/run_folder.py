@@ -4,7 +4,7 @@
 
     runs/NAME/2026-11-20_101500_a1b2c3/     and  runs/NAME/latest -> the newest
         scenario.resolved.yaml  manifest.json  rounds.jsonl  clients.parquet  result.json
-        partition.json  partition.svg  model.safetensors  events.log
+        partition.json  partition.svg  model.safetensors  best.safetensors  events.log
         checkpoints/round_0010/  data/
 
 Files are replaced by rename and ``rounds.jsonl`` grows by whole lines, so a run that is killed
@@ -31,7 +31,9 @@ from fedsim.runlog.rounds import decode, encode
 from fedsim.runlog.runs import SCENARIO, link_target, point_link
 from fedsim.wire import Weights
 
-__all__ = ["RunFolder", "Status"]
+__all__ = ["BEST", "MODEL", "RunFolder", "Status"]
+
+MODEL, BEST = "model.safetensors", "best.safetensors"
 
 Status = Literal["finished", "interrupted", "running", "damaged"]
 
@@ -157,11 +159,11 @@ class RunFolder:
             return {}
         return content if isinstance(content, dict) else {}
 
-    def write_weights(self, weights: Weights) -> None:
-        """Write the final weights to ``model.safetensors``, as :meth:`write` does."""
+    def write_weights(self, weights: Weights, name: str = MODEL) -> None:
+        """Write weights, the final ones unless ``name`` says others, as :meth:`write` does."""
         from safetensors.torch import save
 
-        self.write("model.safetensors", save(dict(weights)))
+        self.write(name, save(dict(weights)))
 
     @property
     def scenario(self) -> Path:

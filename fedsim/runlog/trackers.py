@@ -155,6 +155,8 @@ class Mlflow:
         run_file = folder / "mlflow.run"
         if run_file.is_file():
             self._run = run_file.read_text()
+            # A run may be given more rounds, and MLflow's parameters cannot be changed.
+            self._client.set_tag(self._run, "rounds", str(scenario["rounds"]))
             return
         name = str(scenario["name"])
         existing = self._client.get_experiment_by_name(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import TypeAdapter
 from pydantic_core import PydanticUndefined
@@ -25,7 +25,7 @@ Row = tuple[str, str]
 Schema = dict[str, Any]
 
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-NESTED = ("optimizer", "schedule")
+NESTED = ("augmentation", "optimizer", "schedule")
 """Kinds of plug-ins that are parameters of others."""
 ELSEWHERE = r":|/"
 """Names of plug-ins elsewhere: ``package.module:Class``, ``./file.py:Class``, ``npz:PATH``."""
@@ -220,7 +220,11 @@ def _when_used(kind: str, word: str, name: str) -> Schema:
 
 def _parameter(parameter: Parameter) -> Schema:
     if kind := nested_kind(parameter.type):
-        refers: Schema = {"anyOf": [{"$ref": f"#/$defs/{kind} part"}, {"type": "null"}]}
+        part: Schema = {"$ref": f"#/$defs/{kind} part"}
+        is_list = get_origin(parameter.type) is tuple
+        refers: Schema = {"anyOf": [part, {"type": "null"}]}
+        if is_list:
+            refers = {"type": "array", "items": part}
         return refers | {"description": parameter.doc}
     schema = TypeAdapter(parameter.type).json_schema()
     if parameter.default not in (REQUIRED, COMPUTED):

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fedsim.errors import Fault, ScenarioError
 from fedsim.kernels import pin
-from fedsim.scenario import rules, task_rules
+from fedsim.scenario import augment_rules, rules, task_rules
 from fedsim.scenario.inherit import assemble
 from fedsim.scenario.keys import known_at, type_of
 from fedsim.scenario.node import SourceLocation, Step, YamlNode
@@ -51,7 +51,8 @@ def placed(path: Path | str, overrides: Sequence[str] = ()) -> Iterator[None]:
 def _placed(fault: Fault, tree: YamlNode) -> Fault:
     if fault.line or not fault.key:
         return fault
-    place = tree.deepest(fault.key.split(".")).place
+    steps = [int(step) if step.isdecimal() else step for step in re.findall(r"[^.[\]]+", fault.key)]
+    place = tree.deepest(steps).place
     return place.fault(fault.key, fault.message, fault.hint)
 
 
@@ -74,7 +75,11 @@ def complete(tree: YamlNode, path: Path, faults: Sequence[Fault] = ()) -> Scenar
     settled = settle(tree)
     values = _complete(tree, path, settled)
     schema_faults, scenario = _validated(values, tree, path.parent.absolute(), settled)
-    between_keys = [*rules.faults(tree), *task_rules.faults(tree, settled)]
+    between_keys = [
+        *rules.faults(tree),
+        *task_rules.faults(tree, settled),
+        *augment_rules.faults(tree, settled),
+    ]
     every = [*faults, *settled.faults, *schema_faults, *between_keys]
     if every or scenario is None:
         raise ScenarioError(list(_first_per_place(every)))

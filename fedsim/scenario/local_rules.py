@@ -27,6 +27,7 @@ def unsupported(
     for name, reason in _pairs(signature.constants.get("unsupported", ())):
         node, parameter = entries.get(name), signature.parameters.get(name)
         default = parameter.default if parameter else None
+        default = list(default) if isinstance(default, tuple) else default
         if node is not None and node.plain() != default:
             message = f"{signature.name} does without it: {reason}"
             yield node.place.fault((*path, name), message, f"leave {name!r} out")

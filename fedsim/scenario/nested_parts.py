@@ -6,14 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_origin
 
 from fedsim.errors import Fault, ScenarioError
 from fedsim.plugins import registry
-from fedsim.plugins.signature import Signature
-from fedsim.scenario.node import YamlNode
+from fedsim.plugins.signature import Parameter, Signature
+from fedsim.scenario.node import Step, YamlNode
 from fedsim.schema.part import nested_kind
-from fedsim.schema.wording import misfit, nearest
+from fedsim.schema.wording import misfit, nearest, shown
 
 __all__ = ["NestedParts", "nested_parts"]
 
@@ -22,10 +22,17 @@ __all__ = ["NestedParts", "nested_parts"]
 class NestedParts:
     """The plug-ins that parameters of one plug-in name."""
 
-    plain: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Each with nothing implicit left, by the parameter; the faulty ones are left out."""
+    plain: dict[str, Any] = field(default_factory=dict)
+    """Each with nothing implicit left, by the parameter; several as a list; the faulty ones are
+    left out."""
     signatures: dict[str, Signature] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
+    """The parameters that take a list of plug-ins."""
     faults: list[Fault] = field(default_factory=list)
+
+    def missing(self, name: str) -> list[Any] | None:
+        """Return what stands in for a parameter's plug-ins where they are faulty."""
+        return [] if name in self.several else None
 
 
 def nested_parts(
@@ -42,16 +49,39 @@ def nested_parts(
     nested = NestedParts()
     for name, parameter in signature.parameters.items():
         kind, node = nested_kind(parameter.type), entries.get(name)
-        if kind and node is not None and node.value is not None:
-            _settle((*path, name), kind, node, nested)
-            plain = nested.plain.get(name, {})
-            is_endless = kind == "schedule" and plain.get("over") in ("rounds", "both")
-            if is_endless and plain.get("length", 0) is None and type(rounds) is int:
-                plain["length"] = rounds
+        if not kind or node is None or node.value is None:
+            continue
+        if _takes_several(parameter):
+            nested.several.add(name)
+            _settle_each((*path, name), kind, node, nested)
+            continue
+        _settle((*path, name), kind, node, nested)
+        plain = nested.plain.get(name, {})
+        is_endless = kind == "schedule" and plain.get("over") in ("rounds", "both")
+        if is_endless and plain.get("length", 0) is None and type(rounds) is int:
+            plain["length"] = rounds
     return nested
 
 
-def _settle(path: tuple[str, ...], kind: str, node: YamlNode, nested: NestedParts) -> None:
+def _takes_several(parameter: Parameter) -> bool:
+    return get_origin(parameter.type) is tuple
+
+
+def _settle_each(path: tuple[str, ...], kind: str, node: YamlNode, nested: NestedParts) -> None:
+    """Settle a list of plug-ins; each has its place in the list for a name."""
+    if not isinstance(node.value, list):
+        message = f"a list of plug-ins ({kind}) is expected, not {shown(node.plain())}"
+        nested.faults.append(node.place.fault(path, message, "write [NAME, {use: NAME, ...}]"))
+        return
+    inner = NestedParts()
+    for position, item in enumerate(node.value):
+        _settle((*path, position), kind, item, inner)
+    nested.faults += inner.faults
+    if not inner.faults:
+        nested.plain[path[-1]] = list(inner.plain.values())
+
+
+def _settle(path: tuple[Step, ...], kind: str, node: YamlNode, nested: NestedParts) -> None:
     entries = node.value if isinstance(node.value, dict) else {"use": node}
     use = entries.get("use")
     if use is None:
@@ -66,7 +96,7 @@ def _settle(path: tuple[str, ...], kind: str, node: YamlNode, nested: NestedPart
     except ScenarioError as error:
         nested.faults += [use.place.fault(path, f.message, f.hint) for f in error.faults]
         return
-    nested.signatures[path[-1]] = signature
+    nested.signatures[str(path[-1])] = signature
     values = {key: entry.plain() for key, entry in entries.items() if key != "use"}
     wrong = signature.faults(f"{kind} {registry.short(name)!r}", values)
     for fault in wrong:
@@ -76,11 +106,11 @@ def _settle(path: tuple[str, ...], kind: str, node: YamlNode, nested: NestedPart
         place = (found or node).key if is_unknown else (found or node).place
         nested.faults.append(place.fault((*path, *fault.path), fault.message, fault.hint))
     if not wrong:
-        nested.plain[path[-1]] = {"use": name, **signature.with_defaults(values)}
+        nested.plain[str(path[-1])] = {"use": name, **signature.with_defaults(values)}
 
 
 def _nameless(
-    path: tuple[str, ...], kind: str, node: YamlNode, entries: Mapping[str, YamlNode]
+    path: tuple[Step, ...], kind: str, node: YamlNode, entries: Mapping[str, YamlNode]
 ) -> Fault:
     for name, entry in entries.items():
         if nearest(name, ("use",)):

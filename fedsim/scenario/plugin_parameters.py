@@ -173,7 +173,7 @@ def _nested(
     if optimizer := nested.signatures.get("optimizer"):
         faults += optimizer_faults(path, entries, signature, optimizer)
     named = [n for n, p in signature.parameters.items() if nested_kind(p.type) and n in entries]
-    return {name: nested.plain.get(name) for name in named}, faults
+    return {name: nested.plain.get(name, nested.missing(name)) for name in named}, faults
 
 
 def _node(path: tuple[str | int, ...], entries: Mapping[str, YamlNode]) -> YamlNode | None:

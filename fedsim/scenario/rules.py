@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeGuard
 
@@ -24,7 +25,7 @@ COUNT_THEMSELVES = ("natural", "domains")
 def faults(tree: YamlNode) -> list[Fault]:
     """Return the faults between keys; what is wrong by itself is left to the schema."""
     between_keys = [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree)]
-    return [*between_keys, *_tracking(tree), *_privacy(tree)]
+    return [*between_keys, *_best(tree), *_tracking(tree), *_privacy(tree)]
 
 
 def _clients(tree: YamlNode) -> Iterator[Fault]:
@@ -63,6 +64,28 @@ def _evaluation(tree: YamlNode) -> Iterator[Fault]:
     if _is_count(_value(tree, "evaluation.clients")) and _share(tree, f"client_{part}") == 0:
         message = f"the clients have no {part} parts: data.holdout.client_{part} is 0%"
         yield _fault(tree, "evaluation.clients", message)
+
+
+def _best(tree: YamlNode) -> Iterator[Fault]:
+    """Yield why the best round cannot be chosen: by validation parts, or not at all."""
+    if _value(tree, "evaluation.keep_best") is not True:
+        return
+    key = "evaluation.keep_best"
+    if _value(tree, "privacy") is not None:
+        why = "chooses by clients' examples without noise: under privacy the last round is kept"
+        yield _fault(tree, key, why)
+    if _value(tree, "adapt.select", "last") != "last":
+        yield _fault(tree, key, "adapt.select chooses the round of the result already")
+    needs = {
+        "evaluation.part: val": _value(tree, "evaluation.part") == "val",
+        "evaluation.clients: 1 (rounds between two evaluations)": _is_count(
+            _value(tree, "evaluation.clients")
+        ),
+        "data.holdout.client_val: 10%": _share(tree, "client_val") > 0,
+    }
+    if missing := [need for need, is_there in needs.items() if not is_there]:
+        why = "the best round is chosen on the clients' validation parts, never on the test set"
+        yield replace(_fault(tree, key, why), hint=f"set {', '.join(missing)}")
 
 
 def _compute(tree: YamlNode) -> Iterator[Fault]:

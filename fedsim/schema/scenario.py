@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, StringConstraints, ValidationInfo, mode
 
 from fedsim.schema.adapt import Adapt
 from fedsim.schema.count_or_share import Amount, Cohort, CountOrShare, Share
+from fedsim.schema.evaluation_plan import Evaluation, Texts
 from fedsim.schema.finetune import FineTune
 from fedsim.schema.part import Part, Section
 from fedsim.schema.privacy import Privacy
@@ -58,7 +59,6 @@ Address = Annotated[
     Wording("auto, host:port or ray://host:port"),
 ]
 Count = Annotated[int, Ge(1)]
-Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class Holdout(Section):
@@ -104,21 +104,6 @@ class Clients(Section):
     """With fewer replies than this (a count, or a percentage of the cohort) the run stops."""
     deadline_s: Annotated[float, Gt(0)] | None = None
     """Seconds that one client's work in a round may take; null: no limit."""
-
-
-class Evaluation(Section):
-    """When the model is evaluated, and on what."""
-
-    every: Count = 1
-    """Rounds between evaluations on the server's test set; the last round is always one."""
-    clients: Annotated[int, Ge(0)] = 0
-    """Rounds between evaluations on every client's own test part; 0: never."""
-    part: Literal["test", "val"] = "test"
-    """Which of their own parts clients are evaluated on; with `val` no target's labels are used."""
-    metrics: Texts = ()
-    """What is measured, the primary metric first; empty: the task's own metrics."""
-    targets: dict[str, float] = Field(default={})
-    """Values to reach, such as {accuracy: 0.9}: rounds and bytes until then are reported."""
 
 
 class Compute(Section):

@@ -53,6 +53,7 @@ def test_a_plug_in_on_a_page_can_be_named(text: str, tmp_path: Path, scenario, p
         "Client": {"local": {"use": use}},
         "Module": {"model": use},
         "Optimizer": {"local": {"optimizer": {"use": use, "lr": 0.002}}},
+        "Augmentation": {"local": {"augment": [use]}},
         "Task": {"data": {"source": "diabetes"}, "task": use},
     }
     of = scenario(**parts.get(found[2], {"data": {"source": use}}))

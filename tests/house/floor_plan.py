@@ -49,6 +49,9 @@ FLOORS: list[dict[str, Room]] = [
             "optimisers of local training by one contract, schedules of their step size",
             "errors wire",
         ),
+        "augmentations": room(
+            "random changes of training examples, a draw for each", "errors seeds"
+        ),
         "messages": room("typed messages between the two sides of an algorithm", "errors wire"),
         "task": room("the contract of a learning task: its loss, what is measured", "metrics"),
         "term_buffer": room("one client's term on its way into an exact sum", "wire"),
@@ -136,8 +139,8 @@ FLOORS: list[dict[str, Room]] = [
     {
         "clients": room(
             "the shelf of local update rules",
-            "adapt client condense errors optimizers messages models per_sample privacy schema "
-            "seeds stacked task wire",
+            "adapt augmentations client condense errors optimizers messages models per_sample "
+            "privacy schema seeds stacked task wire",
         ),
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",

@@ -148,6 +148,7 @@ class Client:
     def __init__(self, tracking_uri: str | None) -> None:
         self.uri, self.ended = tracking_uri, ""
         self.params: dict[str, str] = {}
+        self.tags: dict[str, str] = {}
         self.metrics: list[tuple[str, str, float, int]] = []
 
     def get_experiment_by_name(self, name: str) -> None: ...
@@ -160,6 +161,9 @@ class Client:
 
     def log_param(self, run: str, key: str, value: str) -> None:
         self.params[key] = value
+
+    def set_tag(self, run: str, key: str, value: str) -> None:
+        self.tags[key] = value
 
     def log_metric(self, run: str, name: str, value: float, step: int = 0) -> None:
         self.metrics.append((run, name, value, step))
@@ -187,14 +191,16 @@ def mlflow(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
 def test_mlflow_stays_in_the_run_folder_and_goes_on_with_its_run(
     mlflow: list[Client], tmp_path: Path
 ) -> None:
-    for result in (None, RESULT):
+    for rounds, result in ((2, None), (5, RESULT)):
         tracker = Mlflow()
-        tracker.start({"name": "quick", "data": {"source": {"use": "digits"}}}, tmp_path)
+        source = {"source": {"use": "digits"}}
+        tracker.start({"name": "quick", "rounds": rounds, "data": source}, tmp_path)
         tracker.round(RECORD)
         tracker.finish(result)
     first, second = mlflow
     assert first.uri == f"sqlite:///{tmp_path / 'mlflow.db'}"
-    assert first.params == {"name": "quick", "data.source.use": "digits"}
+    assert first.params == {"name": "quick", "rounds": "2", "data.source.use": "digits"}
+    assert (first.tags, second.tags) == ({}, {"rounds": "5"})
     assert ("quick-1", "train/loss", 1.5, 2) in first.metrics
     assert set(first.metrics) < set(second.metrics)
     assert (first.ended, second.ended, second.params) == ("KILLED", "FINISHED", {})

@@ -1,0 +1,1 @@
+"""Random changes of training examples: their contract, their shelf, and how a pass is changed."""
