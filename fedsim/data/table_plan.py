@@ -12,7 +12,14 @@ from fedsim.data.dataset import Array
 from fedsim.data.reading import reading
 from fedsim.data.table_cells import values_of
 from fedsim.data.table_layout import Planned, TableLayout
-from fedsim.data.table_reading import features_of, labels_of, planned, rows_of, splits_of
+from fedsim.data.table_reading import (
+    features_of,
+    labels_of,
+    planned,
+    rows_of,
+    splits_of,
+    weights_of,
+)
 from fedsim.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,8 +41,10 @@ def plan_of(source: TableLayout, folder: Path) -> list[Planned]:
     ]
 
 
-def followed(source: TableLayout, plan: Sequence[Planned], folder: Path) -> tuple[Array, Array]:
-    """Return the inputs, ``(n, width)``, and the labels of the source's file, as ``plan`` says.
+def followed(
+    source: TableLayout, plan: Sequence[Planned], folder: Path
+) -> tuple[Array, Array, Array | None]:
+    """Return inputs, ``(n, width)``, labels and weights of the source's file, as ``plan`` says.
 
     Raises:
         DataError: if a column of the plan is absent, or holds what the plan does not know.
@@ -43,7 +52,7 @@ def followed(source: TableLayout, plan: Sequence[Planned], folder: Path) -> tupl
     frame = rows_of(source, folder / source.path)
     with reading(folder / source.path):
         inputs = [_followed(column, frame) for column in plan]
-        return np.concatenate(inputs, axis=1), labels_of(source, frame)
+        return np.concatenate(inputs, axis=1), labels_of(source, frame), weights_of(source, frame)
 
 
 def planned_inputs(source: TableLayout, plan: Sequence[Planned], path: Path) -> Array:

@@ -29,6 +29,7 @@ __all__ = [
     "rows_of",
     "split_rows",
     "splits_of",
+    "weights_of",
 ]
 
 
@@ -112,6 +113,15 @@ def labels_of(source: TableLayout, frame: pd.DataFrame) -> Array:
     return np.stack(columns, axis=1)
 
 
+def weights_of(source: TableLayout, frame: pd.DataFrame) -> Array | None:
+    """Return how much each row counts, ``(n,)``; None where the scenario names no such column.
+
+    Raises:
+        DataError: if a row has no weight.
+    """
+    return None if source.weight is None else _whole(source.weight, frame)
+
+
 def frame_dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame | None) -> Dataset:
     """Return the rows of data frames as examples.
 
@@ -127,7 +137,6 @@ def frame_dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame |
     notes = [*table_notes(columns, labels)]
     if left_out := set(source.chosen([*train.columns])) - set(features):
         notes.append(f"a column without a name counts the rows: it is left out ({min(left_out)})")
-    weight = source.weight
     return Loaded(
         inputs=inputs,
         labels=labels,
@@ -138,8 +147,8 @@ def frame_dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame |
         test_domain=(
             None if source.domain is None or test is None else _whole(source.domain, test)
         ),
-        weight=None if weight is None else _whole(weight, train),
-        test_weight=None if weight is None or test is None else _whole(weight, test),
+        weight=weights_of(source, train),
+        test_weight=None if test is None else weights_of(source, test),
         columns=names,
         has_gaps=source.missing == "mean",
         target_names=source.labels,

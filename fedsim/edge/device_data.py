@@ -23,6 +23,7 @@ from fedsim.data.split import cut
 from fedsim.data.strata import strata_of
 from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
+from fedsim.edge.device_targets import device_targets, device_weights
 from fedsim.errors import DataError
 from fedsim.plugins.registry import find
 from fedsim.schema.scenario import Scenario
@@ -36,9 +37,9 @@ SCENARIO = "scenario"
 
 _KINDS = {".npz": "npz", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 _KEPT = {
-    "npz": ("inputs", "labels", "missing"),
-    "csv": ("label", "features", "missing"),
-    "parquet": ("label", "features", "missing"),
+    "npz": ("inputs", "labels", "missing", "weight", "inputs_as", "categorical"),
+    "csv": ("label", "features", "missing", "weight", "categorical"),
+    "parquet": ("label", "features", "missing", "weight", "categorical"),
 }
 """What a device's file has in common with the scenario's: not its clients, nor its test split."""
 
@@ -140,7 +141,7 @@ def _key(path: str, scenario: Scenario, terms: Mapping[str, Any], client: int) -
 
 
 def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int) -> Partitioned:
-    inputs, labels = _read(path, scenario, terms)
+    inputs, labels, weights = _read(path, scenario, terms)
     _check(inputs, terms, path)
     holdout = scenario.data.holdout
     shares = [holdout.client_val.share, holdout.client_test.share]
@@ -159,6 +160,7 @@ def _dealt(path: Path, scenario: Scenario, terms: Mapping[str, Any], client: int
     return Partitioned(
         inputs=inputs[order],
         labels=labels[order],
+        weight=None if weights is None else weights[order],
         offsets=offsets,
         origin=order,
         domain=np.array(terms["domain"], np.int64),
@@ -183,22 +185,26 @@ def _scale(training: Array, terms: Mapping[str, Any]) -> Scaling:
     return fitted(training, np.array([0, rows, rows, rows]))
 
 
-def _read(path: Path, scenario: Scenario, terms: Mapping[str, Any]) -> tuple[Array, Array]:
+def _read(
+    path: Path, scenario: Scenario, terms: Mapping[str, Any]
+) -> tuple[Array, Array, Array | None]:
+    """Return the inputs, the targets and, where examples have them, their weights."""
     source = _source(path, scenario)
     if isinstance(source, Columns) and terms["columns"] is not None:
         plan = [Planned.of(column) for column in terms["columns"]]
-        inputs, labels = source.follow(plan, path.parent)
-        return inputs, _numbered(labels, terms, path)
+        inputs, labels, weights = source.follow(plan, path.parent)
+        targets = device_targets(labels, terms, path)
+        return inputs, targets, device_weights(weights, len(inputs), path)
     dataset = source.load(scenario.seed, path.parent)
     labels = dataset.labels
     if dataset.class_names and terms["class_names"]:
-        labels = _numbered(np.array(dataset.class_names)[labels], terms, path)
+        labels = np.array(dataset.class_names)[labels]
     inputs = dataset.inputs
     if dataset.has_gaps:
         gaps = terms.get("fill")
         fill = np.array(gaps) if gaps is not None else _own_means(dataset)
         inputs = imputed(inputs, fill)
-    return inputs, _numbered(labels, terms, path)
+    return inputs, device_targets(labels, terms, path), dataset.weight
 
 
 def _own_means(dataset: Dataset) -> Array:
@@ -214,21 +220,6 @@ def _source(path: Path, scenario: Scenario) -> Source:
     applicable = {key: parameters[key] for key in _KEPT[kind] if key in parameters}
     source: Source = find("source", kind, scenario.folder)(path=path.name, **applicable)
     return source
-
-
-def _numbered(labels: Array, terms: Mapping[str, Any], path: Path) -> Array:
-    """Return labels as the scenario's numbers: texts by the names of its classes."""
-    if labels.dtype.kind == "U":
-        names = {name: number for number, name in enumerate(terms["class_names"])}
-        if unknown := sorted(set(labels.tolist()) - names.keys()):
-            classes = ", ".join(names) or "numbers"
-            raise DataError(f"{path}: the label {unknown[0]!r} is not one of {classes}")
-        return np.array([names[label] for label in labels.tolist()], np.int64)
-    if not terms["classes"]:
-        return labels
-    if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() >= terms["classes"]:
-        raise DataError(f"{path}: the labels must be integers from 0 to {terms['classes'] - 1}")
-    return labels.astype(np.int64)
 
 
 def _check(inputs: Array, terms: Mapping[str, Any], path: Path) -> None:

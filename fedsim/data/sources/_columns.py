@@ -67,8 +67,8 @@ class Columns(TableLayout):
 
         return plan_of(self, folder)
 
-    def follow(self, plan: Sequence[Planned], folder: Path) -> tuple[Array, Array]:
-        """Return the inputs, ``(n, width)``, and the labels of this table, as ``plan`` says.
+    def follow(self, plan: Sequence[Planned], folder: Path) -> tuple[Array, Array, Array | None]:
+        """Return inputs, ``(n, width)``, labels and weights of this table, as ``plan`` says.
 
         Raises:
             DataError: if a column of the plan is absent, or holds what the plan does not know.
