@@ -51,7 +51,7 @@ def _check_patterns(key: str, patterns: Sequence[str], names: Sequence[str]) -> 
     for at, pattern in enumerate(patterns):
         if not any(matches(name, [pattern]) for name in names):
             hint = did_you_mean(pattern, names) or f"there are {listed(names[:8])}"
-            raise finetune_fault(f"{key}.{at}", f"no parameter is called {pattern!r}", hint)
+            raise finetune_fault(f"{key}[{at}]", f"no parameter is called {pattern!r}", hint)
 
 
 def _frozen_statistics(model: nn.Module) -> frozenset[str]:

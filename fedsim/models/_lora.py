@@ -70,7 +70,7 @@ def add_adapters(model: nn.Module, spec: LowRank, whole: Sequence[str]) -> None:
         if not any(matches(name, [pattern]) for name in layers):
             hint = did_you_mean(pattern, layers) or f"there are {listed(list(layers)[:8])}"
             message = f"no linear, convolution or embedding layer is called {pattern!r}"
-            raise finetune_fault(f"lora.on.{at}", message, hint)
+            raise finetune_fault(f"lora.on[{at}]", message, hint)
     chosen = {
         name: layer
         for name, layer in layers.items()

@@ -31,6 +31,7 @@ SHELVES = {
     "shift": Shelf("fedsim.data.shift", "fedsim.shifts"),
     "model": Shelf("fedsim.models", "fedsim.models", ("shape", "classes", "outputs")),
     "task": Shelf("fedsim.tasks", "fedsim.tasks", ("targets",)),
+    "metric": Shelf("fedsim.metrics.own", "fedsim.metrics"),
     "optimizer": Shelf(
         "fedsim.optimizers.update_rules",
         "fedsim.optimizers",

@@ -25,6 +25,8 @@ SHORT_MODEL = re.compile(r"(torchvision|timm|hf):(.+)", re.DOTALL)
 OWN = ("name", "description", "extends")
 """Keys that say something of one file and are not inherited."""
 LOCAL = ("local",)
+NAMED_LISTS = (("tracking",), ("evaluation", "metrics"))
+"""Lists whose items may name a class in a file."""
 
 
 def assemble(path: Path, overrides: Sequence[str]) -> tuple[YamlNode, list[Fault]]:
@@ -152,7 +154,7 @@ def _normal(node: YamlNode, path: tuple[str, ...], faults: list[Fault]) -> YamlN
     """Return the tree with every part as a mapping with ``use``."""
     if path in PARTS:
         return _part(node, path, faults)
-    if path == ("tracking",) and isinstance(node.value, list):
+    if path in NAMED_LISTS and isinstance(node.value, list):
         return node.with_value([_absolute(item) for item in node.value])
     if path == ("finetune", "weights") and isinstance(node.value, str):
         return node.with_value(os.path.abspath(node.place.folder / os.path.expanduser(node.value)))

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedsim.errors import Fault
+from fedsim.errors import Fault, ScenarioError
 from fedsim.plugins import registry
 from fedsim.plugins.signature import Signature
-from fedsim.scenario.node import YamlNode
+from fedsim.scenario.node import Step, YamlNode
 from fedsim.scenario.plugin_parameters import Settled
 from fedsim.schema.scenario import Scenario
 from fedsim.schema.wording import did_you_mean
@@ -52,17 +52,41 @@ def _metrics(tree: YamlNode, task: Signature, use: str) -> Iterator[Fault]:
     written = metrics.value if metrics is not None and isinstance(metrics.value, list) else []
     for at, item in enumerate(written):
         path = ("evaluation", "metrics", at)
-        if isinstance(item.value, str) and not _is_known(item.value, task):
+        if isinstance(item.value, str) and ":" in item.value:
+            yield from _own_faults(path, item)
+        elif isinstance(item.value, str) and not _is_known(item.value, task):
             yield item.place.fault(path, *unknown_metric(item.value, task, use))
-    chosen = [str(item.value) for item in written] or list(_names(task, "metrics"))
+    chosen = [_called(item) for item in written] or list(_names(task, "metrics"))
     entries = targets.value if targets is not None and isinstance(targets.value, dict) else {}
     for name, node in entries.items():
-        if not _is_known(name, task):
+        if name not in chosen and not _is_known(name, task):
             yield node.key.fault(("evaluation", "targets", name), *unknown_metric(name, task, use))
         elif name not in chosen:
             hint = f"evaluation.metrics: [{', '.join([*chosen, name])}]"
             message = "is not measured in this scenario"
             yield node.key.fault(("evaluation", "targets", name), message, hint)
+
+
+def _own_faults(path: tuple[Step, ...], item: YamlNode) -> Iterator[Fault]:
+    """Yield a fault where a metric of the user's own is not there."""
+    try:
+        signature = registry.describe("metric", str(item.value), item.place.folder)
+    except ScenarioError as error:
+        yield from (item.place.fault(path, fault.message, fault.hint) for fault in error.faults)
+        return
+    if not signature.constants.get("name"):
+        message = f"{signature.name} has no name: say name: ClassVar[str] = ..."
+        yield item.place.fault(path, message)
+
+
+def _called(item: YamlNode) -> str:
+    """Return the name of a metric that a scenario lists; one in a file says its own."""
+    name = str(item.value)
+    try:
+        signature = registry.describe("metric", name, item.place.folder) if ":" in name else None
+    except ScenarioError:
+        signature = None
+    return str(signature.constants.get("name", "")) if signature else name
 
 
 def unknown_metric(name: str, task: Signature, use: str) -> tuple[str, str]:
@@ -75,7 +99,13 @@ def unknown_metric(name: str, task: Signature, use: str) -> tuple[str, str]:
 def measured(scenario: Scenario, folder: Path) -> tuple[str, ...]:
     """Return the names of what ``scenario`` measures, the primary metric first."""
     signature = registry.describe("task", scenario.task.use, folder)
-    return tuple(scenario.evaluation.metrics) or tuple(_names(signature, "metrics"))
+    names = tuple(scenario.evaluation.metrics) or tuple(_names(signature, "metrics"))
+    return tuple(
+        str(registry.describe("metric", name, folder).constants.get("name", name))
+        if ":" in name
+        else name
+        for name in names
+    )
 
 
 def _names(task: Signature, constant: str) -> Sequence[str]:
@@ -85,4 +115,4 @@ def _names(task: Signature, constant: str) -> Sequence[str]:
 
 def _is_known(name: str, task: Signature) -> bool:
     known = _names(task, "measurable")
-    return not known or name in known or name in _names(task, "metrics") or ":" in name
+    return not known or name in known or name in _names(task, "metrics")

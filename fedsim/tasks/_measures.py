@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fedsim.metrics.metric import Metric, Sums
+from fedsim.metrics.own import OwnMetric
 from fedsim.metrics.scored import ScoredBatch, Statistic
 from fedsim.metrics.shelf import METRICS
 from fedsim.task import Task
@@ -28,14 +29,15 @@ class Measures:
     """Each once, however many metrics want it."""
 
     @classmethod
-    def of(cls, task: Task, names: Sequence[str]) -> Measures:
-        """Return the measures called ``names``.
+    def of(cls, task: Task, names: Sequence[str | OwnMetric]) -> Measures:
+        """Return the measures called ``names``, or given as metrics of one's own.
 
         Raises:
             KeyError: if there is no such metric, or the task has not the sums for it.
         """
-        metrics = tuple(METRICS[name] for name in names)
-        offered = {statistic.name: statistic for statistic in task.statistics()}
+        metrics = tuple(m.metric() if isinstance(m, OwnMetric) else METRICS[m] for m in names)
+        offered: dict[str, Statistic] = {sums.name: sums for sums in task.statistics()}
+        offered |= {metric.name: metric for metric in names if isinstance(metric, OwnMetric)}
         wanted = dict.fromkeys(name for metric in metrics for name in metric.statistics)
         return cls(task, metrics, tuple(offered[name] for name in wanted))
 

@@ -55,7 +55,9 @@ def test_a_plug_in_on_a_page_can_be_named(text: str, tmp_path: Path, scenario, p
         "Optimizer": {"local": {"optimizer": {"use": use, "lr": 0.002}}},
         "Augmentation": {"local": {"augment": [use]}},
         "Task": {"data": {"source": "diabetes"}, "task": use},
+        "OwnMetric": {"data": {"source": "diabetes"}, "evaluation": {"metrics": ["mae", use]}},
     }
     of = scenario(**parts.get(found[2], {"data": {"source": use}}))
     result = play(of).result
-    assert result.metrics["mae"] < 80 if found[2] == "Task" else result.accuracy > 0.15
+    is_amount = found[2] in ("Task", "OwnMetric")
+    assert result.metrics["mae"] < 80 if is_amount else result.accuracy > 0.15

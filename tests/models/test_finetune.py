@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,14 +80,14 @@ def test_patterns_say_what_is_trained(keys: dict[str, Any], trained: list[str]) 
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [
-        ({"train": ["haed.*"]}, "finetune.train.0: no parameter is called 'haed.*'"),
+        ({"train": ["haed.*"]}, "finetune.train[0]: no parameter is called 'haed.*'"),
         ({"freeze": ["*"]}, "nothing is left to train"),
         ({"lora": {"on": ["bdy"]}}, "no linear, convolution or embedding layer is called 'bdy'"),
         ({"lora": {"rank": 4}}, "rank 4 is more than the 3 of head"),
     ],
 )
 def test_a_pattern_of_nothing_is_a_fault(keys: dict[str, Any], fault: str) -> None:
-    with pytest.raises(ScenarioError, match=fault.replace("*", r"\*")):
+    with pytest.raises(ScenarioError, match=re.escape(fault)):
         net_of(**keys)
 
 
