@@ -40,8 +40,10 @@ class EpochWatch:
     @classmethod
     def of(cls, rule: StopRule | None, model: nn.Module, examples: Examples) -> EpochWatch | None:
         """Return what watches a turn; None where no rule asks, or there is nothing to judge by."""
+        if rule is None or not isinstance(examples, Examples):  # Of a target: its loss refuses.
+            return None
         validation = examples.validation
-        if rule is None or validation is None or not len(validation):
+        if validation is None or not len(validation):
             return None
         return cls(rule, model, validation.to(examples.inputs.device))
 
