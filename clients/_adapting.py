@@ -43,6 +43,7 @@ class Adapting(Sgd):
     unsupported: ClassVar[tuple[tuple[str, str], ...]] = (
         ("clip", "gradients are cut to max_norm already"),
         ("augment", "its loss compares domains by their examples as they are"),
+        ("stop", "a target has no labels to stop by"),
         ("accumulate", "its loss compares the examples of a batch, so that parts do not add up"),
     )
 

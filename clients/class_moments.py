@@ -47,6 +47,7 @@ class ClassMoments(Sgd):
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     unsupported: ClassVar[tuple[tuple[str, str], ...]] = (
         ("augment", "its moments are of examples as they are"),
+        ("stop", "it takes no epochs but for the references"),
     )
 
     def source(

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from fedsim.client import Examples, StackedClient
-from fedsim.clients.normalized import RESTS, steps_of
+from fedsim.clients.normalized import RESTS, steps_of, steps_taken
 from fedsim.clients.sgd import Sgd
 from fedsim.messages import ControlVariate
 from fedsim.optimizers.optimizer import Correction, StackableCorrection
@@ -74,7 +74,9 @@ class Controlled(Sgd):
         if not ControlVariate.is_in(instruction.broadcast):
             return update
         ours, theirs = _controls(instruction)
-        worth = steps_of(self, instruction, update.examples) if update.examples else 0.0
+        worth, taken = 0.0, steps_taken(self, update)
+        if update.examples:
+            worth = steps_of(self, instruction, update.examples, taken=taken)
         if not worth:
             change = {name: torch.zeros_like(control) for name, control in ours.items()}
         else:

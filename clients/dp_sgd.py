@@ -63,6 +63,7 @@ class DpSgd(PrivateRule):
         ("accumulate", "every batch is a release of its own, with its own sample and noise"),
         ("augment", "its bound is of examples as they are; what changes them could mix them"),
         ("clip", "privacy.clip cuts the gradient of each example already"),
+        ("stop", "validation examples would be looked at without noise"),
         ("drop_last", "batches are random samples, and none is the last of a pass"),
     )
     protects: ClassVar[tuple[str, ...]] = ("train",)

@@ -22,7 +22,7 @@ from fedsim.optimizers.distance import distance
 from fedsim.optimizers.update_rules import SGD
 from fedsim.wire import Instruction, Update
 
-__all__ = ["RESTS", "Normalized", "effective_steps", "steps_of"]
+__all__ = ["RESTS", "Normalized", "effective_steps", "steps_of", "steps_taken"]
 
 
 RESTS = (("state", "what its steps are worth is known only where they start from rest"),)
@@ -56,12 +56,25 @@ class Normalized(Proximal):
 
     def _weighed(self, update: Update, instruction: Instruction) -> Update:
         # Without a step there is a zero delta, which the server can still divide by one.
-        steps = steps_of(self, instruction, update.examples, strength(instruction))
+        mu, taken = strength(instruction), steps_taken(self, update)
+        steps = steps_of(self, instruction, update.examples, mu, taken)
         worth = EffectiveSteps.of(torch.tensor(steps, dtype=torch.float64))
         return replace(update, extras=worth.to_extras())
 
 
-def steps_of(rule: Sgd, instruction: Instruction, examples: int, mu: float = 0.0) -> float:
+def steps_taken(rule: Sgd, update: Update) -> int | None:
+    """Return how many steps led to an update where its turn may have ended early, else None."""
+    is_known = rule.stop is not None and "steps" in update.metrics
+    return int(update.metrics["steps"]) if is_known else None
+
+
+def steps_of(
+    rule: Sgd,
+    instruction: Instruction,
+    examples: int,
+    mu: float = 0.0,
+    taken: int | None = None,
+) -> float:
     """Return how many plain steps of this round's size the steps of a turn are worth.
 
     Args:
@@ -69,15 +82,17 @@ def steps_of(rule: Sgd, instruction: Instruction, examples: int, mu: float = 0.0
         instruction: of the turn.
         examples: how many the client holds; without any it counts as one step.
         mu: strength of the proximal term.
+        taken: how many steps there were; None: all that the turn has.
 
     Raises:
         RunError: if the optimiser's steps are not linear in the gradient.
     """
     optimizer, rate = rule.local_optimizer(), rule.rate(instruction)
     if isinstance(optimizer, SGD) and not optimizer.nesterov and rule.schedule is None:
-        count = max(1, rule.step_count(examples))
+        count = max(1, rule.step_count(examples) if taken is None else taken)
         return effective_steps(count, optimizer.momentum, rate * mu)
-    return distance(optimizer, rule.rates(instruction, examples) or [rate], mu) / rate
+    rates = rule.rates(instruction, examples)[:taken]
+    return distance(optimizer, rates or [rate], mu) / rate
 
 
 def effective_steps(steps: int, momentum: float = 0.0, pull: float = 0.0) -> float:

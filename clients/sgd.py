@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Annotated, Literal
@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from fedsim.augmentations.augmentation import Augmentation, augmented
 from fedsim.client import Client, Examples, StackedClient
-from fedsim.clients._accumulated import accumulated
+from fedsim.clients._accumulated import step_gradients
+from fedsim.clients._stopping import EpochWatch
 from fedsim.errors import RunError
 from fedsim.optimizers.clipping import clip
-from fedsim.optimizers.optimizer import Correction, Optimizer, gradients_of
+from fedsim.optimizers.optimizer import Correction, Optimizer
 from fedsim.optimizers.schedule import RateSchedule
 from fedsim.optimizers.stepping import Stepping
+from fedsim.optimizers.stop_rule import StopRule
 from fedsim.optimizers.update_rules import SGD
 from fedsim.schema.part import PartOf
 from fedsim.seeds import seeded_layers
@@ -63,6 +65,8 @@ class Sgd(Client):
     """Whether what is left at the end of a pass is left out; single: only a single example."""
     augment: tuple[Annotated[Augmentation, PartOf("augmentation")], ...] = ()
     """How examples are changed at random before each pass, in this order: crop, flip, ..."""
+    stop: Annotated[StopRule, PartOf("stop_rule", "patience")] | None = None
+    """When a turn ends before its last epoch, by the loss on the client's own validation part."""
 
     def train(
         self,
@@ -82,6 +86,8 @@ class Sgd(Client):
             with seeded_layers(generator, _device(model)):
                 stepping = self.stepping(instruction, len(examples))
                 metrics["loss"] = self._descend(model, examples, instruction, generator, stepping)
+            if self.stop is not None:
+                metrics["steps"] = float(stepping.taken)
             memory = stepping.kept() if self.state == "keep" else {}
         after = {name: parameter.detach() for name, parameter in model.named_parameters()}
         if not before.keys() <= after.keys():  # buffers, which take longer to list
@@ -98,6 +104,8 @@ class Sgd(Client):
         overridable = (type(self)._descend, type(self)._batches)
         if overridable != (Sgd._descend, Sgd._batches):
             raise RunError(f"{type(self).__name__} descends in a way of its own")
+        if self.stop is not None:
+            raise RunError("a client that stops by its validation part trains alone")
         if self.augment:
             raise RunError("examples that are changed before each pass are of one client at a time")
         if self.state == "keep":
@@ -116,6 +124,11 @@ class Sgd(Client):
                 and hold ``instruction.broadcast.weights`` when this is called.
         """
         return None
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether turns may end early."""
+        return self.stop is not None
 
     @property
     def fixed_batch_size(self) -> int:
@@ -181,7 +194,9 @@ class Sgd(Client):
         weights = {name: parameter.detach() for name, parameter in trained.items()}
         correct = self.correction(instruction, weights)
         stepping.start(weights)
+        part = self.batch_size if self.accumulate > 1 else None
         per_pass, inputs = self.steps_per_pass(size), examples.inputs
+        watch = EpochWatch.of(self.stop, model, examples)
         last_pass: deque[tuple[Tensor, int]] = deque(maxlen=per_pass)
         for number, batch in enumerate(self._batches(size, generator, device)):
             if self.augment and number % per_pass == 0:
@@ -189,39 +204,21 @@ class Sgd(Client):
                 seed, epoch = generator.initial_seed(), number // per_pass
                 changed = augmented(inputs, self.augment, seed, epoch)
                 examples = replace(examples, inputs=changed)
-            loss, gradients = self._gradients(model, examples, trained, batch)
+            loss, gradients = step_gradients(examples, model, trained, batch, part)
             last_pass.append((loss.detach(), len(batch)))
             if self.clip is not None:
                 clip(gradients, self.clip)
             if correct is not None:
                 correct(gradients)
             stepping.step(weights, gradients)
+            if watch is not None and (number + 1) % per_pass == 0 and watch.ends(stepping.taken):
+                break
+        if watch is not None:
+            watch.restore(stepping)
         losses, sizes = zip(*last_pass, strict=True)
         # What numpy.average makes of it, to the last bit and in a third of the time.
         weighted = np.multiply(torch.stack(losses).cpu().numpy(), sizes, dtype=np.float64)
         return float(weighted.sum() / sum(sizes))
-
-    def _gradients(
-        self,
-        model: nn.Module,
-        examples: Examples,
-        trained: Mapping[str, nn.Parameter],
-        batch: Tensor,
-    ) -> tuple[Tensor, Weights]:
-        """Return the loss of the examples of a step, and its gradients."""
-        try:
-            if self.accumulate > 1:
-                parts = torch.split(batch, self.batch_size)
-                return accumulated(examples, model, trained, parts)
-            loss = examples.loss(model, batch)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise RunError(
-                "batch norm cannot train on a batch of one example: local.drop_last: single "
-                "leaves it out"
-            ) from error
-        return loss, gradients_of(loss, trained)
 
     def _batches(
         self, examples: int, generator: torch.Generator, device: torch.device

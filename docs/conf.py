@@ -20,7 +20,7 @@ html_title = f"fedsim {release}"
 
 SHOWN = (
     "strategy", "client", "source", "partition", "shift", "model", "sampler", "optimizer",
-    "schedule", "augmentation",
+    "schedule", "augmentation", "stop_rule",
 )  # fmt: skip
 """The kinds of plug-ins that pages list."""
 

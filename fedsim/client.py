@@ -11,6 +11,7 @@ train               trains on the client's own examples                         
 <phase>_together    does the same for several clients in the same steps           SGD
 reads               settings of stock Flower strategies that the rule heeds       FedProx
 fixed_batch_size    the size of its batches, where compiling for one pays         SGD
+needs_validation    whether it looks at the client's validation part              SGD
 notes               what a user should know before the first round                FedDM
 ==================  ============================================================  ==============
 
@@ -48,6 +49,8 @@ class Examples:
     """Shape ``(n,)``, float32: how much each example counts; None: all the same."""
     task: Task = field(default_factory=Classification)
     """What there is to learn: it says what the loss is."""
+    validation: Examples | None = None
+    """The client's validation part, for a rule that :attr:`Client.needs_validation`."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -55,7 +58,8 @@ class Examples:
     def to(self, device: torch.device) -> Examples:
         """Return the examples on ``device``."""
         weights = None if self.weights is None else self.weights.to(device)
-        return Examples(self.inputs.to(device), self.labels.to(device), weights, self.task)
+        inputs, labels = self.inputs.to(device), self.labels.to(device)
+        return Examples(inputs, labels, weights, self.task, self.validation)
 
     def loss(self, model: nn.Module, rows: Tensor) -> Tensor:
         """Return the mean loss of ``model`` on the examples at ``rows``: a batch.
@@ -177,6 +181,11 @@ class Client:
     def fixed_batch_size(self) -> int | None:
         """The size of the rule's batches, if they have one: such steps are worth compiling."""
         return None
+
+    @property
+    def needs_validation(self) -> bool:
+        """Whether the rule looks at the client's validation part, on which nothing is trained."""
+        return False
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ class ShelfKind(StrEnum):
     optimizers = "optimizers"
     schedules = "schedules"
     augmentations = "augmentations"
+    stop_rules = "stop_rules"
     sources = "sources"
     partitions = "partitions"
     samplers = "samplers"
@@ -43,6 +44,7 @@ _KEYS = {
     "optimizer": "local.optimizer",
     "schedule": "local.schedule",
     "augmentation": "local.augment",
+    "stop_rule": "local.stop",
     "source": "data.source",
     "partition": "data.partition",
     "sampler": "clients.sampler",

@@ -103,8 +103,9 @@ def _nested(extras: list[ast.expr], module: Module) -> Any:
     """Return the type of a plug-in inside a plug-in; None where the annotation is of none."""
     for node in extras:
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "PartOf":
-            kind = str(literal(node.args[0], module))
-            return Annotated[Part, PartOf(kind), Wording(f"the name of a plug-in ({kind})")]
+            kind, default = ([str(literal(part, module)) for part in node.args] + [""])[:2]
+            wording = Wording(f"the name of a plug-in ({kind})")
+            return Annotated[Part, PartOf(kind, default), wording]
     return None
 
 

@@ -39,6 +39,7 @@ SHELVES = {
         {"torch": ("torch.optim", "fedsim.optimizers.torch_optimizer:TorchOptimizer")},
     ),
     "schedule": Shelf("fedsim.optimizers.schedules", "fedsim.schedules"),
+    "stop_rule": Shelf("fedsim.optimizers.stop_rules", "fedsim.stop_rules"),
     "augmentation": Shelf(
         "fedsim.augmentations.random_changes",
         "fedsim.augmentations",

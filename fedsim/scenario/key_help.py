@@ -25,7 +25,7 @@ Row = tuple[str, str]
 Schema = dict[str, Any]
 
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-NESTED = ("augmentation", "optimizer", "schedule")
+NESTED = ("augmentation", "optimizer", "schedule", "stop_rule")
 """Kinds of plug-ins that are parameters of others."""
 ELSEWHERE = r":|/"
 """Names of plug-ins elsewhere: ``package.module:Class``, ``./file.py:Class``, ``npz:PATH``."""
@@ -183,8 +183,9 @@ def part_schema(kind: str) -> Schema:
     """Return the schema of a plug-in part: a name, or a mapping with its parameters."""
     names = registry.names(kind)
     name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": ELSEWHERE}]}
+    # The strategy names a rule, and one rule for the end of a turn is meant where none is named.
     needs_name: list[Schema] = (
-        [] if kind == "client" else [{"required": ["use"]}, {"required": ["name"]}]
+        [] if kind in ("client", "stop_rule") else [{"required": ["use"]}, {"required": ["name"]}]
     )
     mapping: Schema = {
         "type": "object",

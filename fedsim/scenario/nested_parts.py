@@ -12,7 +12,7 @@ from fedsim.errors import Fault, ScenarioError
 from fedsim.plugins import registry
 from fedsim.plugins.signature import Parameter, Signature
 from fedsim.scenario.node import Step, YamlNode
-from fedsim.schema.part import nested_kind
+from fedsim.schema.part import nested_part
 from fedsim.schema.wording import misfit, nearest, shown
 
 __all__ = ["NestedParts", "nested_parts"]
@@ -48,9 +48,12 @@ def nested_parts(
     """
     nested = NestedParts()
     for name, parameter in signature.parameters.items():
-        kind, node = nested_kind(parameter.type), entries.get(name)
-        if not kind or node is None or node.value is None:
+        named, node = nested_part(parameter.type), entries.get(name)
+        if not (kind := named.kind) or node is None or node.value is None:
             continue
+        if named.default and isinstance(node.value, dict) and "use" not in node.value:
+            default = YamlNode(named.default, node.place, node.place)
+            node = node.with_value({"use": default, **node.value})
         if _takes_several(parameter):
             nested.several.add(name)
             _settle_each((*path, name), kind, node, nested)

@@ -25,7 +25,7 @@ COUNT_THEMSELVES = ("natural", "domains")
 def faults(tree: YamlNode) -> list[Fault]:
     """Return the faults between keys; what is wrong by itself is left to the schema."""
     between_keys = [*_clients(tree), *_holdout(tree), *_evaluation(tree), *_compute(tree)]
-    return [*between_keys, *_best(tree), *_tracking(tree), *_privacy(tree)]
+    return [*between_keys, *_best(tree), *_stop(tree), *_tracking(tree), *_privacy(tree)]
 
 
 def _clients(tree: YamlNode) -> Iterator[Fault]:
@@ -86,6 +86,18 @@ def _best(tree: YamlNode) -> Iterator[Fault]:
     if missing := [need for need, is_there in needs.items() if not is_there]:
         why = "the best round is chosen on the clients' validation parts, never on the test set"
         yield replace(_fault(tree, key, why), hint=f"set {', '.join(missing)}")
+
+
+def _stop(tree: YamlNode) -> Iterator[Fault]:
+    """Yield why a turn cannot end early: there is nothing to judge by, or state that would stay."""
+    if _value(tree, "local.stop") is None:
+        return
+    if _share(tree, "client_val") == 0:
+        message = "the clients have no validation parts: data.holdout.client_val is 0%"
+        yield _fault(tree, "local.stop", message)
+    if _value(tree, "local.state") == "keep":
+        why = "what the optimizer remembers is of the last epoch, and the weights are of the best"
+        yield _fault(tree, "local.state", f"goes not with local.stop: {why}")
 
 
 def _compute(tree: YamlNode) -> Iterator[Fault]:

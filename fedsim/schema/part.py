@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 
-__all__ = ["Part", "PartOf", "Section", "nested_kind"]
+__all__ = ["Part", "PartOf", "Section", "nested_kind", "nested_part"]
 
 
 class Section(BaseModel):
@@ -53,6 +53,8 @@ class PartOf:
 
     kind: str
     """Of the plug-in, such as ``optimizer``."""
+    default: str = ""
+    """Which plug-in is meant where a mapping names none; empty: it has to name one."""
 
 
 def nested_kind(kind: Any) -> str:
@@ -61,9 +63,14 @@ def nested_kind(kind: Any) -> str:
     >>> nested_kind(Annotated[Part, PartOf("optimizer")] | None)
     'optimizer'
     """
+    return nested_part(kind).kind
+
+
+def nested_part(kind: Any) -> PartOf:
+    """Return which plug-ins a parameter of the type ``kind`` names; of no kind where of none."""
     for inner in get_args(kind):
         if isinstance(inner, PartOf):
-            return inner.kind
-        if below := nested_kind(inner):
+            return inner
+        if (below := nested_part(inner)).kind:
             return below
-    return ""
+    return PartOf("")

@@ -22,6 +22,7 @@ from fedsim.wire import Broadcast, ClientId, ClientInfo, Instruction, Update, We
 from fedsim.worker.allocator import keep_freed_memory
 from fedsim.worker.fresh_model import FreshModel
 from fedsim.worker.score import Score, score
+from fedsim.worker.validation_part import validation_part
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
@@ -199,7 +200,10 @@ class Worker:
             examples = self._placed(self.data.train(client))
         if isinstance(examples, Unlabelled):
             return examples
-        return replace(examples, task=self.measures.task)
+        task, validation = self.measures.task, None
+        if self.client.needs_validation:
+            validation = replace(validation_part(self.data, client), task=task)
+        return replace(examples, task=task, validation=validation)
 
     def _placed(self, examples: Held) -> Held:
         return examples if self._device.type == "cpu" else examples.to(self._device)

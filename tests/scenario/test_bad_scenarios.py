@@ -32,7 +32,7 @@ def in_a_line(fault: Fault) -> str:
 LOCAL = "local: {lr: 0.1, "
 HAS = (
     "it has lr, epochs, batch_size, momentum, weight_decay, lr_decay, steps, "
-    "optimizer, state, schedule, clip, accumulate, drop_last, augment"
+    "optimizer, state, schedule, clip, accumulate, drop_last, augment, stop"
 )
 COHORT = "a count (10), a percentage (10%) or all is expected"
 NAME = "a name of at most 100 letters, digits and . _ - that starts with no . or - is expected"
