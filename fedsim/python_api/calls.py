@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsim.analysis.frames import Frames
 from fedsim.analysis.frames import load as load_frames
 from fedsim.python_api.finished_run import Run
-from fedsim.python_api.scenario_input import scenario_file, written_arrays
+from fedsim.python_api.scenario_input import live_model, scenario_file, written_arrays
 from fedsim.python_api.surroundings import as_before, watching
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.run_list import new_folder
 from fedsim.scenario.load import load as load_scenario
 from fedsim.scenario.load import pin_kernels
 from fedsim.schema.scenario import Scenario
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["Run", "load", "resume", "run", "run_study"]
 
@@ -26,6 +29,7 @@ def run(
     /,
     *,
     data: Any = None,
+    model: nn.Module | None = None,
     folder: str | Path | None = None,
     **overrides: Any,
 ) -> Run:
@@ -38,6 +42,8 @@ def run(
             from the working directory, or a loaded scenario.
         data: arrays ``(x, y)`` or ``(x, y, client)`` to learn from, instead of ``data.source``:
             they are written beside the runs, named by their hash, so that resuming works.
+        model: a module to train from the weights that it has, instead of ``model``: it is copied,
+            and known in this process alone, so clients run in it.
         folder: the run's folder, exactly there; by default a new one under ``output.dir``.
         **overrides: keys of the scenario, dotted or with two underscores, with their values.
 
@@ -50,6 +56,8 @@ def run(
         changes.append(
             f"data.source={json.dumps({'use': 'npz', 'path': str(written_arrays(data))})}"
         )
+    if model is not None:
+        changes += live_model(model)
     with scenario_file(scenario) as path:
         loaded = load_scenario(path, changes)
     from fedsim.engine.run import run_scenario

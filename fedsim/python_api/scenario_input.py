@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedsim.scenario.yaml_file import dump
 from fedsim.schema.scenario import Scenario
 
-__all__ = ["scenario_file", "written_arrays"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["live_model", "scenario_file", "written_arrays"]
 
 
 @contextmanager
@@ -32,6 +36,22 @@ def scenario_file(scenario: str | Path | Mapping[str, Any] | Scenario) -> Iterat
         yield Path(name)
     finally:
         os.unlink(name)
+
+
+def live_model(model: nn.Module) -> list[str]:
+    """Return what a scenario says of a module of this process; backend auto is then local.
+
+    Raises:
+        TypeError: if it is no module.
+    """
+    from torch import nn
+
+    from fedsim.models.live_module import remembered
+
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: a torch.nn.Module is expected, not {type(model).__name__}")
+    part = {"use": "live_module", "sha256": remembered(model)}
+    return [f"model={json.dumps(part)}"]
 
 
 def written_arrays(data: Any) -> Path:

@@ -28,6 +28,8 @@ def backend_of(scenario: Scenario, data: FederatedData) -> str:
         return scenario.compute.backend
     if scenario.compute.address is not None:
         return "ray"
+    if scenario.model.use == "live_module":  # no other process has it
+        return "local"
     if (os.cpu_count() or 1) < 2 or scenario.compute.workers == 1 or find_spec("ray") is None:
         return "local"
     mean = float(data.sizes.mean())

@@ -103,6 +103,10 @@ def _stop(tree: YamlNode) -> Iterator[Fault]:
 def _compute(tree: YamlNode) -> Iterator[Fault]:
     if _value(tree, "compute.backend") == "local" and _value(tree, "compute.address") is not None:
         yield _fault(tree, "compute.address", "is not used by the backend local")
+    is_ray = _value(tree, "compute.backend") == "ray" or _value(tree, "compute.address") is not None
+    if is_ray and _value(tree, "model.use") == "live_module":
+        message = "a module of this process is not known to Ray: put its class into a file"
+        yield _fault(tree, "model", message)
 
 
 def _tracking(tree: YamlNode) -> Iterator[Fault]:

@@ -24,8 +24,8 @@ DENSE = ("char_lstm", "transformer", "unet")
 """They answer for every place of an example: see tests/models/test_dense_models.py."""
 
 
-FOREIGN = ("huggingface", "timm", "torchvision")
-"""They need other libraries: see tests/models/test_foreign_models.py."""
+FOREIGN = ("huggingface", "live_module", "timm", "torchvision")
+"""They come from elsewhere: see tests/models/test_foreign_models.py and tests/python."""
 
 
 @pytest.fixture(params=[n for n in registry.names("model") if n not in (*DENSE, *FOREIGN)])

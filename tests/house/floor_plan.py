@@ -177,7 +177,7 @@ FLOORS: list[dict[str, Room]] = [
     {
         "python_api": room(
             "run, resume, study and load from Python",
-            "analysis engine errors export runlog scenario schema study",
+            "analysis engine errors export models runlog scenario schema study",
         ),
         "__main__": room("`python -m fedsim`", "cli"),
     },

@@ -145,3 +145,41 @@ def test_importing_fedsim_is_light_and_tells_its_version() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="nothing_such"):
         fedsim.nothing_such  # noqa: B018
+
+
+class Cell(torch.nn.Module):
+    """As somebody writes it in a notebook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 10)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layer(inputs.flatten(1))
+        return logits
+
+
+def test_a_module_of_this_process_is_trained_from_the_weights_that_it_has() -> None:
+    module = Cell()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    scenario = {**SCENARIO, "compute": {}, "local": {"lr": 0.05}}
+    scenario.pop("model")
+    run = fedsim.run(scenario, model=module)
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    far = run.weights["layer.weight"] - before["layer.weight"]
+    assert 0 < float(far.abs().max()) < 0.5
+    assert hashes(fedsim.run(scenario, model=module)) == hashes(run)
+    started = fedsim.run(scenario, model=run.model())
+    assert started.value("accuracy") > run.value("accuracy")
+    code = f"import fedsim; fedsim.resume({str(run.folder)!r})"
+    (Path(run.folder) / "result.json").unlink()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "lived in the Python process that began it" in done.stderr
+    assert fedsim.resume(run.folder).result.weights_sha256 == run.result.weights_sha256
+
+
+def test_a_module_of_this_process_cannot_go_to_ray() -> None:
+    with pytest.raises(ScenarioError, match="not known to Ray"):
+        fedsim.run(SCENARIO, model=Cell(), compute__backend="ray")
+    with pytest.raises(TypeError, match=r"a torch.nn.Module is expected, not str"):
+        fedsim.run(SCENARIO, model="mlp")  # type: ignore[arg-type]
