@@ -57,7 +57,7 @@ def estimate(scenario: Scenario) -> Estimate:
         store = Path(folder) / "data"
         data = prepare(scenario, store)
         outputs = task_of(scenario, data.targets).outputs
-        model = build(scenario.model, data.shape, outputs, scenario.seed, scenario.folder)
+        model = build(scenario.model, data.model_shape, outputs, scenario.seed, scenario.folder)
         weights = weights_of(model)
         turns = _trial(scenario, data, weights, store)
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)

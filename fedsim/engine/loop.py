@@ -56,8 +56,10 @@ class TrainingLoop:
         scenario, data, strategy = experiment.scenario, experiment.data, experiment.strategy
         carrier = Transport(grid, strategy)
         task = task_of(scenario, data.targets)
-        model = build(scenario.model, data.shape, task.outputs, scenario.seed, scenario.folder)
-        check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
+        model = build(
+            scenario.model, data.model_shape, task.outputs, scenario.seed, scenario.folder
+        )
+        check_model(model, data.model_shape, data.stored["inputs"].dtype.kind == "i", task)
         privacy = experiment.privacy
         guard = PrivacyEngine.of(privacy, folder.path, model) if privacy else None
         clients = scenario.clients

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.data.fit import model_faults
+from fedsim.data.fit import model_faults, named_faults
 from fedsim.data.naming import is_plain
 from fedsim.data.preprocessing import preprocessing_of
 from fedsim.data.preview import draw, label_skew, write_partition
@@ -88,7 +88,11 @@ def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> F
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
     dtype = data.stored["inputs"].dtype
-    if faults := [*model_faults(scenario, dtype.name, dtype == np.int64)]:
+    if dtype.names:
+        faults = [*named_faults(scenario, dtype.names)]
+    else:
+        faults = [*model_faults(scenario, dtype.name, dtype == np.int64)]
+    if faults:
         raise ScenarioError(faults)
     write_partition(data, folder.path)
     measures = measures_of(scenario, task_of(scenario, data.targets))

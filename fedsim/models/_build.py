@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from fedsim.errors import Fault, ScenarioError
+from fedsim.models._named_inputs import take_by_name
+from fedsim.named_tensors import NamedShapes
 from fedsim.seeds import torch_defaults
 from fedsim.wire import Weights
 
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["build", "load_weights", "weights_of"]
 
 
-def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: Path) -> nn.Module:
+def build(
+    part: Part, shape: tuple[int, ...] | NamedShapes, classes: int, seed: int, folder: Path
+) -> nn.Module:
     """Return the model that ``part`` names; its first weights are a function of ``seed``.
 
     Args:
         part: the scenario's ``model``.
-        shape: of one example.
+        shape: of one example; by name, where it has several inputs.
         classes: how many logits the model makes.
         seed: the scenario's root seed.
         folder: the scenario file's, where ``use: ./file.py:Class`` is looked for.
@@ -35,8 +39,11 @@ def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: P
         if not isinstance(model, nn.Module):
             what = f"{type(model).__name__} is no torch.nn.Module"
             raise ScenarioError([Fault("", 0, 0, "model", what)])
+        if isinstance(shape, NamedShapes):
+            take_by_name(model, shape)
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
-            model(torch.zeros(2, *shape))  # lazy modules get their shapes from a first batch
+            # Lazy modules get their shapes from a first batch.
+            model(shape.zeros(2) if isinstance(shape, NamedShapes) else torch.zeros(2, *shape))
     return model
 
 

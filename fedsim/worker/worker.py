@@ -63,7 +63,8 @@ class Worker:
         self._seed = scenario.seed
         self.client = client
         self._device = torch.device(device)
-        self._resident = Resident(data, self._device) if self._device.type == "cuda" else None
+        is_resident = self._device.type == "cuda" and isinstance(data.model_shape, tuple)
+        self._resident = Resident(data, self._device) if is_resident else None
         self.notes: list[str] = []
         """What a user should know; whoever passes it on empties it."""
         self.measures = measures_of(scenario, task_of(scenario, data.targets))
@@ -71,7 +72,11 @@ class Worker:
             name = type(client).__name__
             raise RunError(f"data.source.weight: {name} counts every example the same")
         self.model = build(
-            scenario.model, data.shape, self.measures.task.outputs, scenario.seed, scenario.folder
+            scenario.model,
+            data.model_shape,
+            self.measures.task.outputs,
+            scenario.seed,
+            scenario.folder,
         ).to(self._device)
         # Batches of one size alone are worth compiling for.
         batch = client.fixed_batch_size if compiled else None
