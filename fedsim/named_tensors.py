@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class NamedShapes(Mapping[str, tuple[int, ...]]):
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]
     """As NumPy names them; what is no integer reaches a model as float32."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """How many numbers an embedding of an input of integers needs: one more than the largest."""
 
     def __getitem__(self, name: str) -> tuple[int, ...]:
         return self.shapes[name]

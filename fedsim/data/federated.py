@@ -75,7 +75,7 @@ class FederatedData:
         self._arrays = arrays
         self._cache = ClientCache(cache_bytes)
         self.clients: Sequence[ClientInfo] = ClientList(arrays, tuple(meta["domain_names"]))
-        records = names_in(arrays["inputs"]) and shapes_in(arrays["inputs"])
+        records = names_in(arrays["inputs"]) and shapes_in(arrays["inputs"], meta["sizes"])
         self.shape: tuple[int, ...] = (
             (sum(map(prod, records.values())),) if records else arrays["inputs"].shape[1:]
         )

@@ -69,7 +69,12 @@ def _inputs(data: FederatedData) -> dict[str, Any]:
         return {"shape": list(data.shape), "dtype": data.stored["inputs"].dtype.name}
     shapes = data.model_shape
     fields = [
-        {"name": name, "shape": list(shape), "dtype": shapes.dtypes[name]}
+        {
+            "name": name,
+            "shape": list(shape),
+            "dtype": shapes.dtypes[name],
+            "size": shapes.sizes.get(name),
+        }
         for name, shape in shapes.items()
     ]
     return {"shape": list(data.shape), "dtype": "several", "fields": fields}

@@ -14,7 +14,7 @@ from fedsim.data.dataset_checks import Array, names_in
 from fedsim.errors import DataError
 from fedsim.named_tensors import NamedShapes
 
-__all__ = ["fields_of", "padded", "records_of", "shapes_in"]
+__all__ = ["fields_of", "padded", "records_of", "shapes_in", "sizes_in"]
 
 
 def records_of(arrays: Mapping[str, Array]) -> Array:
@@ -40,13 +40,21 @@ def fields_of(records: Array) -> dict[str, Array]:
     return {name: records[name] for name in names_in(records)}
 
 
-def shapes_in(records: Array) -> NamedShapes:
-    """Return shape and type of each field."""
+def shapes_in(records: Array, sizes: Mapping[str, int]) -> NamedShapes:
+    """Return shape and type of each field; ``sizes`` as :func:`sizes_in` gives them."""
     fields = fields_of(records)
     return NamedShapes(
         {name: array.shape[1:] for name, array in fields.items()},
         {name: array.dtype.name for name, array in fields.items()},
+        sizes,
     )
+
+
+def sizes_in(inputs: Array, test_inputs: Array) -> dict[str, int]:
+    """Return one more than the largest number of each field of integers, in both splits."""
+    parts = [part for part in (inputs, test_inputs) if len(part)]
+    names = [name for name in names_in(inputs) if inputs[name].dtype == np.int64]
+    return {name: 1 + max(int(part[name].max(initial=0)) for part in parts) for name in names}
 
 
 def padded(values: Array, offsets: Array, length: int) -> Array:

@@ -16,6 +16,7 @@ import numpy as np
 from fedsim.data.dataset import Array
 from fedsim.data.dataset_checks import names_in
 from fedsim.data.partitioning import Partitioned
+from fedsim.data.records import sizes_in
 from fedsim.errors import DataError
 
 __all__ = ["is_complete", "key", "read", "write"]
@@ -59,6 +60,7 @@ def write(partitioned: Partitioned, store: Path) -> None:
         "class_names": partitioned.class_names,
         **{name: getattr(partitioned, name) for name in _NAMES},
         "domain_names": partitioned.domain_names,
+        "sizes": sizes_in(partitioned.inputs, partitioned.test_inputs),
         "table": [asdict(column) for column in partitioned.table],
         "digest": _digest(arrays),
     }

@@ -137,6 +137,7 @@ def _parts(folder: RunFolder) -> tuple[nn.Module, Task, dict[str, Any]]:
         shape = NamedShapes(
             {field["name"]: tuple(field["shape"]) for field in fields},
             {field["name"]: field["dtype"] for field in fields},
+            {field["name"]: field["size"] for field in fields if field["size"] is not None},
         )
     model = build(scenario.model, shape, task.outputs, scenario.seed, scenario.folder)
     load_weights(model, load_file(file))
