@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, replace
-from math import prod
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -20,12 +20,12 @@ from fedsim.data.dataset_checks import names_in
 from fedsim.data.naming import is_plain
 from fedsim.data.partitioning import Recipe, partition_examples
 from fedsim.data.ready_examples import ready_examples
-from fedsim.data.records import shapes_in
+from fedsim.data.records import example_shape, flat_shape
+from fedsim.data.scale import Scaling
 from fedsim.data.scenario_recipe import recipe_of
 from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
 from fedsim.errors import DataError
-from fedsim.named_tensors import NamedShapes
 from fedsim.task import TargetSpec
 from fedsim.wire import ClientInfo
 
@@ -73,15 +73,14 @@ class FederatedData:
         self, arrays: Mapping[str, Array], meta: Mapping[str, Any], cache_bytes: int
     ) -> None:
         self._arrays = arrays
+        scale = Scaling(arrays["centre"], arrays["spread"])
+        self._examples = partial(ready_examples, arrays, scale)
         self._cache = ClientCache(cache_bytes)
         self.clients: Sequence[ClientInfo] = ClientList(arrays, tuple(meta["domain_names"]))
-        records = names_in(arrays["inputs"]) and shapes_in(arrays["inputs"], meta["sizes"])
-        self.shape: tuple[int, ...] = (
-            (sum(map(prod, records.values())),) if records else arrays["inputs"].shape[1:]
-        )
-        """Of an example; of several inputs, how many numbers they are."""
-        self.model_shape: tuple[int, ...] | NamedShapes = records or self.shape
-        """What a model is built for: the same, or a shape for each input."""
+        self.model_shape = example_shape(arrays["inputs"], meta.get("sizes", {}))
+        """What a model is built for: the shape of an example, or of each of its inputs."""
+        self.shape: tuple[int, ...] = flat_shape(self.model_shape)
+        """The same; of several inputs, how many numbers they are."""
         self.classes: int = meta["classes"]
         self.class_names: tuple[str, ...] = tuple(meta["class_names"])
         self.client_names: tuple[str, ...] = tuple(meta.get("client_names", ()))
@@ -200,7 +199,7 @@ class FederatedData:
         at = 3 * range(len(self.clients))[client] + _PARTS.index(part)
         if (examples := self._cache.get(at)) is None:
             rows = slice(*self._arrays["offsets"][at : at + 2])
-            examples = self._cache.put(at, ready_examples(self._arrays, rows, owner=client))
+            examples = self._cache.put(at, self._examples(rows, owner=client))
         return examples
 
     def server_test(self, domain: str | None = None) -> Examples:
@@ -210,7 +209,7 @@ class FederatedData:
             rows: slice | Array = slice(None)
             if domain is not None:
                 rows = self._arrays["test_domain"] == self.domain_names.index(domain)
-            examples = self._cache.put(key, ready_examples(self._arrays, rows, "test_"))
+            examples = self._cache.put(key, self._examples(rows, "test_"))
         return examples
 
     def pooled(self, targets: bool = False) -> Examples:
@@ -221,7 +220,7 @@ class FederatedData:
         """
         owner, rows = training_rows(self._arrays["offsets"])
         taken = targets | ~self._arrays["target"][owner]
-        return ready_examples(self._arrays, rows[taken], owner=owner[taken])
+        return self._examples(rows[taken], owner=owner[taken])
 
     def counts(self) -> Array:
         """Return each client's training examples of each stratum, ``(clients, strata)``.

@@ -9,7 +9,6 @@ import numpy as np
 
 from fedsim.client import Examples
 from fedsim.data.dataset import Array
-from fedsim.data.dataset_checks import names_in
 from fedsim.data.scale import Scaling
 from fedsim.named_tensors import NamedTensors
 
@@ -21,6 +20,7 @@ __all__ = ["ready_examples"]
 
 def ready_examples(
     arrays: Mapping[str, Array],
+    scale: Scaling,
     rows: slice | Array,
     split: Literal["", "test_"] = "",
     owner: int | Array = -1,
@@ -29,6 +29,7 @@ def ready_examples(
 
     Args:
         arrays: as :mod:`fedsim.data.store` has them.
+        scale: that inputs are read on.
         rows: which.
         split: of the clients' examples, or of the server's.
         owner: whose they are, or whose each is, ``(n,)``; -1: the server's.
@@ -36,10 +37,9 @@ def ready_examples(
     import torch
 
     # All are copies: torch warns of a mapping that cannot be written to.
-    scale = Scaling(arrays["centre"], arrays["spread"])
     raw = arrays[f"{split}inputs"][rows]
     inputs: Tensor | NamedTensors
-    if names_in(raw):
+    if raw.dtype.names:
         parts = scale.normalised_fields(raw, owner)
         inputs = NamedTensors({name: torch.from_numpy(part) for name, part in parts.items()})
     else:

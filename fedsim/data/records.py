@@ -7,6 +7,7 @@ in order and mapped into memory as any other array is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from fedsim.data.dataset_checks import Array, names_in
 from fedsim.errors import DataError
 from fedsim.named_tensors import NamedShapes
 
-__all__ = ["fields_of", "padded", "records_of", "shapes_in", "sizes_in"]
+__all__ = ["example_shape", "fields_of", "flat_shape", "padded", "records_of", "sizes_in"]
 
 
 def records_of(arrays: Mapping[str, Array]) -> Array:
@@ -40,14 +41,26 @@ def fields_of(records: Array) -> dict[str, Array]:
     return {name: records[name] for name in names_in(records)}
 
 
-def shapes_in(records: Array, sizes: Mapping[str, int]) -> NamedShapes:
-    """Return shape and type of each field; ``sizes`` as :func:`sizes_in` gives them."""
-    fields = fields_of(records)
+def example_shape(inputs: Array, sizes: Mapping[str, int]) -> tuple[int, ...] | NamedShapes:
+    """Return the shape of one example, or that of each field of records.
+
+    Args:
+        inputs: ``(n, *features)``, or records ``(n,)``.
+        sizes: of fields of integers, as :func:`sizes_in` gives them.
+    """
+    if not names_in(inputs):
+        return inputs.shape[1:]
+    fields = fields_of(inputs)
     return NamedShapes(
         {name: array.shape[1:] for name, array in fields.items()},
         {name: array.dtype.name for name, array in fields.items()},
         sizes,
     )
+
+
+def flat_shape(shape: tuple[int, ...] | NamedShapes) -> tuple[int, ...]:
+    """Return the shape of one example; of several inputs, how many numbers they are."""
+    return shape if isinstance(shape, tuple) else (sum(prod(part) for part in shape.values()),)
 
 
 def sizes_in(inputs: Array, test_inputs: Array) -> dict[str, int]:
