@@ -6,20 +6,20 @@ It imports neither NumPy nor torch: ``fedsim check`` asks before anything is rea
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fedsim.data.header import FieldSpec, Header
+from fedsim.data.named_fit import named_faults
 from fedsim.errors import DataError, Fault
 from fedsim.plugins.python_file import NotRead, assignments, locate
 from fedsim.plugins.registry import build, describe, names
-from fedsim.schema.public_scale import PublicScale
 from fedsim.task import TargetSpec
 
 if TYPE_CHECKING:
     from fedsim.schema.scenario import Scenario
 
-__all__ = ["data_faults", "model_faults", "named_faults", "peeked", "task_name"]
+__all__ = ["data_faults", "model_faults", "peeked", "task_name"]
 
 
 def task_name(scenario: Scenario) -> str:
@@ -93,33 +93,6 @@ def model_faults(scenario: Scenario, dtype: str, are_tokens: bool) -> Iterator[F
     if takes_tokens and not are_tokens:
         message = f"{model} takes token ids, and the inputs are {dtype}"
         yield Fault("", 0, 0, "model", message)
-
-
-def named_faults(scenario: Scenario, inputs: Sequence[str]) -> Iterator[Fault]:
-    """Yield what cannot be done with several inputs by name.
-
-    Args:
-        scenario: all of it matters.
-        inputs: their names.
-    """
-    several = f"the inputs are several arrays: {', '.join(inputs)}"
-    if scenario.model.use in names("model"):
-        hint = "name one of yours, whose forward takes them as arguments"
-        yield Fault("", 0, 0, "model", f"{scenario.model.use} takes one array, and {several}", hint)
-    rule = describe("client", scenario.local.use, scenario.folder)
-    if rule.constants.get("tasks") or scenario.adapt.select != "last":
-        key = "privacy" if "under" in rule.methods else "strategy"
-        yield Fault("", 0, 0, key, f"{rule.name} looks into one array of inputs, and {several}")
-    settings = {
-        "data.feature_shift": scenario.data.feature_shift is not None,
-        "data.normalize": isinstance(scenario.data.normalize, PublicScale),
-        "data.partition.targets": bool(scenario.data.partition.parameters.get("targets")),
-        "compute.compile": scenario.compute.compile == "on",
-        "compute.precision": scenario.compute.precision != "float32",
-    }
-    for key, is_set in settings.items():
-        if is_set:
-            yield Fault("", 0, 0, key, f"it is for one array of inputs, and {several}")
 
 
 def _takes_tokens(model: str) -> bool:

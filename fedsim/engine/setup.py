@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.federated import FederatedData, prepare
-from fedsim.data.fit import model_faults, named_faults
+from fedsim.data.fit import model_faults
+from fedsim.data.named_fit import named_faults
 from fedsim.data.naming import is_plain
 from fedsim.data.preprocessing import preprocessing_of
 from fedsim.data.preview import draw, label_skew, write_partition

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import fedsim
 from fedsim.cli import main
 from fedsim.data.dataset import Array, Dataset
 from fedsim.data.federated import FederatedData
@@ -386,3 +387,17 @@ def test_the_model_of_the_page_is_trained(place: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
     (place / "page.py").write_text(page.split("```py\n")[1].split("```")[0])
     assert len(weights(run(place, **{"./model.py:Fused": "./page.py:PictureAndAge"}))) == 64
+
+
+def test_arrays_from_python_may_be_several_by_name(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    inputs = {"image": ARRAYS["inputs.image"], "age": ARRAYS["inputs.age"]}
+    changes: dict[str, Any] = {"model": "./model.py:Picture", "rounds": 1}
+    done = fedsim.run(place / "s.yaml", data=(inputs, Y), **changes)
+    raw = {
+        "image": torch.from_numpy(ARRAYS["inputs.image"]).unsqueeze(1),
+        "age": torch.from_numpy(ARRAYS["inputs.age"]).unsqueeze(1),
+    }
+    assert done.predictor()(raw).shape == (ROWS, 2)
