@@ -9,6 +9,7 @@ import numpy as np
 
 from fedsim.client import Examples
 from fedsim.data.dataset import Array
+from fedsim.named_tensors import NamedTensors
 
 __all__ = ["ClientCache"]
 
@@ -29,7 +30,7 @@ class ClientCache:
 
     def __init__(self, most: int) -> None:
         self._most, self._held = most, 0
-        self._entries: dict[Key, _WholeCache | _PackedCache] = {}  # the oldest first
+        self._entries: dict[Key, _Entry] = {}  # the oldest first
         self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._slab, self._used = np.empty(0, np.uint8), 0
 
@@ -43,7 +44,11 @@ class ClientCache:
     def put(self, key: Key, examples: Examples) -> Examples:
         """Keep ``examples`` under ``key``, drop the oldest for them, and return what is kept."""
         weights = None if examples.weights is None else examples.weights.numpy()
-        entry = self._kept(examples.inputs.numpy(), examples.labels.numpy(), weights)
+        entry: _Entry
+        if isinstance(examples.inputs, NamedTensors):
+            entry = _NamedCache(examples)
+        else:
+            entry = self._kept(examples.inputs.numpy(), examples.labels.numpy(), weights)
         self._entries[key] = entry
         self._held += _bytes(entry)
         if self._held > self._most:
@@ -105,13 +110,24 @@ class _PackedCache(NamedTuple):
         return inputs.reshape(self.examples, *self.shape), labels, None
 
 
+class _NamedCache(NamedTuple):
+    """Inputs that are several tensors."""
+
+    examples: Examples
+
+
+_Entry = _WholeCache | _PackedCache | _NamedCache
+
+
 def _room(size: int) -> int:
     return -(-size // 64) * 64  # where vector instructions like it
 
 
-def _tensors(entry: _WholeCache | _PackedCache) -> Examples:
+def _tensors(entry: _Entry) -> Examples:
     import torch
 
+    if isinstance(entry, _NamedCache):
+        return entry.examples
     inputs, labels, weights = entry.arrays()
     return Examples(
         torch.from_numpy(inputs),
@@ -120,5 +136,7 @@ def _tensors(entry: _WholeCache | _PackedCache) -> Examples:
     )
 
 
-def _bytes(entry: _WholeCache | _PackedCache) -> int:
+def _bytes(entry: _Entry) -> int:
+    if isinstance(entry, _NamedCache):
+        return entry.examples.inputs.nbytes + entry.examples.labels.nbytes
     return sum(array.nbytes for array in entry.arrays() if array is not None)

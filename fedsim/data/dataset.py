@@ -27,7 +27,8 @@ class Dataset:
 
     inputs: Array
     """Shape ``(n, *features)``, uint8 or float32; images are ``(n, channels, height, width)``.
-    Int64 are token ids ``(n, length)``: they stay as they are, and are never normalised."""
+    Int64 are token ids ``(n, length)``: they stay as they are, and are never normalised.
+    Several inputs by name are records ``(n,)``; see :mod:`fedsim.data.records`."""
     labels: Array
     """What there is to learn, shape ``(n,)`` or ``(n, ...)``: integers, float32 or bool."""
     test_inputs: Array | None
@@ -69,6 +70,8 @@ class Dataset:
         check_index(self.client, len(self.inputs), "client numbers")
         check_index(self.strata, len(self.inputs), "strata")
         check_index(self.domain, len(self.inputs), "domain numbers", len(self.domain_names))
+        if self.has_gaps and self.inputs.dtype.names:
+            raise DataError("absent numbers become means where inputs are one array alone")
         if self.columns and self.inputs.shape[1:] != (len(self.columns),):
             shape = self.inputs.shape[1:]
             raise DataError(f"{len(self.columns)} names of columns for inputs of {shape}")

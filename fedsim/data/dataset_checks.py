@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 
 from fedsim.errors import DataError
 
-__all__ = ["Array", "check_index", "check_split", "check_weight"]
+__all__ = ["Array", "check_index", "check_split", "check_weight", "names_in"]
 
 Array = NDArray[Any]
+
+
+def names_in(inputs: Array) -> tuple[str, ...]:
+    """Return the names of several inputs, which are records; none where they are one array."""
+    return tuple(inputs.dtype.names or ())
 
 
 def check_split(
@@ -24,19 +29,27 @@ def check_split(
     """
     if not len(inputs):
         raise DataError(f"the {which}inputs are empty; there must be at least one example")
-    if inputs.dtype not in (np.uint8, np.float32, np.int64):
-        must = "they must be uint8 or float32, or int64 for token ids"
-        raise DataError(f"the {which}inputs are {inputs.dtype}; {must}")
-    if inputs.dtype == np.int64 and inputs.size and int(inputs.min()) < 0:
-        raise DataError(f"the {which}inputs go down to {inputs.min()}; token ids start from 0")
     if classes and labels.ndim == 1:
         check_index(labels, len(inputs), f"{which}labels", classes)
     else:
         _check_labels(labels, len(inputs), f"{which}labels", classes)
+    if not names_in(inputs):
+        _check_inputs(inputs, f"{which}inputs", has_gaps)
+    for name in names_in(inputs):
+        _check_inputs(inputs[name], f"{which}inputs '{name}'", False)
+
+
+def _check_inputs(inputs: Array, which: str, has_gaps: bool) -> None:
+    """Check one array of inputs: of a type that a model takes, and finite."""
+    if inputs.dtype not in (np.uint8, np.float32, np.int64):
+        must = "they must be uint8 or float32, or int64 for token ids"
+        raise DataError(f"the {which} are {inputs.dtype}; {must}")
+    if inputs.dtype == np.int64 and inputs.size and int(inputs.min()) < 0:
+        raise DataError(f"the {which} go down to {inputs.min()}; token ids start from 0")
     if has_gaps and np.isinf(inputs).any():
-        raise DataError(f"the {which}inputs hold {int(np.isinf(inputs).sum())} infinite values")
+        raise DataError(f"the {which} hold {int(np.isinf(inputs).sum())} infinite values")
     if not has_gaps:
-        _check_finite(inputs, f"{which}inputs")
+        _check_finite(inputs, which)
 
 
 def _check_labels(labels: Array, length: int, which: str, classes: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -15,12 +16,16 @@ from fedsim.data import store as stores
 from fedsim.data.client_cache import ClientCache
 from fedsim.data.client_list import ClientList, train_sizes, training_rows
 from fedsim.data.dataset import Array
+from fedsim.data.dataset_checks import names_in
 from fedsim.data.naming import is_plain
 from fedsim.data.partitioning import Recipe, partition_examples
+from fedsim.data.ready_examples import ready_examples
+from fedsim.data.records import example_shape, flat_shape
 from fedsim.data.scale import Scaling
 from fedsim.data.scenario_recipe import recipe_of
 from fedsim.data.table_layout import Planned
 from fedsim.data.target_spec import target_spec
+from fedsim.errors import DataError
 from fedsim.task import TargetSpec
 from fedsim.wire import ClientInfo
 
@@ -68,10 +73,14 @@ class FederatedData:
         self, arrays: Mapping[str, Array], meta: Mapping[str, Any], cache_bytes: int
     ) -> None:
         self._arrays = arrays
-        self._scale = Scaling(arrays["centre"], arrays["spread"])
+        scale = Scaling(arrays["centre"], arrays["spread"])
+        self._examples = partial(ready_examples, arrays, scale)
         self._cache = ClientCache(cache_bytes)
         self.clients: Sequence[ClientInfo] = ClientList(arrays, tuple(meta["domain_names"]))
-        self.shape: tuple[int, ...] = arrays["inputs"].shape[1:]
+        self.model_shape = example_shape(arrays["inputs"], meta.get("sizes", {}))
+        """What a model is built for: the shape of an example, or of each of its inputs."""
+        self.shape: tuple[int, ...] = flat_shape(self.model_shape)
+        """The same; of several inputs, how many numbers they are."""
         self.classes: int = meta["classes"]
         self.class_names: tuple[str, ...] = tuple(meta["class_names"])
         self.client_names: tuple[str, ...] = tuple(meta.get("client_names", ()))
@@ -121,8 +130,14 @@ class FederatedData:
         return "weight" in self._arrays
 
     def terms(self) -> dict[str, Any]:
-        """Return, as plain values, what a device needs to prepare examples of its own alike."""
+        """Return, as plain values, what a device needs to prepare examples of its own alike.
+
+        Raises:
+            DataError: if inputs are several arrays.
+        """
         arrays = self._arrays
+        if names_in(arrays["inputs"]):
+            raise DataError("devices take one array of inputs, and the data has several by name")
         numbers = ("centre", "spread", "domain", "target", *(["fill"] if "fill" in arrays else []))
         return {
             "shape": list(self.shape),
@@ -231,15 +246,3 @@ class FederatedData:
     def holders(self) -> tuple[Array, Array, Array]:
         """How many training examples, which domain (-1: none) and whether a target, by client."""
         return self.sizes, self._arrays["domain"], self._arrays["target"]
-
-    def _examples(
-        self, rows: slice | Array, split: Literal["", "test_"] = "", owner: int | Array = -1
-    ) -> Examples:
-        import torch
-
-        # All are copies: torch warns of a mapping that cannot be written to.
-        ready = self._scale.normalised(self._arrays[f"{split}inputs"][rows], owner)
-        labels = np.array(self._arrays[f"{split}labels"][rows])
-        weight = self._arrays.get(f"{split}weight")
-        weights = None if weight is None else torch.from_numpy(np.array(weight[rows]))
-        return Examples(torch.from_numpy(ready), torch.from_numpy(labels), weights)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fedsim.data.header import FieldSpec, Header
+from fedsim.data.named_fit import named_faults
 from fedsim.errors import DataError, Fault
 from fedsim.plugins.python_file import NotRead, assignments, locate
 from fedsim.plugins.registry import build, describe, names, short
@@ -68,6 +69,8 @@ def _classes(targets: FieldSpec) -> int:
 
 def _inputs(scenario: Scenario, header: Header) -> Iterator[Fault]:
     inputs = header.fields.get("inputs")
+    if header.fields and inputs is None:
+        yield from named_faults(scenario, [*header.fields])
     if inputs is not None:
         yield from model_faults(scenario, inputs.dtype, inputs.kind == "tokens")
         yield from augment_faults(scenario, inputs)

@@ -8,15 +8,24 @@ from fractions import Fraction
 import numpy as np
 
 from fedsim.data.dataset import Array, Dataset
+from fedsim.data.dataset_checks import names_in
 from fedsim.data.split import cut
 from fedsim.data.strata import strata_of
+from fedsim.errors import DataError
 from fedsim.seeds import numpy_stream
 
 __all__ = ["hold_out", "in_floats"]
 
 
 def in_floats(dataset: Dataset) -> Dataset:
-    """Return the data set with bytes divided by 255, in both splits: a shift adds fractions."""
+    """Return the data set with bytes divided by 255, in both splits: a shift adds fractions.
+
+    Raises:
+        DataError: if inputs are several arrays, which no shift takes.
+    """
+    if names := names_in(dataset.inputs):
+        message = f"the inputs are {', '.join(names)}: a feature shift changes one array"
+        raise DataError(message)
     if dataset.inputs.dtype != np.uint8:
         return dataset
     test = dataset.test_inputs

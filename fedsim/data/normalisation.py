@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from fedsim.data.dataset import Array
-from fedsim.data.scale import Scaling, columns_of, fitted, flat_is_one, plain
+from fedsim.data.dataset_checks import names_in
+from fedsim.data.scale import Scaling, columns_of, fitted, flat_is_one, joined_scales, plain
 from fedsim.errors import DataError
 
 __all__ = ["Normalize", "PublicConstants", "scale_for"]
@@ -47,6 +48,8 @@ def scale_for(how: Normalize, inputs: Array, offsets: Array) -> Scaling:
     Raises:
         DataError: if there are not as many constants as channels or columns.
     """
+    if names := names_in(inputs):
+        return joined_scales([scale_for(how, inputs[name], offsets) for name in names])
     if inputs.dtype == np.int64 or how is False:  # token ids
         return plain(inputs)
     if how is True:

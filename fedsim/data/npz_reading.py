@@ -11,7 +11,9 @@ import numpy as np
 
 from fedsim.data.array_reading import Loaded, as_inputs
 from fedsim.data.dataset import Array, Dataset
+from fedsim.data.dataset_checks import names_in
 from fedsim.data.missing import Missing
+from fedsim.data.named_reading import NamedLayout, Ragged, named_records
 from fedsim.data.reading import reading
 from fedsim.data.table import Column, filled, joined
 from fedsim.errors import DataError
@@ -19,13 +21,8 @@ from fedsim.errors import DataError
 __all__ = ["ArrayLayout", "NpzLayout", "dataset_of", "read_npz"]
 
 
-class ArrayLayout(Protocol):
+class ArrayLayout(NamedLayout, Protocol):
     """What arrays of inputs are."""
-
-    @property
-    def missing(self) -> Missing:
-        """What a NaN becomes."""
-        ...
 
     def are_tokens(self, dtype: str, shape: Sequence[int]) -> bool:
         """Return whether inputs of this kind are token ids."""
@@ -39,6 +36,10 @@ class NpzLayout(ArrayLayout, Protocol):
         """Return the key of the array for each role, of those that are ``present``."""
         ...
 
+    def named_keys(self, present: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the key of each of several inputs by name, of both splits, if there are."""
+        ...
+
 
 def read_npz(source: NpzLayout, path: Path) -> Dataset:
     """Return what the archive at ``path`` holds, under the keys that ``source`` names.
@@ -50,6 +51,10 @@ def read_npz(source: NpzLayout, path: Path) -> Dataset:
         if isinstance(archive, np.ndarray):
             raise DataError("it is one array (.npy); an archive (.npz) is needed")
         arrays = {role: archive[key] for role, key in source.keys(archive).items()}
+        for role, keys in source.named_keys(archive).items():
+            if keys:
+                raw = {name: _array(archive, key) for name, key in keys.items()}
+                arrays[role] = named_records(source, raw)
         named = ("feature_names", "class_names", "client_names", "domain_names")
         return dataset_of(source, arrays, {name: _names(archive, name) for name in named})
 
@@ -74,13 +79,21 @@ def dataset_of(
     mask, features = parts.pop("categorical", None), parts.pop("feature_names", ())
     inputs = arrays["inputs"]
     columns: tuple[str, ...] = ()
-    if source.are_tokens(inputs.dtype.name, inputs.shape):
+    if names_in(inputs):
+        if mask is not None:
+            raise DataError("a mask of categories is for one array of inputs", "categorical")
+    elif source.are_tokens(inputs.dtype.name, inputs.shape):
         parts |= _tokens(arrays)
     else:
         numbers, columns = _inputs(arrays, mask, source.missing, features)
         parts |= numbers
     has_gaps = source.missing == "mean"
     return Loaded(**parts, columns=columns, has_gaps=has_gaps).dataset()
+
+
+def _array(archive: Mapping[str, Array], key: str) -> Array | Ragged:
+    offsets = f"{key}.offsets"
+    return Ragged(archive[key], archive[offsets]) if offsets in archive else archive[key]
 
 
 def _names(archive: Mapping[str, Array], key: str) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ def partition_examples(recipe: Recipe) -> Partitioned:
     if strata is not dataset.labels:
         dataset = replace(dataset, strata=strata)
     if recipe.shift is not None:
-        dataset = in_floats(dataset)
+        dataset = in_floats(dataset)  # refuses several inputs
     dataset, rows = hold_out(dataset, recipe.server_test, recipe.seed)
     owned = checked_shares(
         recipe.partition.deal(dataset, recipe.clients, recipe.seed), len(dataset)

@@ -31,11 +31,12 @@ def table_of(scenario: Scenario, data: FederatedData) -> list[Planned] | None:
 def preprocessing_of(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
     """Return what ``preprocessing.json`` holds, as plain values.
 
-    ``inputs``: shape and dtype of an example.  ``centre`` and ``spread``: what is subtracted, and
-    what it is divided by, per channel or column; where each client has its own, those of the
-    server.  ``fill``: what an absent number becomes, per column, before that.  ``table``: of a CSV
-    or Parquet file, the columns in order, with the categories that become columns of 0 and 1.
-    ``task``, ``targets``: what the outputs mean.
+    ``inputs``: shape and dtype of an example; of several inputs, of each, and the numbers of
+    ``centre`` and ``spread`` stand in their order.  ``centre`` and ``spread``: what is
+    subtracted, and what it is divided by, per channel or column; where each client has its own,
+    those of the server.  ``fill``: what an absent number becomes, per column, before that.
+    ``table``: of a CSV or Parquet file, the columns in order, with the categories that become
+    columns of 0 and 1.  ``task``, ``targets``: what the outputs mean.
 
     Raises:
         DataError: if the scenario's table cannot be read.
@@ -49,7 +50,7 @@ def preprocessing_of(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
         plan = [replace(column, fill=None) for column in plan]
     return {
         "format": 1,
-        "inputs": {"shape": list(data.shape), "dtype": arrays["inputs"].dtype.name},
+        "inputs": _inputs(data),
         "columns": list(data.columns),
         "table": None if plan is None else [asdict(column) for column in plan],
         "fill": arrays["fill"].tolist() if "fill" in arrays else None,
@@ -60,3 +61,20 @@ def preprocessing_of(scenario: Scenario, data: FederatedData) -> dict[str, Any]:
         "task": scenario.task.model_dump(mode="json"),
         "targets": asdict(data.targets),
     }
+
+
+def _inputs(data: FederatedData) -> dict[str, Any]:
+    """Return shape and type of an example's inputs; of several, ``fields`` in their order."""
+    if isinstance(data.model_shape, tuple):
+        return {"shape": list(data.shape), "dtype": data.stored["inputs"].dtype.name}
+    shapes = data.model_shape
+    fields = [
+        {
+            "name": name,
+            "shape": list(shape),
+            "dtype": shapes.dtypes[name],
+            "size": shapes.sizes.get(name),
+        }
+        for name, shape in shapes.items()
+    ]
+    return {"shape": list(data.shape), "dtype": "several", "fields": fields}

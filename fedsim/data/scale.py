@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedsim.data.dataset import Array
+from fedsim.data.dataset_checks import names_in
 
-__all__ = ["Scaling", "columns_of", "fitted", "flat_is_one", "plain"]
+__all__ = [
+    "Scaling",
+    "columns_of",
+    "fitted",
+    "flat_is_one",
+    "joined_scales",
+    "plain",
+    "width_of",
+]
 
 _BLOCK = 1 << 22
 """Numbers that are turned to float64 at once: 32 MiB."""
@@ -43,6 +53,38 @@ class Scaling:
         out -= centre.reshape(along)
         out /= spread.reshape(along)
         return out
+
+    def normalised_fields(self, records: Array, owner: int | Array = -1) -> dict[str, Array]:
+        """Return each field of ``records`` as :meth:`normalised` does, by its name.
+
+        The numbers for the fields stand behind one another, in their order.
+        """
+        fields, first = {}, 0
+        for name in names_in(records):
+            stop = first + width_of(records[name])
+            own = Scaling(self.centre[..., first:stop], self.spread[..., first:stop])
+            fields[name], first = own.normalised(records[name], owner), stop
+        return fields
+
+
+def width_of(inputs: Array) -> int:
+    """Return how many channels or columns inputs ``(n, channels, ...)`` have."""
+    return inputs.shape[1] if inputs.ndim > 1 else 1
+
+
+def joined_scales(scales: Sequence[Scaling]) -> Scaling:
+    """Return the numbers of several fields behind one another."""
+    rows = max(scale.centre.ndim for scale in scales)
+    length = max(len(scale.centre) for scale in scales if scale.centre.ndim == rows)
+
+    def joined(parts: Sequence[Array]) -> Array:
+        if rows == 1:
+            return np.concatenate(parts)
+        # What is the same for all, as of token ids, is repeated beside each client's own.
+        each = [np.broadcast_to(part, (length, part.shape[-1])) for part in parts]
+        return np.concatenate(each, axis=1)
+
+    return Scaling(joined([s.centre for s in scales]), joined([s.spread for s in scales]))
 
 
 def plain(inputs: Array) -> Scaling:

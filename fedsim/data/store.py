@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from fedsim.data.dataset import Array
+from fedsim.data.dataset_checks import names_in
 from fedsim.data.partitioning import Partitioned
+from fedsim.data.records import sizes_in
 from fedsim.errors import DataError
 
 __all__ = ["is_complete", "key", "read", "write"]
@@ -52,12 +54,13 @@ def write(partitioned: Partitioned, store: Path) -> None:
     if partitioned.fill is not None:
         scale["fill"] = partitioned.fill
     meta = {
-        "format": 1,
+        "format": 2 if names_in(partitioned.inputs) else 1,
         "classes": partitioned.classes,
         "targets": asdict(partitioned.targets),
         "class_names": partitioned.class_names,
         **{name: getattr(partitioned, name) for name in _NAMES},
         "domain_names": partitioned.domain_names,
+        "sizes": sizes_in(partitioned.inputs, partitioned.test_inputs),
         "table": [asdict(column) for column in partitioned.table],
         "digest": _digest(arrays),
     }
@@ -83,8 +86,8 @@ def read(store: Path) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
     """
     try:
         meta = json.loads((store / _META).read_text(encoding="utf-8"))
-        if meta["format"] != 1:
-            raise DataError(f"{store} has format {meta['format']}; this fedsim reads format 1")
+        if meta["format"] not in (1, 2):
+            raise DataError(f"{store} has format {meta['format']}; this fedsim reads 1 and 2")
         optional = [name for name in (*_OPTIONAL, "fill") if (store / f"{name}.npy").is_file()]
         names = (*_HASHED, *optional, "centre", "spread")
         # Plain arrays upon the mappings: a slice of a memmap takes several times as long.
@@ -122,6 +125,8 @@ def _digest(arrays: Mapping[str, Array]) -> str:
     """Return a hash over the examples and who holds them, whatever the scale they are read on."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        kind = array.dtype.descr if names_in(array) else array.dtype.str
+        digest.update(f"{name} {kind} {array.shape}\n".encode())
+        content = np.ascontiguousarray(array)
+        digest.update(content.view(np.uint8).data if names_in(array) else content.data)
     return digest.hexdigest()

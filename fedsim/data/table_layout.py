@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fedsim.data.missing import Missing
 from fedsim.errors import DataError
@@ -67,6 +67,9 @@ class TableLayout:
     """Column with train or test in each row, where the test split is in the same table."""
     missing: Missing = "error"
     """What an absent number becomes: the mean of its column, zero, or an error."""
+    inputs_as: Literal["columns", "kinds"] = "columns"
+    """What a model is given: one array of columns, categories one-hot; or two inputs by name,
+    numeric (n, k) and category (n, c), where categories are numbered for an embedding."""
 
     def read(self, path: Path) -> pd.DataFrame:
         """Return the table in ``path``."""

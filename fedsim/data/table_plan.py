@@ -10,7 +10,9 @@ import numpy as np
 
 from fedsim.data.dataset import Array
 from fedsim.data.reading import reading
+from fedsim.data.records import records_of
 from fedsim.data.table_cells import values_of
+from fedsim.data.table_kinds import numbered
 from fedsim.data.table_layout import Planned, TableLayout
 from fedsim.data.table_reading import (
     features_of,
@@ -56,20 +58,34 @@ def followed(
 
 
 def planned_inputs(source: TableLayout, plan: Sequence[Planned], path: Path) -> Array:
-    """Return the inputs in ``path``, ``(n, width)``; labels need not be there.
+    """Return the inputs in ``path``, ``(n, width)``, or records; labels need not be there.
 
     Raises:
         DataError: as :func:`followed`.
     """
     with reading(path):
         frame = source.read(path)
+        if source.inputs_as == "kinds":
+            return _by_kind(plan, frame)
         return np.concatenate([_followed(column, frame) for column in plan], axis=1)
 
 
-def _followed(plan: Planned, frame: pd.DataFrame) -> Array:
+def _by_kind(plan: Sequence[Planned], frame: pd.DataFrame) -> Array:
+    """Return numbers and numbered categories, as the plan says, as records."""
+    numbers = [_followed(column, frame) for column in plan if column.values is None]
+    texts = [_cells(column, frame) for column in plan if column.values is not None]
+    fields = {"numeric": np.concatenate(numbers, axis=1)} if numbers else {}
+    return records_of(fields | ({"category": numbered(texts, plan)} if texts else {}))
+
+
+def _cells(plan: Planned, frame: pd.DataFrame) -> Array:
     if plan.name not in frame.columns:
         raise DataError(f"no column '{plan.name}'; there are {', '.join(frame.columns)}")
-    values = values_of(plan.name, frame, plan.values is not None)
+    return values_of(plan.name, frame, plan.values is not None)
+
+
+def _followed(plan: Planned, frame: pd.DataFrame) -> Array:
+    values = _cells(plan, frame)
     if plan.values is not None:
         hot: Array = (values[:, None] == np.array(plan.values)).astype(np.float32)
         return hot

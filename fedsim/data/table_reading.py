@@ -13,6 +13,7 @@ from fedsim.data.missing import Missing
 from fedsim.data.reading import reading
 from fedsim.data.table import Column, joined
 from fedsim.data.table_cells import refuse_empty, values_of
+from fedsim.data.table_kinds import by_kind, kinds_note
 from fedsim.data.table_layout import Planned, TableLayout
 from fedsim.data.table_notes import table_notes
 from fedsim.errors import DataError
@@ -132,9 +133,16 @@ def frame_dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame |
         raise DataError("the test split is in the table or in a file of its own: drop one", "split")
     features = features_of(source, train)
     columns = [_column(name, source, train, test) for name in features]
-    inputs, test_inputs, names = joined(columns, source.missing)
+    plan = tuple(planned(column.name, column.train, source.missing) for column in columns)
+    names: tuple[str, ...] = ()
+    if source.inputs_as == "kinds":
+        inputs, test_inputs = by_kind(columns, plan, source.missing)
+    else:
+        inputs, test_inputs, names = joined(columns, source.missing)
     labels = labels_of(source, train)
     notes = [*table_notes(columns, labels)]
+    if source.inputs_as == "kinds":
+        notes.append(kinds_note(plan))
     if left_out := set(source.chosen([*train.columns])) - set(features):
         notes.append(f"a column without a name counts the rows: it is left out ({min(left_out)})")
     return Loaded(
@@ -150,9 +158,9 @@ def frame_dataset(source: TableLayout, train: pd.DataFrame, test: pd.DataFrame |
         weight=weights_of(source, train),
         test_weight=None if test is None else weights_of(source, test),
         columns=names,
-        has_gaps=source.missing == "mean",
+        has_gaps=source.missing == "mean" and source.inputs_as == "columns",
         target_names=source.labels,
-        table=tuple(planned(column.name, column.train, source.missing) for column in columns),
+        table=plan,
         notes=tuple(notes),
     ).dataset()
 

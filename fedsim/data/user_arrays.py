@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from fedsim.data.dataset import Array, Dataset
+from fedsim.data.dataset import Dataset
 from fedsim.data.dataset_items import read_items
+from fedsim.data.named_reading import named_records
 from fedsim.data.npz_reading import ArrayLayout, dataset_of
 from fedsim.data.returned_arrays import array_of, client_ids, described
 from fedsim.data.user_source import FunctionSource, results_of
@@ -33,10 +34,12 @@ def read_functions(source: ArraySource, seed: int, folder: Path) -> Dataset:
     Raises:
         DataError: if a function is not there, raises, or returns something else.
     """
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Any] = {}
     with torch_defaults(seed, "source"):
         for function, result in results_of(source, seed, folder):
             split = arrays_of(result, function.who)
+            if isinstance(split["inputs"], Mapping):
+                split["inputs"] = named_records(source, split["inputs"])
             if function.key == "test":
                 split = {f"test_{role}": split[role] for role in ("inputs", "labels")}
             arrays |= split
@@ -46,8 +49,10 @@ def read_functions(source: ArraySource, seed: int, folder: Path) -> Dataset:
         raise DataError(f"{source.path}: {error}", error.parameter) from error
 
 
-def arrays_of(result: object, who: str) -> dict[str, Array]:
+def arrays_of(result: object, who: str) -> dict[str, Any]:
     """Return ``inputs``, ``labels`` and perhaps ``client``, each with a row for an example.
+
+    Inputs may be several by name.
 
     Args:
         result: a tuple of arrays, tensors or lists, or anything with ``__len__`` and
@@ -61,7 +66,7 @@ def arrays_of(result: object, who: str) -> dict[str, Array]:
         if len(result) not in (2, 3):
             raise DataError(f"{who} returned {len(result)} arrays; {WANTED} is expected")
         arrays = {
-            role: array_of(values, f"the {role} that {who} returned")
+            role: _returned(values, f"the {role} that {who} returned")
             for role, values in zip(ROLES, result, strict=False)
         }
     elif _is_readable(result):
@@ -72,6 +77,13 @@ def arrays_of(result: object, who: str) -> dict[str, Array]:
     if "client" in arrays:
         arrays["client"] = client_ids(arrays["client"], who)
     return arrays
+
+
+def _returned(values: Any, which: str) -> Any:
+    """Return an array, or those of several inputs by name."""
+    if not isinstance(values, Mapping):
+        return array_of(values, which)
+    return {str(name): array_of(part, f"{which}, '{name}',") for name, part in values.items()}
 
 
 def _is_readable(result: object) -> bool:
@@ -94,7 +106,8 @@ def _has_length(result: object) -> bool:
     return hasattr(result, "__len__")
 
 
-def _check_lengths(arrays: Mapping[str, Array], who: str) -> None:
+def _check_lengths(arrays: Mapping[str, Any], who: str) -> None:
+    arrays = {role: a for role, a in arrays.items() if not isinstance(a, Mapping)}
     for role, array in arrays.items():
         if array.ndim == 0:
             raise DataError(f"the {role} that {who} returned are one number, no array")

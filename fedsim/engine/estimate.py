@@ -63,8 +63,8 @@ def estimate(scenario: Scenario) -> Estimate:
         store = Path(folder) / "data"
         data = prepare(scenario, store)
         task = task_of(scenario, data.targets)
-        model = scenario_model(scenario, data.shape, task.outputs)
-        check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
+        model = scenario_model(scenario, data.model_shape, task.outputs)
+        check_model(model, data.model_shape, data.stored["inputs"].dtype.kind == "i", task)
         weights = weights_of(model)
         turns = _trial(scenario, data, weights, store)
     cohort = scenario.clients.per_round.of(len(data.clients), at_least=1)

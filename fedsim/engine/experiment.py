@@ -45,8 +45,8 @@ class Experiment:
         settled, privacy = settle_privacy(scenario, data.clients)
         strategy = strategy_of(settled, privacy)
         task = task_of(scenario, data.targets)
-        model = scenario_model(scenario, data.shape, task.outputs)
-        check_model(model, data.shape, data.stored["inputs"].dtype.kind == "i", task)
+        model = scenario_model(scenario, data.model_shape, task.outputs)
+        check_model(model, data.model_shape, data.stored["inputs"].dtype.kind == "i", task)
         return cls(settled, data, privacy, strategy, client_of(settled, strategy), model)
 
     def with_scenario(self, scenario: Scenario) -> Experiment:

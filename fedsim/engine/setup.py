@@ -11,6 +11,7 @@ import numpy as np
 from fedsim.data.federated import FederatedData, prepare
 from fedsim.data.fit import augment_faults, model_faults
 from fedsim.data.header import FieldSpec
+from fedsim.data.named_fit import named_faults
 from fedsim.data.naming import is_plain
 from fedsim.data.preprocessing import preprocessing_of
 from fedsim.data.preview import draw, label_skew, write_partition
@@ -92,9 +93,13 @@ def prepared(scenario: Scenario, folder: RunFolder, command: Sequence[str]) -> F
     folder.write(folder.scenario.name, text)
     data = prepare(scenario, folder.store)
     dtype = data.stored["inputs"].dtype
-    kind = "tokens" if dtype == np.int64 else "numeric"
-    augment = augment_faults(scenario, FieldSpec(dtype.name, data.shape, kind))
-    if faults := [*model_faults(scenario, dtype.name, kind == "tokens"), *augment]:
+    if dtype.names:
+        faults = [*named_faults(scenario, dtype.names)]
+    else:
+        kind = "tokens" if dtype == np.int64 else "numeric"
+        augment = augment_faults(scenario, FieldSpec(dtype.name, data.shape, kind))
+        faults = [*model_faults(scenario, dtype.name, kind == "tokens"), *augment]
+    if faults:
         raise ScenarioError(faults)
     write_partition(data, folder.path)
     measures = measures_of(scenario, task_of(scenario, data.targets))

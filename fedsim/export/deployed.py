@@ -14,6 +14,7 @@ from fedsim.errors import RunFolderError
 from fedsim.models._lora import merge_adapters
 from fedsim.models._scenario_model import scenario_model
 from fedsim.models._state import load_weights
+from fedsim.named_tensors import NamedShapes, NamedTensors
 from fedsim.plugins.registry import build as build_part
 from fedsim.runlog.run_folder import BEST, MODEL, RunFolder
 from fedsim.scenario.load import load
@@ -46,6 +47,7 @@ class Deployed(nn.Module):
         self.model = model
         self._task, self._meaning = task, _MEANINGS.get(constants["task"]["use"], "")
         self.are_tokens = constants["inputs"]["dtype"] == "int64"
+        self._fields: list[dict[str, Any]] = constants["inputs"].get("fields", [])
         along = [-1, *[1] * (len(constants["inputs"]["shape"]) - 1)]
         for name in ("centre", "spread", "fill"):
             values = constants[name]
@@ -56,19 +58,37 @@ class Deployed(nn.Module):
     spread: Tensor
     fill: Tensor | None
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def _of_names(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return what :meth:`forward` does, of several inputs by name."""
+        ready, first = {}, 0
+        for field in self._fields:
+            values, shape = inputs[field["name"]], field["shape"]
+            stop = first + (shape[0] if shape else 1)
+            if field["dtype"] != "int64":
+                along = [-1, *[1] * (len(shape) - 1)]
+                centre, spread = (part[first:stop] for part in (self.centre, self.spread))
+                values = values.to(torch.float32) - centre.reshape(along)
+                values = values / spread.reshape(along)
+            ready[field["name"]], first = values, stop
+        return self._meant(self.model(NamedTensors(ready)))
+
+    def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return probabilities, values, or raw outputs, `(n, ...)`, float32.
 
         Args:
             inputs: `(n, *shape)`, as the data has them: not normalised; NaN where absent, if the
-                scenario fills that.
+                scenario fills that; several inputs are by name.
         """
+        if isinstance(inputs, Mapping):
+            return self._of_names(inputs)
         if not self.are_tokens:
             inputs = inputs.to(torch.float32)
             if self.fill is not None:
                 inputs = torch.where(inputs.isnan(), self.fill, inputs)
             inputs = (inputs - self.centre) / self.spread
-        outputs: Tensor = self.model(inputs)
+        return self._meant(self.model(inputs))
+
+    def _meant(self, outputs: Tensor) -> Tensor:
         if self._meaning:
             outputs = self._task.predict(outputs)[self._meaning]
         return outputs.to(torch.float32)
@@ -135,7 +155,13 @@ def _parts(folder: RunFolder, best: bool) -> tuple[nn.Module, Task, dict[str, An
     scenario, constants = load(folder.scenario), preprocessing_in(folder)
     spec = TargetSpec.of(constants["targets"])
     task: Task = build_part("task", scenario.task, scenario.folder, targets=spec)
-    shape = tuple(constants["inputs"]["shape"])
+    shape: tuple[int, ...] | NamedShapes = tuple(constants["inputs"]["shape"])
+    if fields := constants["inputs"].get("fields"):
+        shape = NamedShapes(
+            {field["name"]: tuple(field["shape"]) for field in fields},
+            {field["name"]: field["dtype"] for field in fields},
+            {field["name"]: field["size"] for field in fields if field["size"] is not None},
+        )
     model = scenario_model(scenario, shape, task.outputs)
     load_weights(model, load_file(file))
     return merge_adapters(model).eval(), task, constants

@@ -43,6 +43,10 @@ def export(folder: RunFolder, kind: str, file: Path, best: bool = False) -> str:
         beside.write_text(json.dumps(preprocessing_in(folder), indent=2) + "\n", encoding="utf-8")
     else:
         model, constants = deployed(folder, best), preprocessing_in(folder)
+        if "fields" in constants["inputs"]:
+            raise RunError(
+                f"a model of several inputs is exported to safetensors alone, not {kind}"
+            )
         try:
             _WRITERS[kind](model, _example(constants), file)
         except MissingPackage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedsim.data.records import fields_of
 from fedsim.data.sources._columns import Columns
 from fedsim.data.table_layout import Planned
 from fedsim.data.table_plan import planned_inputs
@@ -41,12 +42,28 @@ def predict(folder: RunFolder, file: Path, best: bool = False) -> Mapping[str, N
     constants = preprocessing_in(folder)
     inputs = _inputs(folder, file, constants)
     shape = tuple(constants["inputs"]["shape"])
-    if inputs.shape[1:] != shape:
+    fields = constants["inputs"].get("fields", [])
+    if fields:
+        _check_fields(inputs, fields, file)
+    elif inputs.shape[1:] != shape:
         raise DataError(f"{file}: an example is {inputs.shape[1:]}, where the run's is {shape}")
     model = deployed(folder, best)
     with torch.no_grad():
-        parts = [model(torch.from_numpy(part)) for part in np.array_split(inputs, _pieces(inputs))]
+        parts = [model(_tensors(part)) for part in np.array_split(inputs, _pieces(inputs))]
     return _named(torch.cat(parts).numpy(), constants)
+
+
+def _tensors(inputs: NDArray[Any]) -> torch.Tensor | Mapping[str, torch.Tensor]:
+    if not inputs.dtype.names:
+        return torch.from_numpy(inputs)
+    return {name: torch.from_numpy(np.array(part)) for name, part in fields_of(inputs).items()}
+
+
+def _check_fields(inputs: NDArray[Any], fields: Sequence[Mapping[str, Any]], file: Path) -> None:
+    here = {name: list(part.shape[1:]) for name, part in fields_of(inputs).items()}
+    there = {field["name"]: field["shape"] for field in fields}
+    if here != there:
+        raise DataError(f"{file}: an example is {here}, where the run's is {there}")
 
 
 def _pieces(inputs: NDArray[Any]) -> int:

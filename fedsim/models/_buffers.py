@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from fedsim.models._state import is_same, unique_state
+from fedsim.named_tensors import NamedShapes
 
 __all__ = ["constant_buffers"]
 
 
-def constant_buffers(model: nn.Module, shape: tuple[int, ...]) -> frozenset[str]:
+def constant_buffers(model: nn.Module, shape: tuple[int, ...] | NamedShapes) -> frozenset[str]:
     """Return the floating-point buffers that a pass in training mode does not move.
 
     Batch statistics are known to move; for other buffers the model is run once, on two random
@@ -51,9 +54,14 @@ def _doubtful(model: nn.Module) -> set[str]:
     }
 
 
-def _runs(model: nn.Module, shape: tuple[int, ...]) -> bool:
+def _runs(model: nn.Module, shape: tuple[int, ...] | NamedShapes) -> bool:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    for inputs in (torch.randn(2, *shape), torch.zeros(2, *shape, dtype=torch.int64)):
+    trials: list[Any] = []
+    if isinstance(shape, NamedShapes):
+        trials = [shape.zeros(2)]
+    else:
+        trials = [torch.randn(2, *shape), torch.zeros(2, *shape, dtype=torch.int64)]
+    for inputs in trials:
         try:
             with torch.no_grad():
                 model(inputs.to(device))

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from fedsim.errors import Fault, FedsimError, ScenarioError
+from fedsim.models._named_inputs import take_by_name
+from fedsim.named_tensors import NamedShapes
 from fedsim.seeds import torch_defaults
 
 if TYPE_CHECKING:
@@ -17,12 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 
-def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: Path) -> nn.Module:
+def build(
+    part: Part, shape: tuple[int, ...] | NamedShapes, classes: int, seed: int, folder: Path
+) -> nn.Module:
     """Return the model that ``part`` names; its first weights are a function of ``seed``.
 
     Args:
         part: the scenario's ``model``.
-        shape: of one example.
+        shape: of one example; by name, where it has several inputs.
         classes: how many numbers it is to return; a model may ask for them as ``outputs`` too.
         seed: the scenario's root seed.
         folder: the scenario file's, where ``use: ./file.py:Class`` is looked for.
@@ -37,6 +41,8 @@ def build(part: Part, shape: tuple[int, ...], classes: int, seed: int, folder: P
         if not isinstance(model, nn.Module):
             what = f"{type(model).__name__} is no torch.nn.Module"
             raise ScenarioError([Fault("", 0, 0, "model", what)])
+        if isinstance(shape, NamedShapes):
+            take_by_name(model, shape)
         if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
             _shape_lazily(model, shape)
     return model
@@ -58,12 +64,12 @@ def _made(maker: Any) -> nn.Module:
     return module
 
 
-def _shape_lazily(model: nn.Module, shape: tuple[int, ...]) -> None:
+def _shape_lazily(model: nn.Module, shape: tuple[int, ...] | NamedShapes) -> None:
     """Let lazy modules get their shapes from a first batch, which moves no batch statistics."""
     model.eval()
     try:
         with torch.no_grad():
-            model(torch.zeros(2, *shape))
+            model(shape.zeros(2) if isinstance(shape, NamedShapes) else torch.zeros(2, *shape))
     except Exception as error:  # whatever the author's forward raises
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         what = f"cannot take examples of the shape {shape}: {text}"

@@ -6,21 +6,23 @@ import torch
 from torch import nn
 
 from fedsim.errors import Fault, ScenarioError
+from fedsim.named_tensors import NamedShapes
 from fedsim.task import Task
 
 __all__ = ["check_model"]
 
 _FLOATS = (torch.float32, torch.float64)
+Shape = tuple[int, ...] | NamedShapes
 
 
-def check_model(model: nn.Module, shape: tuple[int, ...], are_tokens: bool, task: Task) -> None:
+def check_model(model: nn.Module, shape: Shape, are_tokens: bool, task: Task) -> None:
     """Refuse a model whose parameters cannot travel, or that does not answer as the task asks.
 
     It is run once, on two examples of zeros, without training mode and without gradients.
 
     Args:
         model: as it was built.
-        shape: of one example.
+        shape: of one example; by name, where it has several inputs.
         are_tokens: whether the inputs are token ids.
         task: that it is for.
 
@@ -58,14 +60,17 @@ def _shared_memory(model: nn.Module) -> str:
     return ""
 
 
-def _output_fault(model: nn.Module, shape: tuple[int, ...], are_tokens: bool, task: Task) -> str:
+def _output_fault(model: nn.Module, shape: Shape, are_tokens: bool, task: Task) -> str:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     dtype = torch.int64 if are_tokens else torch.float32
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            outputs = model(torch.zeros(2, *shape, dtype=dtype, device=device))
+            if isinstance(shape, NamedShapes):
+                outputs = model(shape.zeros(2, device))
+            else:
+                outputs = model(torch.zeros(2, *shape, dtype=dtype, device=device))
     except Exception as error:  # whatever the author's forward raises
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         return f"cannot take examples of the shape {shape}: {text}"

@@ -10,6 +10,7 @@ from fedsim.models._buffers import constant_buffers
 from fedsim.models._build import build
 from fedsim.models._finetune import fine_tuned
 from fedsim.models._state import mark_exchanged
+from fedsim.named_tensors import NamedShapes
 from fedsim.seeds import torch_defaults
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["scenario_model"]
 
 
-def scenario_model(scenario: Scenario, shape: tuple[int, ...], outputs: int) -> nn.Module:
+def scenario_model(
+    scenario: Scenario, shape: tuple[int, ...] | NamedShapes, outputs: int
+) -> nn.Module:
     """Return the model that ``scenario`` describes, with the weights it starts from.
 
     Args:
         scenario: of a run; its seed decides over the first weights.
-        shape: of one example.
+        shape: of one example; by name, where it has several inputs.
         outputs: how many numbers the task wants of an example, or of a place in it.
 
     Raises:

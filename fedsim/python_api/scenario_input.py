@@ -55,10 +55,20 @@ def live_model(model: nn.Module) -> list[str]:
 
 
 def written_arrays(data: Any) -> Path:
-    """Write arrays to a file that is called by their hash, and return it."""
+    """Write arrays to a file that is called by their hash, and return it.
+
+    Several inputs by name are written as ``inputs.NAME``.
+    """
     import numpy as np
 
-    arrays: dict[str, Any] = dict(zip(("x", "y", "client"), map(np.asarray, data), strict=False))
+    inputs, *others = data
+    named = (
+        {f"inputs.{name}": part for name, part in inputs.items()}
+        if isinstance(inputs, Mapping)
+        else {"x": inputs}
+    )
+    given = {**named, **dict(zip(("y", "client"), others, strict=False))}
+    arrays: dict[str, Any] = {name: np.asarray(array) for name, array in given.items()}
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())

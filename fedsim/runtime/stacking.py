@@ -63,6 +63,8 @@ def stacking(scenario: Scenario, data: FederatedData, strategy: Strategy, store:
         return Stacking(1, "clients train one by one: none may know who else takes part")
     if scenario.compute.precision != "float32":
         return Stacking(1, "clients train one by one: stacks are computed in float32 only")
+    if not isinstance(data.model_shape, tuple):
+        return Stacking(1, "clients train one by one: their inputs are several arrays")
     trial = TimingTrial.of(scenario, data, strategy, store)
     if why := _refusal(trial):
         return Stacking(1, f"clients train one by one: {why}")

@@ -66,7 +66,8 @@ class Worker:
         self._seed = scenario.seed
         self.client = client
         self._device = torch.device(device)
-        self._resident = Resident(data, self._device) if self._device.type == "cuda" else None
+        is_resident = self._device.type == "cuda" and isinstance(data.model_shape, tuple)
+        self._resident = Resident(data, self._device) if is_resident else None
         self.notes: list[str] = []
         """What a user should know; whoever passes it on empties it."""
         self.measures = measures_of(scenario, task_of(scenario, data.targets))
@@ -74,7 +75,7 @@ class Worker:
             name = type(client).__name__
             raise RunError(f"data.source.weight: {name} counts every example the same")
         outputs = self.measures.task.outputs
-        self.model = scenario_model(scenario, data.shape, outputs).to(self._device)
+        self.model = scenario_model(scenario, data.model_shape, outputs).to(self._device)
         # Batches of one size alone are worth compiling for.
         batch = client.fixed_batch_size if compiled else None
         self.passes = Passes(scenario.compute.precision == "bf16", batch)

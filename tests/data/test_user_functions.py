@@ -200,7 +200,10 @@ WRONG = [
     ("flat_clients", r"clients of the shape \(2, 1\); one each is expected"),
     ("ragged", r"inputs .* are ragged: example 1 has the shape \(1,\), example 0 \(2,\)"),
     ("ragged_items", r"item 1 .* has an input of the shape \(3,\), item 0 \(2,\)"),
-    ("odd_items", "item 1 of mine.py:odd_items has 3 parts, item 0 2"),
+    (
+        "odd_items",
+        "item 1 of mine.py:odd_items has input, target, client; item 0 has input, target",
+    ),
     ("late_floats", "item 1 of .* has an input float32, item 0 int64"),
     ("no_pairs", r"item 0 of .* is a torch.Tensor of the shape \(2,\); \(input, target\)"),
     ("empty", "returned a list without an item"),

@@ -34,6 +34,7 @@ FLOORS: list[dict[str, Room]] = [
         "errors": room("every error, with place and remedy"),
         "metrics": room("metrics as functions of sums, so that every pooling is exact"),
         "limbs": room("vectors of floats as two integers a number"),
+        "named_tensors": room("inputs that are several tensors, indexed by example as one is"),
         "schema": room("the types of a scenario file: every key, its type and its default"),
         "seeds": room("one root seed, named streams of random numbers"),
         "wire": room("what crosses between server and clients: frozen values, no behaviour"),
@@ -68,12 +69,12 @@ FLOORS: list[dict[str, Room]] = [
     {
         "data": room(
             "sources, partitions, shifts, and whose examples are whose",
-            "client errors plugins schema seeds task wire",
+            "client errors named_tensors plugins schema seeds task wire",
         ),
         "exact_sum": room("sums of floats that no order can change", "limbs term_buffer wire"),
         "models": room(
             "reference models, each `features(x)` and `head(z)`",
-            "errors plugins schema seeds task wire",
+            "errors named_tensors plugins schema seeds task wire",
         ),
         "runlog": room(
             "what a run writes and reads back: rounds, checkpoints, manifest, ledger of a study",
@@ -160,7 +161,7 @@ FLOORS: list[dict[str, Room]] = [
         ),
         "export": room(
             "trained models on their way out, with their preprocessing",
-            "data errors models plugins runlog scenario task",
+            "data errors models named_tensors plugins runlog scenario task",
         ),
         "study": room(
             "a study's cells, run once each by workers of their own",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ class Columns(TableLayout):
             test_rows = self._head(folder / self.test).rows
         features = self.chosen(head.columns)
         return Header(
-            fields={"inputs": FieldSpec("float32", None)},
+            fields=self._fields({name: head.columns[name] for name in features}),
             targets=self._targets([head.columns[name] for name in self.labels]),
             rows=head.rows,
             test_rows=test_rows,
@@ -85,6 +85,14 @@ class Columns(TableLayout):
                 if head.columns[name] == "list":
                     raise DataError(list_fault(name), "features")
             return head
+
+    def _fields(self, kinds: Mapping[str, str]) -> dict[str, FieldSpec]:
+        """Return the inputs, of columns of these kinds."""
+        if self.inputs_as == "columns":
+            return {"inputs": FieldSpec("float32", None)}
+        texts = [n for n, kind in kinds.items() if kind == "text" or n in self.categorical]
+        fields = {"numeric": FieldSpec("float32", None)} if len(texts) < len(kinds) else {}
+        return fields | ({"category": FieldSpec("int64", None)} if texts else {})
 
     def _targets(self, kinds: Sequence[str]) -> FieldSpec:
         shape = () if isinstance(self.label, str) else (len(kinds),)

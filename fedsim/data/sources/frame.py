@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.data.header import FieldSpec, Header
+from fedsim.data.header import Header
 from fedsim.data.packages import needed_by
 from fedsim.data.sources._columns import Columns
 from fedsim.data.user_source import check_functions, results_of
@@ -50,7 +50,7 @@ class Frame(Columns):
         """
         check_functions(self, folder)
         return Header(
-            fields={"inputs": FieldSpec("float32", None)},
+            fields=self._fields({"any": "text", "other": "float64"}),
             test_rows=0 if self.test is None and self.split is None else None,
             has_clients=self.client is not None,
             has_domains=self.domain is not None,

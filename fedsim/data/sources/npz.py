@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge
 
 from fedsim.data.header import FieldSpec, Header, laid_out
 from fedsim.data.missing import Missing
@@ -41,12 +43,13 @@ class Npz:
 
     path: str
     """Relative to the scenario file."""
-    inputs: str | None = None
-    """Key of the inputs, (n, ...): images may be (n, height, width) or with channels last."""
+    inputs: str | dict[str, str] | None = None
+    """Key of the inputs, (n, ...): images may be (n, height, width) or with channels last. Several
+    inputs: {image: KEY, age: KEY}; keys like inputs.image and inputs.age are found."""
     labels: str | None = None
     """Key of the labels: class numbers from 0, or floats, or (n, k) of 0 and 1."""
-    test_inputs: str | None = None
-    """Key of the test split's inputs."""
+    test_inputs: str | dict[str, str] | None = None
+    """Key of the test split's inputs, or several as above."""
     test_labels: str | None = None
     """Key of the test split's labels."""
     client: str | None = None
@@ -66,6 +69,9 @@ class Npz:
     token ids, unless they are bytes (uint8) or there is a mask of categories."""
     missing: Missing = "error"
     """What a NaN becomes: the mean of its column, zero, or an error."""
+    length: Annotated[int, Ge(1)] | None = None
+    """How many values a model is given of an input by name whose rows have several lengths (KEY
+    and KEY.offsets): they are filled up with zeros, or cut off."""
 
     def load(self, seed: int, folder: Path) -> Dataset:
         """Return what the archive holds; ``seed`` is of no account.
@@ -86,17 +92,21 @@ class Npz:
         path = folder / self.path
         with reading(path):
             arrays = array_headers(path)
-            keys = self.keys(arrays)
+            keys, named = self.keys(arrays), self.named_keys(arrays)
             labels = arrays[keys["labels"]]
-            test = arrays[keys["test_inputs"]].shape[0] if "test_inputs" in keys else 0
+            test = arrays[keys["test_labels"]].shape[0] if "test_labels" in keys else 0
             return Header(
-                fields={"inputs": self._inputs(arrays[keys["inputs"]])},
+                fields=(
+                    {name: self._named(arrays[key]) for name, key in named["inputs"].items()}
+                    if named
+                    else {"inputs": self._inputs(arrays[keys["inputs"]])}
+                ),
                 targets=FieldSpec(
                     labels.dtype,
                     labels.shape[1:],
                     "numeric" if labels.dtype.startswith("float") else "classes",
                 ),
-                rows=arrays[keys["inputs"]].shape[0],
+                rows=labels.shape[0] if named else arrays[keys["inputs"]].shape[0],
                 test_rows=test,
                 has_clients="client" in keys,
                 has_domains="domain" in keys,
@@ -109,8 +119,37 @@ class Npz:
             DataError: if there is no such key, or none that must be.
         """
         there = [*present]
-        keys = {role: self._key(role, there) for role in (*_USUAL, "categorical")}
+        named = self.named_keys(there)
+        roles = [role for role in (*_USUAL, "categorical") if role not in named]
+        keys = {role: self._key(role, there) for role in roles}
         return {role: key for role, key in keys.items() if key}
+
+    def named_keys(self, present: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the key of each input by its name, of both splits; empty where it is one array.
+
+        Raises:
+            DataError: if there is no such key.
+        """
+        there = [*present]
+        keys = {role: self._names(role, there) for role in ("inputs", "test_inputs")}
+        if not keys["inputs"]:
+            return {}
+        if keys["test_inputs"] and {*keys["inputs"]} != {*keys["test_inputs"]}:
+            names = ", ".join(keys["inputs"])
+            raise DataError(f"the test split has other inputs than {names}", "test_inputs")
+        return keys
+
+    def _names(self, role: str, there: Sequence[str]) -> dict[str, str]:
+        named: str | dict[str, str] | None = getattr(self, role)
+        if isinstance(named, dict):
+            if absent := [key for key in named.values() if key not in there]:
+                raise _no_array(absent[0], there, role)
+            return named
+        if named is not None or role in there:
+            return {}
+        prefix = f"{role}."
+        matching = [k for k in there if k.startswith(prefix) and not k.endswith(".offsets")]
+        return {key.removeprefix(prefix): key for key in matching}
 
     def are_tokens(self, dtype: str, shape: Sequence[int]) -> bool:
         """Return whether inputs of this kind, such as ``int64``, are token ids."""
@@ -126,6 +165,13 @@ class Npz:
         kind = "image" if shape and len(shape) == 3 else "numeric"
         return FieldSpec("uint8" if array.dtype == "uint8" else "float32", shape, kind)
 
+    def _named(self, array: ArrayHeader) -> FieldSpec:
+        """Return the kind of one of several inputs; of rows of several lengths without a shape."""
+        is_integer = array.dtype.startswith(("int", "uint")) and array.dtype != "uint8"
+        if is_integer and self.inputs_as != "numbers":
+            return FieldSpec("int64", None, "tokens")
+        return FieldSpec("uint8" if array.dtype == "uint8" else "float32", None)
+
     def _key(self, role: str, there: Sequence[str]) -> str:
         named: str | None = getattr(self, role)
         if named and named not in there:
@@ -136,3 +182,7 @@ class Npz:
             choice = f"say {role}: one of {', '.join(there)}"
             raise DataError(f"no array looks like {role}; {choice}", role)
         return key
+
+
+def _no_array(name: str, there: Sequence[str], role: str) -> DataError:
+    return DataError(f"no array is called '{name}'; there are {', '.join(there)}", role)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from fedsim.data.header import Header
 from fedsim.data.missing import Missing
@@ -21,8 +23,9 @@ __all__ = ["Torch"]
 class Torch:
     """A function that returns a map-style ``Dataset`` of (input, target), or (inputs, targets).
 
-    A third part, client, makes natural clients.  It is called once, before round 1, and what it
-    gives is stored: workers and resumed runs do not call it again while the run's folder has it.
+    A third part, client, makes natural clients, and an input may be a dict of several by name.
+    It is called once, before round 1, and what it gives is stored: workers and resumed runs do
+    not call it again while the run's folder has it.
     """
 
     path: str
@@ -37,6 +40,9 @@ class Torch:
     token ids, unless they are bytes (uint8)."""
     missing: Missing = "error"
     """What a NaN becomes: the mean of its column, zero, or an error."""
+    length: Annotated[int, Ge(1)] | None = None
+    """How many values a model is given of an input by name whose rows have several lengths: they
+    are filled up with zeros, or cut off."""
 
     def load(self, seed: int, folder: Path) -> Dataset:
         """Return what the function gives; torch's default generator is seeded while it is read.
