@@ -26,12 +26,13 @@ def named_faults(scenario: Scenario, inputs: Sequence[str]) -> Iterator[Fault]:
         inputs: their names.
     """
     several = f"the inputs are several arrays: {', '.join(inputs)}"
-    if scenario.model.use in names("model"):
+    if scenario.model.use in names("model") and scenario.model.use != "live_module":
         hint = "name one of yours, whose forward takes them as arguments"
         yield Fault("", 0, 0, "model", f"{scenario.model.use} takes one array, and {several}", hint)
     rule = describe("client", scenario.local.use, scenario.folder)
-    if rule.constants.get("tasks") or scenario.adapt.select != "last":
-        key = "privacy" if "under" in rule.methods else "strategy"
+    is_private = "under" in rule.methods
+    if rule.constants.get("tasks") or is_private or scenario.adapt.select != "last":
+        key = "privacy" if is_private else "strategy"
         yield Fault("", 0, 0, key, f"{rule.name} looks into one array of inputs, and {several}")
     augment = scenario.local.parameters.get("augment")
     settings = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedsim.analysis.frames import Frames
 from fedsim.analysis.frames import load as load_frames
 from fedsim.python_api.finished_run import Run
-from fedsim.python_api.scenario_input import live_model, scenario_file, written_arrays
+from fedsim.python_api.scenario_input import model_part, scenario_file, written_arrays
 from fedsim.python_api.surroundings import as_before, watching
 from fedsim.runlog.run_folder import RunFolder
 from fedsim.runlog.run_list import new_folder
@@ -29,7 +29,7 @@ def run(
     /,
     *,
     data: Any = None,
-    model: nn.Module | None = None,
+    model: nn.Module | str | Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
     **overrides: Any,
 ) -> Run:
@@ -42,8 +42,8 @@ def run(
             from the working directory, or a loaded scenario.
         data: arrays ``(x, y)`` or ``(x, y, client)`` to learn from, instead of ``data.source``:
             they are written beside the runs, named by their hash, so that resuming works.
-        model: a module to train from the weights that it has, instead of ``model``: it is copied,
-            and known in this process alone, so clients run in it.
+        model: a module to train from the weights that it has: it is copied, and known in this
+            process alone, so clients run in it; or what a scenario says under ``model``.
         folder: the run's folder, exactly there; by default a new one under ``output.dir``.
         **overrides: keys of the scenario, dotted or with two underscores, with their values.
 
@@ -57,7 +57,7 @@ def run(
             f"data.source={json.dumps({'use': 'npz', 'path': str(written_arrays(data))})}"
         )
     if model is not None:
-        changes += live_model(model)
+        changes.append(f"model={json.dumps(model_part(model))}")
     with scenario_file(scenario) as path:
         loaded = load_scenario(path, changes)
     from fedsim.engine.run import run_scenario

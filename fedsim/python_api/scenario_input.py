@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from fedsim.schema.scenario import Scenario
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["live_model", "scenario_file", "written_arrays"]
+__all__ = ["model_part", "scenario_file", "written_arrays"]
 
 
 @contextmanager
@@ -38,20 +37,21 @@ def scenario_file(scenario: str | Path | Mapping[str, Any] | Scenario) -> Iterat
         os.unlink(name)
 
 
-def live_model(model: nn.Module) -> list[str]:
-    """Return what a scenario says of a module of this process; backend auto is then local.
+def model_part(model: nn.Module | str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """Return what a scenario says under ``model``; a module of this process is kept for it.
 
     Raises:
-        TypeError: if it is no module.
+        TypeError: if it is neither.
     """
+    if isinstance(model, str | Mapping):
+        return model
     from torch import nn
 
     from fedsim.models.live_module import remembered
 
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: a torch.nn.Module is expected, not {type(model).__name__}")
-    part = {"use": "live_module", "sha256": remembered(model)}
-    return [f"model={json.dumps(part)}"]
+    return {"use": "live_module", "sha256": remembered(model)}
 
 
 def written_arrays(data: Any) -> Path:

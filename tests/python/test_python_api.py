@@ -181,5 +181,5 @@ def test_a_module_of_this_process_is_trained_from_the_weights_that_it_has() -> N
 def test_a_module_of_this_process_cannot_go_to_ray() -> None:
     with pytest.raises(ScenarioError, match="not known to Ray"):
         fedsim.run(SCENARIO, model=Cell(), compute__backend="ray")
-    with pytest.raises(TypeError, match=r"a torch.nn.Module is expected, not str"):
-        fedsim.run(SCENARIO, model="mlp")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a torch.nn.Module is expected, not int"):
+        fedsim.run(SCENARIO, model=3)  # type: ignore[arg-type]
