@@ -6,10 +6,11 @@ schedule that ends with the rounds, and a promise of privacy.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from fedsim.engine.setup import opened
-from fedsim.errors import RunFolderError
+from fedsim.errors import FedsimError, RunFolderError
 from fedsim.plugins import registry
 from fedsim.privacy.privacy_spec import PrivacySpec, settle_privacy
 from fedsim.runlog.manifest import prolonged_manifest
@@ -52,7 +53,11 @@ def prolong(folder: RunFolder, rounds: int, command: Sequence[str]) -> list[str]
     lengths = _schedule_lengths(scenario, rounds)
     changes = [f"rounds={rounds}", *(f"local.{name}.length={rounds}" for name in lengths)]
     longer = load(folder.scenario, changes)
-    _check_privacy(folder, longer, scenario.rounds)
+    try:
+        _check_privacy(folder, longer, scenario.rounds)
+    except FedsimError:
+        shutil.rmtree(folder.store, ignore_errors=True)  # Dealt again to count the units.
+        raise
     notes = [f"{scenario.rounds} rounds become {rounds}"]
     if scenario.compute.compile == "auto" and folder.read_json(COMPILED):
         notes.append(f"whether local steps are compiled was settled for {scenario.rounds} rounds")
