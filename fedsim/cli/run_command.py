@@ -89,7 +89,7 @@ def resume(
         typer.Option(
             "--set",
             metavar="rounds=N",
-            help="Give the run more rounds, N in all; a finished one goes on.",
+            help="Give a run, or all cells of a study, more rounds: N in all.",
             show_default=False,
         ),
     ] = None,
@@ -102,12 +102,7 @@ def resume(
     screen = Screen.current()
     rounds = _rounds(sets or [], run)
     if is_study_folder(run):
-        _refuse(
-            rounds is not None,
-            "the cells of a study are compared after the same rounds: change rounds in the "
-            "study's file and start a new study",
-        )
-        return resume_study(run, jobs, retry_failed)
+        return resume_study(run, jobs, retry_failed, rounds)
     folder = RunFolder.open(run)
     result = folder.result()
     if result is not None and rounds in (None, result.rounds):

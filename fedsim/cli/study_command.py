@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fedsim.cli.formatting import duration, number, size
 from fedsim.cli.ls_command import row
+from fedsim.cli.prolonging import prolonged_cells
 from fedsim.cli.screen import Screen
 from fedsim.errors import ScenarioError, StudyIncomplete
 from fedsim.runlog import lock
@@ -113,15 +114,24 @@ def run_study(
     resume_study(folder, jobs, retry_failed=False)
 
 
-def resume_study(folder: Path, jobs: int, retry_failed: bool) -> None:
+def resume_study(folder: Path, jobs: int, retry_failed: bool, rounds: int | None = None) -> None:
     """Run every cell of the study in ``folder`` that is not finished.
+
+    Args:
+        folder: the study's.
+        jobs: how many cells run side by side.
+        retry_failed: whether failed cells are run once more.
+        rounds: how many rounds each cell is to have in all; None: as many as it has.
 
     Raises:
         FedsimError: of any kind; what is finished is kept.
     """
+    screen = Screen.current()
+    if rounds is not None:
+        for note in prolonged_cells(folder, rounds):
+            screen.note(f"note    {note}", "yellow")
     from fedsim.study.execution import go_on
 
-    screen = Screen.current()
     report = f"fedsim report {folder} -o report.html"
     try:
         ledger = go_on(folder, jobs, lambda progress: _tell(progress, screen), retry_failed)

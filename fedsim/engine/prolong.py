@@ -6,10 +6,12 @@ schedule that ends with the rounds, and a promise of privacy.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from fedsim.engine.setup import opened
-from fedsim.errors import RunFolderError
+from fedsim.errors import FedsimError, RunFolderError
 from fedsim.plugins import registry
 from fedsim.privacy.privacy_spec import PrivacySpec, settle_privacy
 from fedsim.runlog.manifest import prolonged_manifest
@@ -21,13 +23,15 @@ from fedsim.scenario.yaml_file import dump
 from fedsim.schema.part import Part, nested_kind
 from fedsim.schema.scenario import Scenario
 
-__all__ = ["prolong"]
+__all__ = ["longer", "longer_scenario", "prolong"]
 
 _STEPS = 3
 """Steps of a turn at which two schedules are compared; one over rounds is constant in a turn."""
 
 
-def prolong(folder: RunFolder, rounds: int, command: Sequence[str]) -> list[str]:
+def prolong(
+    folder: RunFolder, rounds: int, command: Sequence[str], with_study: bool = False
+) -> list[str]:
     """Let the run in ``folder`` have ``rounds`` rounds; the next resume makes those that are left.
 
     It becomes an interrupted run: its result, its final weights, and references that trained for
@@ -37,22 +41,20 @@ def prolong(folder: RunFolder, rounds: int, command: Sequence[str]) -> list[str]
         folder: of a run; the caller holds its lock.
         rounds: how many it is to have in all.
         command: the command line, without the program, for the manifest.
+        with_study: whether the study's other cells are given as many.
 
     Returns:
         What a user should know.
 
     Raises:
-        RunFolderError: if it has more rounds, is a study's cell or on devices, or would not be the
-            run that it had been with so many rounds from the start.
+        RunFolderError: as :func:`longer`.
     """
     scenario = load(folder.scenario)
     if rounds == scenario.rounds:
         return []
-    _check_folder(folder, scenario, rounds)
-    lengths = _schedule_lengths(scenario, rounds)
-    changes = [f"rounds={rounds}", *(f"local.{name}.length={rounds}" for name in lengths)]
-    longer = load(folder.scenario, changes)
-    _check_privacy(folder, longer, scenario.rounds)
+    if not with_study:
+        _refuse_cell(folder)
+    text = dump(longer(folder, rounds).resolved())
     notes = [f"{scenario.rounds} rounds become {rounds}"]
     if scenario.compute.compile == "auto" and folder.read_json(COMPILED):
         notes.append(f"whether local steps are compiled was settled for {scenario.rounds} rounds")
@@ -61,12 +63,49 @@ def prolong(folder: RunFolder, rounds: int, command: Sequence[str]) -> list[str]
     # In this order a run that is killed in between is still the shorter one, or is the longer one.
     for name in ("result.json", "references.json", MODEL, BEST):
         (folder.path / name).unlink(missing_ok=True)
-    text = dump(longer.resolved())
     if written := folder.read_json("manifest.json"):  # None: killed before its data was dealt
         span = (scenario.rounds, rounds)
         folder.write("manifest.json", prolonged_manifest(written, text, span, command))
     folder.write(folder.scenario.name, text)
     return notes
+
+
+def longer(folder: RunFolder, rounds: int) -> Scenario:
+    """Return the scenario of a run with more rounds; nothing is changed.
+
+    Raises:
+        RunFolderError: if the run has more rounds already, is on devices, or would not be the run
+            that it had been with so many rounds from the start.
+    """
+    scenario = load(folder.scenario)
+    _check_folder(folder, scenario, rounds)
+    longer = longer_scenario(folder.scenario, rounds)
+    try:
+        _check_privacy(folder, longer, scenario.rounds)
+    except FedsimError:
+        shutil.rmtree(folder.store, ignore_errors=True)  # Dealt again to count the units.
+        raise
+    return longer
+
+
+def longer_scenario(file: Path, rounds: int) -> Scenario:
+    """Return the scenario in ``file`` with more rounds, and schedules as long as they are.
+
+    Raises:
+        RunFolderError: if a schedule would have had other step sizes in the rounds so far.
+    """
+    names = _schedules(load(file), rounds)
+    return load(file, [f"rounds={rounds}", *(f"local.{name}.length={rounds}" for name in names)])
+
+
+def _refuse_cell(folder: RunFolder) -> None:
+    study = folder.path.resolve().parent.parent
+    if folder.path.resolve().parent.name == "cells" and (study / LEDGER).is_file():
+        raise RunFolderError(
+            f"{folder.path} is a cell of the study {study.name}, whose cells are compared after "
+            f"the same rounds; all of them: fedsim resume {folder.path.parent.parent} --set "
+            "rounds=N"
+        )
 
 
 def _check_folder(folder: RunFolder, scenario: Scenario, rounds: int) -> None:
@@ -76,17 +115,11 @@ def _check_folder(folder: RunFolder, scenario: Scenario, rounds: int) -> None:
             f"rounds can only be raised; a shorter run is a new one: fedsim run {folder.scenario} "
             f"--set rounds={rounds}"
         )
-    study = folder.path.resolve().parent.parent
-    if folder.path.resolve().parent.name == "cells" and (study / LEDGER).is_file():
-        raise RunFolderError(
-            f"{folder.path} is a cell of the study {study.name}, whose cells are compared after "
-            f"the same rounds; copy it elsewhere first, or change rounds in the study's file"
-        )
     if (folder.path / "devices.json").exists():
         raise RunFolderError(f"{folder.path} ran on devices: start a new run with more rounds")
 
 
-def _schedule_lengths(scenario: Scenario, rounds: int) -> list[str]:
+def _schedules(scenario: Scenario, rounds: int) -> list[str]:
     """Return the schedules of ``local`` whose length goes with the rounds.
 
     Raises:

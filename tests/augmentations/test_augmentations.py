@@ -339,3 +339,47 @@ def test_a_transform_of_torchvision_decides_for_each_example(
     assert run.result.weights_sha256 != play(scenario()).result.weights_sha256
     with pytest.raises(ScenarioError, match="has no parameter 'hgh'"):
         scenario(local={"augment": [{"use": "torchvision:RandomShade", "hgh": 1}]})
+
+
+KEPT_STATE: dict[str, Any] = {
+    "rounds": 4,
+    "clients": {"count": 6, "per_round": 4},
+    "model": "./dropping.py:Dropping",
+    "local": {
+        "epochs": 2,
+        "augment": CHAIN,
+        "optimizer": {"use": "adam", "lr": 0.01},
+        "state": "keep",
+    },
+}
+DROPPING = '''"""A small net with dropout."""
+
+from torch import nn
+
+
+class Dropping(nn.Sequential):
+    """Drops a third of its hidden units."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__(
+            nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, classes)
+        )
+'''
+
+
+@pytest.mark.ray
+def test_with_dropout_and_kept_state_workers_and_a_kill_change_no_bit(
+    scenario, play, tmp_path, run_killed_at, ray_session
+) -> None:
+    (tmp_path / "dropping.py").write_text(DROPPING)
+    here = play(scenario(**KEPT_STATE)).result
+    there = {"compute": {"backend": "ray", "workers": 2}}
+    spread = play(scenario(**KEPT_STATE, **there)).result
+    folder = RunFolder.create(tmp_path / "cut")
+    run_killed_at(scenario(**KEPT_STATE, **there), folder, 5)
+    resumed = resume_run(folder, lambda _: None)
+    longer = play(scenario(**{**KEPT_STATE, "rounds": 2})).folder
+    prolonged = resume_run(longer, lambda _: None, rounds=4)
+    for other in (spread, resumed, prolonged):
+        assert other.weights_sha256 == here.weights_sha256
+        assert other.metrics_sha256 == here.metrics_sha256

@@ -141,9 +141,11 @@ def test_a_promise_that_does_not_cover_more_rounds_refuses_them(
     private = {"unit": "client", "clip": 1.0, "delta": 1e-3, "rng": "simulation", **privacy}
     of = scenario(rounds=2, privacy=private, clients={"count": 6, "sampler": "poisson"})
     folder = play(of).folder
+    before = sorted(path.name for path in folder.path.iterdir())
     with pytest.raises(RunFolderError, match=message):
         resume_run(folder, ignore, rounds=4)
     assert folder.result() is not None
+    assert sorted(path.name for path in folder.path.iterdir()) == before
 
 
 def test_a_budget_that_covers_more_rounds_lets_a_private_run_go_on(scenario, play) -> None:
