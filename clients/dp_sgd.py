@@ -27,7 +27,7 @@ from fedsim.per_sample.gradients import WrittenOut
 from fedsim.per_sample.row_check import gradients_are_exact
 from fedsim.per_sample.stacked_dp_sgd import descend_together
 from fedsim.privacy.accountant import Release
-from fedsim.privacy.noise import NoiseSource, grid, perturbed, source_of
+from fedsim.privacy.noise import NoiseSource, grid, perturbed, secret_generator, source_of
 from fedsim.privacy.parameters import PrivacyParameters, PrivateRule
 from fedsim.schema.part import PartOf
 from fedsim.seeds import seeded_layers
@@ -116,7 +116,9 @@ class _PrivateDpSgd(Client):
         """
         before, device = instruction.broadcast.weights, next(model.parameters()).device
         source = source_of(self.terms.rng, generator)
-        with seeded_layers(generator, device):
+        # Whoever knew the masks of dropout would know more of an example than the noise hides.
+        secret = secret_generator(source) if self.terms.rng == "secure" else generator
+        with seeded_layers(secret, device):
             self._descend(model, examples, source, self.rule.stepping(instruction.round))
         after = model.state_dict()
         delta = {name: after[name].to(value.device) - value for name, value in before.items()}

@@ -8,12 +8,14 @@ from torch import nn
 
 from fedsim.client import Client
 from fedsim.data.federated import FederatedData
+from fedsim.errors import Fault, ScenarioError
 from fedsim.flower.parts import client_of, strategy_of
 from fedsim.models._check import check_model
 from fedsim.models._scenario_model import scenario_model
 from fedsim.privacy.privacy_spec import PrivacySpec, settle_privacy
 from fedsim.schema.scenario import Scenario
 from fedsim.strategy import Strategy
+from fedsim.task import Task
 from fedsim.tasks._from_scenario import task_of
 
 __all__ = ["Experiment"]
@@ -47,8 +49,29 @@ class Experiment:
         task = task_of(scenario, data.targets)
         model = scenario_model(scenario, data.model_shape, task.outputs)
         check_model(model, data.model_shape, data.stored["inputs"].dtype.kind == "i", task)
-        return cls(settled, data, privacy, strategy, client_of(settled, strategy), model)
+        client = client_of(settled, strategy)
+        _check_gradients(client, model, data, task)
+        return cls(settled, data, privacy, strategy, client, model)
 
     def with_scenario(self, scenario: Scenario) -> Experiment:
         """Return the experiment with other settings of ``compute``: its parts are the same."""
         return replace(self, scenario=scenario)
+
+
+def _check_gradients(client: Client, model: nn.Module, data: FederatedData, task: Task) -> None:
+    """Refuse a model whose gradients cannot be taken example by example, where a rule needs that.
+
+    What the rule finds out of rows is said by the workers, each for its own processor.
+
+    Raises:
+        ScenarioError: at ``model``.
+    """
+    try:
+        client.rows_are_exact(model, data.shape, task)
+    except Exception as error:  # of torch.func, which cannot follow every layer
+        rule = type(client).__name__.lstrip("_")
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        message = f"{rule} cannot take its gradients example by example: {text}"
+        recurrent = [n for n, m in model.named_modules() if isinstance(m, nn.RNNBase)]
+        hint = f"{recurrent[0]} is recurrent: an LSTM, or attention, works" if recurrent else ""
+        raise ScenarioError([Fault("", 0, 0, "model", message, hint)]) from error

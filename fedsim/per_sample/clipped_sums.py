@@ -7,6 +7,7 @@ References:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -38,7 +39,15 @@ def per_example(model: nn.Module, task: Task = PLAIN) -> Gradients:
 
 def gradient_of_each(loss: Callable[[Weights, Tensor, Tensor], Tensor]) -> Gradients:
     """Return what gives each example's gradient of ``loss``, of weights, example and label."""
-    return vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
+    each = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
+
+    def gradients(weights: Weights, inputs: Tensor, targets: Tensor) -> Weights:
+        with warnings.catch_warnings():  # that a layer has no rule of its own, and is slow
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            by_example: Weights = each(weights, inputs, targets)
+        return by_example
+
+    return gradients
 
 
 def clipped_sum(
@@ -62,7 +71,7 @@ def clipped_sum(
         by_example = gradients(weights, part.inputs, part.labels)
         # In float64 from here on: norms and products of float32 would round by more than the
         # room that SHRINK leaves below the clip.
-        wide = {name: g[:count].double().flatten(1) for name, g in by_example.items()}
+        wide = {name: g[:count].double().reshape(count, -1) for name, g in by_example.items()}
         squares = [g.square().sum(dim=1) for g in wide.values()]
         norms = torch.stack(squares).sum(dim=0).sqrt()  # (count,)
         scale = torch.where(norms <= clip * SHRINK, 1.0, clip / norms * SHRINK)

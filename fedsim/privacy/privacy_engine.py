@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fedsim.aggregate import Sums
 from fedsim.cohort import Sampler
-from fedsim.errors import BudgetSpent, Fault, RunError, ScenarioError
+from fedsim.errors import BudgetSpent, RunError
 from fedsim.privacy.ledger import NAME, LedgerCharge, LedgerHead, PrivacyLedger
 from fedsim.privacy.noise import NoiseSource, SecureNoise, SimulatedNoise
 from fedsim.privacy.privacy_spec import PrivacySpec
+from fedsim.privacy.private_model import check_private_model
 from fedsim.privacy.private_strategy import PrivateStrategy
 from fedsim.runlog.events import RoundRecord
 from fedsim.strategy import ServerState, Strategy
@@ -68,10 +69,10 @@ class PrivacyEngine:
         """Return the guard of a run that trains ``model``.
 
         Raises:
-            ScenarioError: if a layer of the model keeps statistics of the examples that it sees.
+            ScenarioError: if the model would tell of its examples what no noise covers.
             RunFolderError: as for :class:`PrivacyEngine`.
         """
-        _refuse_batch_norm(model)
+        check_private_model(model, claim)
         return cls(claim, folder)
 
     @property
@@ -223,17 +224,6 @@ class GuardedReplies(Protocol):
     """What came back from an exchange, as far as it is looked at here."""
 
     sums: Sums
-
-
-def _refuse_batch_norm(model: nn.Module) -> None:
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    for name, layer in model.named_modules():
-        if isinstance(layer, _BatchNorm):
-            what = f"{type(layer).__name__} ({name}) mixes the examples of a batch, so no "
-            why = "example's share can be clipped, and noise makes its variances negative; "
-            fault = Fault("", 0, 0, "model", f"{what}{why}use GroupNorm under privacy")
-            raise ScenarioError([fault])
 
 
 def _digest(values: Weights, *facts: float) -> str:

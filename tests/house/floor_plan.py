@@ -109,7 +109,7 @@ FLOORS: list[dict[str, Room]] = [
         "exact_low_rank": room("low-rank adapters averaged exactly", "messages strategy wire"),
         "privacy": room(
             "clipping and noise, a scenario's guarantee, the accountant, the ledger, the audits",
-            "aggregate client cohort errors plugins runlog schema seeds strategy wire",
+            "aggregate client cohort errors models plugins runlog schema seeds strategy wire",
         ),
     },
     {
@@ -146,7 +146,7 @@ FLOORS: list[dict[str, Room]] = [
         "engine": room(
             "a run: setup, rounds, evaluation, references, result",
             "adapt aggregate client cohort data errors flower kernels metrics models plugins "
-            "privacy runlog runtime scenario schema seeds strategy tasks wire worker",
+            "privacy runlog runtime scenario schema seeds strategy task tasks wire worker",
         ),
         "strategies": room(
             "the shelf of server update rules",
